@@ -1,0 +1,11 @@
+//! Builds the secure baseline of one bucket, and registers it.
+
+// The SDK's futures nest deeply.
+#![recursion_limit = "256"]
+
+use guardrail::{lambda, bootstrap::bootstrap};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(bootstrap).await
+}

@@ -1,0 +1,106 @@
+//! AWS calls that failed.
+
+use std::error::Error;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+/// An AWS call that failed: which one, and what AWS said.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {text}")]
+pub struct ApiError {
+    pub operation: &'static str,
+    /// AWS's error code; `None` when AWS did not answer.
+    pub code: Option<String>,
+    /// Whether the same call may succeed a little later.
+    pub passing: bool,
+    /// AWS's words and request id, or the whole chain of causes when AWS did not answer.
+    text: String,
+}
+
+impl ApiError {
+    /// An answer that makes no sense, or a request that could not be built.
+    pub fn new(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { operation, code: None, passing: false, text: chain(source.into().as_ref()) }
+    }
+
+    /// The same failure, with what a person should know or do about it.
+    pub fn explained(mut self, hint: &str) -> Self {
+        self.text = format!("{}. {hint}", self.text);
+        self
+    }
+
+    fn sent<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let code = error.code().map(str::to_owned);
+        let status = error.raw_response().map(|it| it.status().as_u16());
+        let request_id = error
+            .raw_response()
+            .and_then(|it| it.headers().get("x-amz-request-id").or_else(|| it.headers().get("x-amzn-requestid")));
+        let text = match (&code, status) {
+            (Some(code), Some(status)) => format!(
+                "{code}: {} (HTTP {status}, request {})",
+                error.message().unwrap_or("no message"),
+                request_id.unwrap_or("unknown"),
+            ),
+            _ => chain(&error),
+        };
+        // S3 answers a configuration write that meets another one with 409 OperationAborted.
+        let passing = match (&error, status) {
+            (SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_), _) => true,
+            (_, Some(status)) => status >= 500 || status == 429 || code.as_deref() == Some("OperationAborted"),
+            (_, None) => false,
+        };
+        Self { operation, code, passing, text }
+    }
+}
+
+/// The output of a call, or `None` when AWS answered with the one code that says "not configured".
+/// Any other error is an error: what could not be read is not absent.
+pub(crate) fn unless_absent<T, E>(
+    operation: &'static str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+    absent: &str,
+) -> Result<Option<T>, ApiError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match sent {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.code() == Some(absent) => Ok(None),
+        Err(error) => Err(ApiError::sent(operation, error)),
+    }
+}
+
+/// The output of a call.
+pub(crate) fn output<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<T, ApiError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    sent.map_err(|error| ApiError::sent(operation, error))
+}
+
+/// That a call succeeded.
+pub(crate) fn done<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<(), ApiError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    output(operation, sent).map(drop)
+}
+
+/// An error and all its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat their cause in their own message.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

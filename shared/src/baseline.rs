@@ -1,0 +1,218 @@
+//! What a bucket's settings are and what they should be, as plain values. Pure.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    lifecycle::{self, RequiredRule},
+    names::{AccountId, KeyArn, RoleArn, bucket_arn},
+    policy::{self, Statement},
+    registry::{Registration, RegistryError},
+};
+
+/// The inventory configuration that is ours.
+pub const INVENTORY_ID: &str = "encryption-and-replication";
+
+/// The desired state of every control of one bucket.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    pub bucket_arn: String,
+    pub account: AccountId,
+    pub key: KeyArn,
+    pub policy: Vec<Statement>,
+    pub drop_dead_principals: bool,
+    pub lifecycle: [RequiredRule; 2],
+    pub inventory_bucket_arn: String,
+    /// `None`: CSV and Parquet are both fine.
+    pub inventory_format: Option<InventoryFormat>,
+    /// Our own role, which no policy that we write may lock out.
+    pub role: RoleArn,
+}
+
+impl Baseline {
+    /// What the registry says of a bucket, spelled out. `owner`: the account we are in.
+    pub fn new(registration: &Registration, owner: &AccountId, role: &RoleArn) -> Result<Self, RegistryError> {
+        let Registration { bucket, account, key_arn, lifecycle, policy, drop_dead_principals, .. } = registration;
+        if account != owner {
+            // S3 lets nobody else write a bucket's policy.
+            return Err(
+                registration.invalid(format!("account: the guardrail is in {owner} and guards no bucket of {account}"))
+            );
+        }
+        let partition = key_arn.parts().partition;
+        Ok(Self {
+            bucket_arn: bucket_arn(partition, bucket),
+            account: account.clone(),
+            key: key_arn.clone(),
+            policy: policy::required(*policy, partition, bucket, key_arn),
+            drop_dead_principals: *drop_dead_principals,
+            lifecycle: lifecycle::required(*lifecycle),
+            inventory_bucket_arn: bucket_arn(partition, &registration.inventory_bucket()?),
+            inventory_format: registration.inventory.format,
+            role: role.clone(),
+        })
+    }
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PublicAccessBlock {
+    pub block_public_acls: bool,
+    pub ignore_public_acls: bool,
+    pub block_public_policy: bool,
+    pub restrict_public_buckets: bool,
+}
+
+impl PublicAccessBlock {
+    pub const ALL: Self = Self {
+        block_public_acls: true,
+        ignore_public_acls: true,
+        block_public_policy: true,
+        restrict_public_buckets: true,
+    };
+}
+
+/// Who owns new objects, and whether ACLs count.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ObjectOwnership {
+    /// `BucketOwnerEnforced` turns ACLs off. `None`: never set, ACLs are on.
+    pub object_ownership: Option<String>,
+    /// What the ACL gives to others than the owner, as `GRANTEE PERMISSION`. Without effect while ACLs are off.
+    pub acl_grants: Vec<String>,
+}
+
+impl ObjectOwnership {
+    /// ACLs are off.
+    pub fn is_enforced(&self) -> bool {
+        self.object_ownership.as_deref() == Some("BucketOwnerEnforced")
+    }
+
+    /// ACLs off, and nobody else in the ACL.
+    pub fn enforced() -> Self {
+        Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Vec::new() }
+    }
+}
+
+/// What happens to an upload that names no encryption.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ServerSideEncryptionRule.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DefaultEncryption {
+    #[serde(rename = "SSEAlgorithm")]
+    pub algorithm: Option<String>,
+    /// As it was put: id, ARN or alias. We put the ARN, the only form that names one key whoever uploads.
+    #[serde(rename = "KMSMasterKeyID")]
+    pub kms_key: Option<String>,
+    #[serde(rename = "BucketKeyEnabled")]
+    pub bucket_key: bool,
+    /// Kinds of encryption that uploads may not use.
+    #[serde(rename = "BlockedEncryptionTypes")]
+    pub blocked: BTreeSet<String>,
+}
+
+impl DefaultEncryption {
+    /// The same with what we require; other kinds that the owner blocks stay blocked.
+    pub fn requiring(&self, key: &KeyArn) -> Self {
+        let mut blocked = self.blocked.clone();
+        blocked.remove("NONE");
+        blocked.insert("SSE-C".to_owned());
+        Self { algorithm: Some("aws:kms".to_owned()), kms_key: Some(key.to_string()), bucket_key: true, blocked }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Versioning {
+    /// `None`: never enabled.
+    pub status: Option<String>,
+    /// Only the root user can change it, with a second factor; we leave it as it is.
+    #[serde(rename = "MFADelete")]
+    pub mfa_delete: bool,
+}
+
+impl Versioning {
+    /// The same, enabled.
+    pub fn enabled(&self) -> Self {
+        Self { status: Some("Enabled".to_owned()), ..self.clone() }
+    }
+}
+
+/// The file format of an inventory report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum InventoryFormat {
+    #[serde(rename = "CSV")]
+    Csv,
+    Parquet,
+}
+
+impl InventoryFormat {
+    /// S3's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        }
+    }
+}
+
+/// Our inventory configuration.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_InventoryConfiguration.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Inventory {
+    pub is_enabled: bool,
+    pub included_object_versions: String,
+    pub frequency: String,
+    pub format: String,
+    /// The destination bucket's ARN.
+    pub bucket: String,
+    pub account_id: Option<String>,
+    pub prefix: Option<String>,
+    pub encryption: ReportEncryption,
+    /// `None`: the whole bucket is listed.
+    pub filter_prefix: Option<String>,
+    pub optional_fields: BTreeSet<String>,
+}
+
+/// How inventory reports are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ReportEncryption {
+    Absent,
+    #[serde(rename = "SSE-S3")]
+    S3,
+    #[serde(rename = "SSE-KMS")]
+    Kms(String),
+}
+
+impl Inventory {
+    /// The configuration we require, with what else the owner chose in the one that is there: prefix and more fields.
+    pub fn requiring(observed: Option<&Self>, baseline: &Baseline) -> Self {
+        let format = match (baseline.inventory_format, observed) {
+            (Some(format), _) => format.as_str(),
+            (None, Some(observed)) if observed.format == "CSV" => "CSV",
+            (None, _) => "Parquet",
+        };
+        let mut optional_fields = observed.map(|it| it.optional_fields.clone()).unwrap_or_default();
+        optional_fields.extend(["EncryptionStatus", "ReplicationStatus"].map(str::to_owned));
+        // An account id that is not there is not a drift, a wrong one is: S3 would not deliver.
+        let account_id = match observed {
+            Some(Self { account_id: None, .. }) => None,
+            _ => Some(baseline.account.to_string()),
+        };
+        Self {
+            is_enabled: true,
+            included_object_versions: "All".to_owned(),
+            frequency: "Daily".to_owned(),
+            format: format.to_owned(),
+            bucket: baseline.inventory_bucket_arn.clone(),
+            account_id,
+            prefix: observed.and_then(|it| it.prefix.clone()),
+            encryption: ReportEncryption::Kms(baseline.key.to_string()),
+            filter_prefix: None,
+            optional_fields,
+        }
+    }
+}

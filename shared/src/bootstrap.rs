@@ -1,0 +1,1 @@
+//! Builds the secure baseline of one bucket, and registers it.

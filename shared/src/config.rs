@@ -1,0 +1,86 @@
+//! The environment, read once.
+
+use crate::names::{AccountId, RoleArn, TopicArn};
+
+/// What a function is told by its environment.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where alerts go.
+    pub topic: TopicArn,
+    /// Our own role: its account is the one we guard, and its calls are our own.
+    pub role: RoleArn,
+    /// The registry's path in the Parameter Store; begins and ends with `/`.
+    pub parameter_prefix: String,
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment is not complete: {}", .0.join("; "))]
+pub struct ConfigError(Vec<String>);
+
+impl Config {
+    /// The account that the guardrail is in.
+    pub fn account(&self) -> AccountId {
+        self.role.parts().account.parse().expect("a role ARN has an account")
+    }
+
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        Self::from_vars(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the variables that `lookup` knows.
+    pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
+            name: &str,
+            value: Option<String>,
+        ) -> Result<T, String> {
+            let value = value.filter(|it| !it.is_empty()).ok_or_else(|| format!("{name} is missing"))?;
+            value.parse().map_err(|error| format!("{name}: {error}"))
+        }
+        let read = |name| lookup(name);
+        let topic = required("GUARDRAIL_TOPIC_ARN", read("GUARDRAIL_TOPIC_ARN"));
+        let role = required("GUARDRAIL_ROLE_ARN", read("GUARDRAIL_ROLE_ARN"));
+        let prefix = read("GUARDRAIL_PARAMETER_PREFIX").unwrap_or_else(|| "/s3-guardrail/buckets/".to_owned());
+        let prefix = if prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains("//") {
+            Ok(prefix)
+        } else {
+            Err("GUARDRAIL_PARAMETER_PREFIX: must be a path that begins and ends with `/`".to_owned())
+        };
+        match (topic, role, prefix) {
+            (Ok(topic), Ok(role), Ok(parameter_prefix)) => Ok(Self { topic, role, parameter_prefix }),
+            (topic, role, prefix) => {
+                Err(ConfigError([topic.err(), role.err(), prefix.err()].into_iter().flatten().collect()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_vars(|name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+    }
+
+    const TOPIC: (&str, &str) = ("GUARDRAIL_TOPIC_ARN", "arn:aws:sns:eu-west-2:111122223333:alerts");
+    const ROLE: (&str, &str) = ("GUARDRAIL_ROLE_ARN", "arn:aws:iam::111122223333:role/guardrail");
+
+    #[test]
+    fn the_prefix_has_a_default() {
+        assert_eq!(config(&[TOPIC, ROLE]).unwrap().parameter_prefix, "/s3-guardrail/buckets/");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let error = config(&[("GUARDRAIL_ROLE_ARN", "admin"), ("GUARDRAIL_PARAMETER_PREFIX", "buckets")]).unwrap_err();
+        let text = error.to_string();
+        for part in
+            ["GUARDRAIL_TOPIC_ARN is missing", "GUARDRAIL_ROLE_ARN: `admin` is not", "GUARDRAIL_PARAMETER_PREFIX"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a function is invoked with: an event, a batch of messages, or a request.
+//!
+//! An event only says *look there*. Nothing of it is needed but the bucket's name; the rest is told to people.
+
+use aws_lambda_events::sqs::SqsEvent;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    apply::ECHO_APP_NAME,
+    control::Control,
+    names::{Arn, BucketName, RoleArn},
+    plan::Echo,
+};
+
+/// The three inputs of `guardrail-remediate`.
+#[derive(Debug)]
+pub enum Input {
+    Event(Box<Event>),
+    Batch(SqsEvent),
+    Direct(Request),
+}
+
+/// A CloudTrail record that came through EventBridge.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The bucket it names; `None` when the name cannot be a bucket's, which a failed call may carry.
+    pub bucket: Option<BucketName>,
+    pub trigger: Trigger,
+    /// Whose credentials made the call, as ARNs: the session and its role.
+    identities: Vec<String>,
+}
+
+/// What people are told of an event. All of it is somebody else's text.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Trigger {
+    pub event_name: String,
+    pub event_id: Option<String>,
+    pub event_time: Option<String>,
+    pub actor: Option<String>,
+    pub source_ip: Option<String>,
+    pub user_agent: Option<String>,
+    /// Set when the call failed.
+    pub error_code: Option<String>,
+}
+
+/// `{"bucket": "...", "dry_run": true}`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub bucket: BucketName,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The input makes no sense. Nothing was read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error(
+        "the input is neither an EventBridge event (with `detail`), nor an SQS batch (with `Records`), nor a request (with `bucket`)"
+    )]
+    Unknown,
+    #[error("the {what} is not valid: {error}")]
+    Invalid { what: &'static str, error: serde_path_to_error::Error<serde_json::Error> },
+    #[error("the event has no detail.eventName")]
+    NoEventName,
+    #[error("the event {0} names no bucket: neither detail.requestParameters.bucketName nor detail.resources")]
+    NoBucket(String),
+}
+
+/// A text of a stranger's, longer than this, is cut.
+const MAX_TEXT: usize = 256;
+
+impl Input {
+    /// Tells the three inputs apart and reads them.
+    pub fn parse(input: Value) -> Result<Self, InputError> {
+        if input.get("detail").is_some() {
+            Event::parse(&input).map(|it| Self::Event(Box::new(it)))
+        } else if input.get("Records").is_some() {
+            decode("SQS batch", input).map(Self::Batch)
+        } else if input.get("bucket").is_some() {
+            decode("request", input).map(Self::Direct)
+        } else {
+            Err(InputError::Unknown)
+        }
+    }
+}
+
+/// Reads a JSON value; the error names the field.
+pub fn decode<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<T, InputError> {
+    serde_path_to_error::deserialize(value).map_err(|error| InputError::Invalid { what, error })
+}
+
+impl Request {
+    /// Reads the body of a queue's message.
+    pub fn from_body(body: &str) -> Result<Self, InputError> {
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(body))
+            .map_err(|error| InputError::Invalid { what: "message", error })
+    }
+}
+
+impl Event {
+    fn parse(event: &Value) -> Result<Self, InputError> {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(clean);
+        let event_name = text("/detail/eventName").ok_or(InputError::NoEventName)?;
+        let bucket = bucket_name(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
+        let identities = ["/detail/userIdentity/arn", "/detail/userIdentity/sessionContext/sessionIssuer/arn"];
+        let trigger = Trigger {
+            event_name,
+            event_id: text("/detail/eventID"),
+            event_time: text("/detail/eventTime"),
+            actor: text("/detail/userIdentity/arn")
+                .or_else(|| text("/detail/userIdentity/invokedBy"))
+                .or_else(|| text("/detail/userIdentity/principalId"))
+                .or_else(|| text("/detail/userIdentity/type")),
+            source_ip: text("/detail/sourceIPAddress"),
+            user_agent: text("/detail/userAgent"),
+            error_code: text("/detail/errorCode"),
+        };
+        Ok(Self { bucket: bucket.parse().ok(), trigger, identities: identities.into_iter().filter_map(text).collect() })
+    }
+
+    /// Whether this event is about a write of our own.
+    pub fn echo(&self, own_role: &RoleArn) -> Echo {
+        if !self.identities.iter().any(|it| own_role.is_role_or_session(it)) {
+            return Echo::No;
+        }
+        let marked = self.trigger.user_agent.as_deref().is_some_and(|it| it.contains(&format!("app/{ECHO_APP_NAME}")));
+        if marked { Echo::Again } else { Echo::Of(Control::of_event(&self.trigger.event_name)) }
+    }
+}
+
+impl Trigger {
+    /// When the call was made, to the second.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.event_time.as_deref()?.parse().ok()
+    }
+}
+
+/// The name of the bucket that an event is about, as the event has it. `None`: it names none.
+fn bucket_name(event: &Value) -> Option<String> {
+    match event.pointer("/detail/requestParameters/bucketName") {
+        Some(Value::String(name)) => return Some(name.clone()),
+        None | Some(Value::Null) => {}
+        // A caller can send anything; whatever this is, it is not a bucket.
+        Some(_) => return Some(String::new()),
+    }
+    // Request parameters of more than 100 KB are cut, and some denied calls have none.
+    let arns = event.pointer("/detail/resources")?.as_array()?.iter().filter_map(|it| it.get("ARN")?.as_str());
+    let buckets = arns.filter_map(|it| Arn::parse(it).filter(|it| it.service == "s3" && it.account.is_empty()));
+    buckets.map(|it| it.resource.split('/').next().unwrap_or_default().to_owned()).next()
+}
+
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}

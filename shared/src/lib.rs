@@ -1,0 +1,62 @@
+//! Keeps S3 buckets on their secure baseline: observe, plan, apply, notify.
+//!
+//! [`plan`] decides, and does no I/O; everything around it does I/O, and decides nothing.
+//! Read [`baseline`] and [`plan`] first, then [`reconcile`], then [`remediate`].
+
+pub mod api;
+pub mod apply;
+pub mod baseline;
+pub mod config;
+pub mod control;
+pub mod event;
+pub mod lambda;
+pub mod lifecycle;
+pub mod metrics;
+pub mod names;
+pub mod notify;
+pub mod observe;
+pub mod plan;
+pub mod policy;
+pub mod reconcile;
+pub mod registry;
+pub mod remediate;
+pub mod report;
+pub mod xml;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+
+use crate::config::Config;
+
+/// A function's environment and its AWS clients, made once.
+#[derive(Clone, Debug)]
+pub struct Guardrail {
+    pub config: Config,
+    pub s3: aws_sdk_s3::Client,
+    pub ssm: aws_sdk_ssm::Client,
+    pub sns: aws_sdk_sns::Client,
+}
+
+impl Guardrail {
+    /// The guardrail on the given AWS.
+    pub fn new(config: Config, aws: &SdkConfig) -> Self {
+        Self {
+            config,
+            s3: aws_sdk_s3::Client::new(aws),
+            ssm: aws_sdk_ssm::Client::new(aws),
+            sns: aws_sdk_sns::Client::new(aws),
+        }
+    }
+}
+
+/// How we call AWS: settings from the environment, no attempt longer than 5 seconds, three attempts.
+pub async fn aws_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(2));
+    let timeouts = timeouts.operation_attempt_timeout(Duration::from_secs(5));
+    aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard())
+        .load()
+        .await
+}

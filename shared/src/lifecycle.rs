@@ -1,0 +1,226 @@
+//! Lifecycle rules: the two we require, beside the owner's own. Pure.
+//!
+//! Rules are kept as the XML that S3 sent, because a write replaces the whole configuration: what this
+//! version does not know must survive it all the same.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::xml::Element;
+
+/// S3's limit of rules in one configuration.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
+pub const MAX_RULES: usize = 1000;
+
+/// What a rule can do, by the element that says it.
+const ACTIONS: [&str; 5] = [
+    "AbortIncompleteMultipartUpload",
+    "Expiration",
+    "NoncurrentVersionExpiration",
+    "NoncurrentVersionTransition",
+    "Transition",
+];
+
+/// The registry's say in the required rules, in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleDays {
+    /// After how many days a version that is no longer current goes.
+    #[serde(rename = "noncurrent_days")]
+    pub noncurrent: std::num::NonZeroU16,
+    /// After how many days an upload that was never completed goes.
+    #[serde(rename = "abort_multipart_days")]
+    pub abort_multipart: std::num::NonZeroU16,
+}
+
+impl Default for LifecycleDays {
+    fn default() -> Self {
+        const fn days(days: u16) -> std::num::NonZeroU16 {
+            std::num::NonZeroU16::new(days).expect("not zero")
+        }
+        Self { noncurrent: const { days(30) }, abort_multipart: const { days(7) } }
+    }
+}
+
+/// A rule every guarded bucket has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredRule {
+    id: &'static str,
+    action: &'static str,
+    unit: &'static str,
+    days: u16,
+}
+
+/// The rules that every guarded bucket has.
+pub fn required(days: LifecycleDays) -> [RequiredRule; 2] {
+    [
+        RequiredRule {
+            id: "expire-noncurrent-30days",
+            action: "NoncurrentVersionExpiration",
+            unit: "NoncurrentDays",
+            days: days.noncurrent.get(),
+        },
+        RequiredRule {
+            id: "abort-multipart-7d",
+            action: "AbortIncompleteMultipartUpload",
+            unit: "DaysAfterInitiation",
+            days: days.abort_multipart.get(),
+        },
+    ]
+}
+
+/// A bucket's lifecycle configuration; empty when it has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Each a `Rule` element, as S3 wrote it.
+    pub rules: Vec<Element>,
+    /// Lives in a header beside the document, and a write that omits it resets it.
+    pub transition_default_minimum_object_size: Option<String>,
+}
+
+impl Lifecycle {
+    /// The same configuration with every required rule in force; the owner's rules stay as they stand.
+    /// Equal to `self` when nothing is missing.
+    pub fn requiring(&self, required: &[RequiredRule]) -> Self {
+        let mut rules = self.rules.clone();
+        for wanted in required {
+            match rules.iter().position(|it| it.child_text("ID") == Some(wanted.id)) {
+                Some(own) if wanted.is_exactly(&rules[own]) => {}
+                Some(own) => rules[own] = wanted.element(),
+                None if rules.iter().any(|it| wanted.is_part_of(it)) => {}
+                None => rules.push(wanted.element()),
+            }
+        }
+        Self { rules, ..self.clone() }
+    }
+
+    /// The document to write.
+    pub fn document(&self) -> String {
+        let rules: String = self.rules.iter().map(Element::to_string).collect();
+        format!(
+            "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}</LifecycleConfiguration>"
+        )
+    }
+
+    /// The configuration as JSON, for people.
+    pub fn to_json(&self) -> Value {
+        let rules: Vec<_> = self.rules.iter().map(Element::to_json).collect();
+        let mut json = json!({ "Rules": rules });
+        if let Some(size) = &self.transition_default_minimum_object_size {
+            json["TransitionDefaultMinimumObjectSize"] = json!(size);
+        }
+        json
+    }
+}
+
+impl RequiredRule {
+    fn element(&self) -> Element {
+        Element::parent(
+            "Rule",
+            vec![
+                Element::leaf("ID", self.id),
+                Element::parent("Filter", Vec::new()),
+                Element::leaf("Status", "Enabled"),
+                Element::parent(self.action, vec![Element::leaf(self.unit, &self.days.to_string())]),
+            ],
+        )
+    }
+
+    /// Whether `rule` does this for the whole bucket, whatever else it does.
+    fn is_part_of(&self, rule: &Element) -> bool {
+        let whole_bucket = match (rule.child("Filter"), rule.child_text("Prefix")) {
+            (None, prefix) => prefix.is_none_or(str::is_empty),
+            (Some(filter), _) => filter.children.iter().all(|it| it.name == "Prefix" && it.text.trim().is_empty()),
+        };
+        rule.child_text("Status") == Some("Enabled")
+            && whole_bucket
+            && rule.child(self.action).is_some_and(|action| {
+                action.child_text(self.unit).and_then(|it| it.parse().ok()) == Some(self.days)
+                    // Keeping the newest versions for ever weakens the rule.
+                    && action.child_text("NewerNoncurrentVersions").is_none_or(|it| it == "0")
+            })
+    }
+
+    /// Whether `rule` does this and nothing else that we know of: a rule under our ID must not delete data on the side.
+    fn is_exactly(&self, rule: &Element) -> bool {
+        let other = |it: &Element| it.name != self.action && ACTIONS.contains(&it.name.as_str());
+        self.is_part_of(rule) && !rule.children.iter().any(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lifecycle(rules: &[&str]) -> Lifecycle {
+        let rules = rules.iter().map(|it| Element::parse(&format!("<Rule>{it}</Rule>")).unwrap()).collect();
+        Lifecycle { rules, transition_default_minimum_object_size: Some("varies_by_storage_class".to_owned()) }
+    }
+
+    const ABORT: &str = "<ID>abort-multipart-7d</ID><Filter/><Status>Enabled</Status>\
+        <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
+    const EXPIRE: &str = "<ID>expire-noncurrent-30days</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>\
+        <NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>";
+
+    fn restored(rules: &[&str]) -> Lifecycle {
+        lifecycle(rules).requiring(&required(LifecycleDays::default()))
+    }
+
+    #[track_caller]
+    fn check_compliant(rules: &[&str]) {
+        assert_eq!(restored(rules), lifecycle(rules));
+    }
+
+    #[track_caller]
+    fn check_replaced(own: &str) {
+        assert_eq!(restored(&[ABORT, own]).rules[1], required(LifecycleDays::default())[0].element());
+    }
+
+    #[test]
+    fn a_bucket_without_rules_gets_both() {
+        assert_eq!(
+            Lifecycle::default().requiring(&required(LifecycleDays::default())).document(),
+            "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Rule><ID>expire-noncurrent-30days</ID><Filter></Filter><Status>Enabled</Status>\
+             <NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration></Rule>\
+             <Rule><ID>abort-multipart-7d</ID><Filter></Filter><Status>Enabled</Status>\
+             <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+             </LifecycleConfiguration>"
+        );
+    }
+
+    #[test]
+    fn required_rules_in_any_spelling_are_compliant() {
+        check_compliant(&[EXPIRE, ABORT]);
+        check_compliant(&[ABORT, EXPIRE]);
+        check_compliant(&[ABORT, &EXPIRE.replace("expire-noncurrent-30days", "theirs")]);
+        check_compliant(&[ABORT, &EXPIRE.replace("<Filter><Prefix></Prefix></Filter>", "<Prefix/>")]);
+        check_compliant(&[ABORT, &format!("{EXPIRE}<InventedIn2027><Deep>1</Deep></InventedIn2027>")]);
+        check_compliant(&["<ID>both</ID><Filter/><Status>Enabled</Status>\
+            <NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>\
+            <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>"]);
+    }
+
+    #[test]
+    fn a_weakened_rule_under_our_id_is_replaced() {
+        check_replaced(&EXPIRE.replace("Enabled", "Disabled"));
+        check_replaced(&EXPIRE.replace("30<", "3650<"));
+        check_replaced(&EXPIRE.replace("<Prefix></Prefix>", "<Prefix>logs/</Prefix>"));
+        check_replaced(&EXPIRE.replace("<Filter>", "<Filter><ObjectSizeGreaterThan>9</ObjectSizeGreaterThan>"));
+        check_replaced(
+            &EXPIRE
+                .replace("</NoncurrentDays>", "</NoncurrentDays><NewerNoncurrentVersions>9</NewerNoncurrentVersions>"),
+        );
+        check_replaced(&format!("{EXPIRE}<Expiration><Days>1</Days></Expiration>"));
+    }
+
+    #[test]
+    fn the_owners_rules_survive_to_the_letter() {
+        let theirs = "<ID>retain &amp; tier</ID><Prefix>a/</Prefix><Status>Enabled</Status>\
+            <Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition><InventedIn2027>x</InventedIn2027>";
+        let after = restored(&[theirs, ABORT]);
+        assert_eq!(after.rules[0].to_string(), format!("<Rule>{theirs}</Rule>"));
+        assert_eq!(after.rules.len(), 3);
+        assert_eq!(after.transition_default_minimum_object_size.as_deref(), Some("varies_by_storage_class"));
+    }
+}

@@ -1,0 +1,371 @@
+//! What people and machines are told: one SNS message per reconcile that found anything.
+
+use std::fmt::Write as _;
+
+use aws_sdk_sns::{Client, types::MessageAttributeValue};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{self, ApiError},
+    control::{Control, TOLD_EVENTS},
+    event::Trigger,
+    names::{Arn, TopicArn},
+    reconcile::{Finding, Outcome},
+    report::{BucketOutcome, Report},
+};
+
+/// The version of the machine-readable part.
+pub const SCHEMA: &str = "s3-guardrail/1";
+
+/// SNS allows 256 KiB for all of a message; the attributes need some of it.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+const MAX_MESSAGE_BYTES: usize = 250_000;
+
+/// How much of a before or an after a message holds, in bytes of JSON; the smaller ones when it would be too long.
+const VALUE_LIMITS: [usize; 4] = [64 * 1024, 16 * 1024, 4 * 1024, 512];
+
+/// How loudly people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// A message, ready to be published.
+#[derive(Debug)]
+pub struct Alert {
+    /// At most 100 ASCII characters.
+    pub subject: String,
+    /// The JSON of `MessageStructure=json`: `default` for machines, `email` for people.
+    pub message: String,
+    /// For filter policies: name, type, value.
+    pub attributes: Vec<(&'static str, &'static str, String)>,
+}
+
+/// The message about a report; `None` when there is nothing to tell. `swept`: nobody's call led here, but the schedule.
+pub fn alert(report: &Report, topic: &TopicArn, swept: bool) -> Option<Alert> {
+    if report.dry_run {
+        return None;
+    }
+    let severity = severity(report, swept)?;
+    let place = topic.parts();
+    let subject = subject(report);
+    let message = VALUE_LIMITS
+        .into_iter()
+        .map(|limit| message(report, severity, &place, limit))
+        .find(|it| it.len() <= MAX_MESSAGE_BYTES)
+        .unwrap_or_else(|| json!({"default": subject}).to_string());
+    let mut attributes = vec![
+        ("severity", "String", text_of(&severity)),
+        ("outcome", "String", text_of(&report.outcome)),
+        ("bucket", "String", report.bucket.clone()),
+        ("account", "String", place.account.to_owned()),
+        ("region", "String", place.region.to_owned()),
+        ("schema", "String", SCHEMA.to_owned()),
+    ];
+    if !report.findings.is_empty() {
+        let controls: Vec<_> = report.findings.iter().map(|it| it.control).collect();
+        attributes.push(("control", "String.Array", json!(controls).to_string()));
+    }
+    Some(Alert { subject, message, attributes })
+}
+
+/// Publishes an alert.
+pub async fn publish(sns: &Client, topic: &TopicArn, alert: Alert) -> Result<(), ApiError> {
+    let mut publish =
+        sns.publish().topic_arn(topic.as_str()).subject(alert.subject).message_structure("json").message(alert.message);
+    for (name, data_type, value) in alert.attributes {
+        let value = MessageAttributeValue::builder().data_type(data_type).string_value(value);
+        publish = publish.message_attributes(name, value.build().map_err(|error| ApiError::new("Publish", error))?);
+    }
+    api::done("Publish", publish.send().await)
+}
+
+fn severity(report: &Report, swept: bool) -> Option<Severity> {
+    let only_exempt = report.findings.iter().all(|it| it.outcome == Outcome::Exempt);
+    match report.outcome {
+        BucketOutcome::Failed | BucketOutcome::Gone => Some(Severity::Critical),
+        // The sweep comes by every few minutes; an exemption was told when it was used.
+        BucketOutcome::Drifted if only_exempt => (!swept).then_some(Severity::Info),
+        BucketOutcome::Restored | BucketOutcome::Drifted => Some(Severity::Warning),
+        BucketOutcome::Compliant => {
+            let trigger = report.trigger.as_ref()?;
+            let told = TOLD_EVENTS.contains(&trigger.event_name.as_str()) && trigger.error_code.is_none();
+            told.then_some(Severity::Info)
+        }
+        BucketOutcome::Unguarded => None,
+    }
+}
+
+/// The JSON text of a value that is a string in JSON.
+fn text_of(value: &impl Serialize) -> String {
+    json!(value).as_str().unwrap_or_default().to_owned()
+}
+
+fn message(report: &Report, severity: Severity, place: &Arn<'_>, limit: usize) -> String {
+    let machine = machine(report, severity, place, limit);
+    let email = email(report, place, limit);
+    json!({"default": machine.to_string(), "email": email}).to_string()
+}
+
+/// The report as JSON, with long values cut and marked as cut.
+fn machine(report: &Report, severity: Severity, place: &Arn<'_>, limit: usize) -> Value {
+    let mut report = report.clone();
+    // That a subscriber has it is the proof; what could not be sent says so in the invocation's error.
+    report.notified = true;
+    for finding in &mut report.findings {
+        for value in [&mut finding.observed, &mut finding.desired] {
+            let text = value.to_string();
+            if text.len() > limit {
+                *value = json!({"cut": true, "bytes": text.len(), "start": cut(&text, limit / 2)});
+            }
+        }
+        finding.error = finding.error.take().map(|it| cut(&it, 2000));
+    }
+    let mut machine = json!({
+        "schema": SCHEMA,
+        "severity": severity,
+        "account": place.account,
+        "region": place.region,
+    });
+    if let (Some(machine), Value::Object(report)) = (machine.as_object_mut(), json!(report)) {
+        machine.extend(report);
+    }
+    machine
+}
+
+/// Who did it, as short as it is clear: `role/dev-ci`, `user/alice`, `root`.
+fn short_actor(trigger: &Trigger) -> String {
+    let Some(actor) = &trigger.actor else { return "somebody".to_owned() };
+    let Some(arn) = Arn::parse(actor) else { return actor.clone() };
+    match arn.resource.strip_prefix("assumed-role/") {
+        Some(session) => format!("role/{}", session.split('/').next().unwrap_or(session)),
+        None => arn.resource.to_owned(),
+    }
+}
+
+/// Whether the call that the event tells of can have made these findings. If not, it only led us here.
+fn is_cause(trigger: &Trigger, findings: &[Finding]) -> bool {
+    let own = Control::of_event(&trigger.event_name);
+    trigger.error_code.is_none()
+        && (trigger.event_name == "CreateBucket" || findings.iter().any(|it| Some(it.control) == own))
+}
+
+fn controls(findings: &[Finding]) -> String {
+    match findings {
+        [] => "bucket".to_owned(),
+        [one] => one.control.to_string(),
+        [one, two] => format!("{} and {}", one.control, two.control),
+        many => format!("{} controls", many.len()),
+    }
+}
+
+fn subject(report: &Report) -> String {
+    let tag = text_of(&report.outcome).to_ascii_uppercase();
+    let subject = format!("[{tag}] {}: {}", report.bucket, headline(report));
+    let ascii: String = subject.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
+    // SNS wants less than 100 characters.
+    if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
+}
+
+/// One sentence: what happened, who did it, what was done.
+fn headline(report: &Report) -> String {
+    let findings = &report.findings;
+    let what = controls(findings);
+    let who = report.trigger.as_ref().map(|trigger| {
+        let actor = short_actor(trigger);
+        if is_cause(trigger, findings) {
+            format!("changed by {actor}")
+        } else {
+            format!("drifted (found on {} by {actor})", trigger.event_name)
+        }
+    });
+    let who = who.unwrap_or_else(|| "drifted".to_owned());
+    match report.outcome {
+        BucketOutcome::Restored => match report.drift_to_restored_ms {
+            Some(ms) => format!("{what} {who}, restored in {}", seconds(ms)),
+            None => format!("{what} {who}, restored"),
+        },
+        BucketOutcome::Drifted if findings.iter().all(|it| it.outcome == Outcome::Exempt) => {
+            format!("{what} {who}, left so: exempt")
+        }
+        BucketOutcome::Drifted => format!("{what} {who}, left so: observe mode"),
+        BucketOutcome::Failed if findings.is_empty() => "not guarded, the registry cannot be used".to_owned(),
+        BucketOutcome::Failed => {
+            let bad: Vec<_> = findings
+                .iter()
+                .filter(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable | Outcome::Unstable))
+                .cloned()
+                .collect();
+            let all = |outcome| bad.iter().all(|it| it.outcome == outcome);
+            let problem = if all(Outcome::Unreadable) {
+                "cannot be read"
+            } else if all(Outcome::Unstable) {
+                "does not stay restored"
+            } else {
+                "NOT restored"
+            };
+            format!("{} {problem}; {who}", controls(&bad))
+        }
+        BucketOutcome::Gone => match &report.trigger {
+            Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {
+                format!("the guarded bucket was deleted by {}", short_actor(trigger))
+            }
+            _ => "the guarded bucket does not exist".to_owned(),
+        },
+        BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
+            Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger)),
+            None => "nothing to restore".to_owned(),
+        },
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
+}
+
+/// What a person reads at night.
+fn email(report: &Report, place: &Arn<'_>, limit: usize) -> String {
+    let mut text = format!("{}: {}.\n\n", report.bucket, headline(report));
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(text, "{label:<8}{value}");
+    };
+    if let Some(trigger) = &report.trigger {
+        let failed = trigger.error_code.as_ref().map(|it| format!(" (the call failed: {it})")).unwrap_or_default();
+        line("Call", &format!("{}{failed}", trigger.event_name));
+        line("Who", trigger.actor.as_deref().unwrap_or("not said"));
+        line("When", trigger.event_time.as_deref().unwrap_or("not said"));
+        let agent = trigger.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        line("From", &format!("{}{agent}", trigger.source_ip.as_deref().unwrap_or("not said")));
+        if !report.findings.is_empty() && !is_cause(trigger, &report.findings) {
+            line("", "This call led here; it is not what changed the settings below.");
+        }
+    }
+    line("Where", &format!("account {}, {}", place.account, place.region));
+    if let Some(event_id) = report.trigger.as_ref().and_then(|it| it.event_id.as_deref()) {
+        line("Event", &event_link(place, event_id));
+    }
+    if let Some(error) = &report.error {
+        let _ = write!(text, "\n{}\n", cut(error, 4000));
+    }
+    for finding in &report.findings {
+        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
+        if let Some(error) = &finding.error {
+            let _ = writeln!(text, "    {}", cut(error, 2000));
+        }
+        if finding.outcome != Outcome::Unreadable {
+            let mut differences = Vec::new();
+            differ("", &finding.observed, &finding.desired, &mut differences);
+            let mut room = limit;
+            for difference in differences {
+                let difference = cut(&difference, limit.min(2000));
+                room = room.saturating_sub(difference.len());
+                if room == 0 {
+                    text.push_str("    ... and more, cut here; all of it is in the function's log at level DEBUG\n");
+                    break;
+                }
+                let _ = writeln!(text, "    {difference}");
+            }
+        }
+    }
+    let _ = write!(text, "\nWhat to do now\n{}", advice(report));
+    text
+}
+
+fn outcome_in_words(finding: &Finding) -> String {
+    match (finding.outcome, &finding.exemption) {
+        (Outcome::Restored, _) => "restored".to_owned(),
+        (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
+        (Outcome::Failed, _) => "NOT restored".to_owned(),
+        (Outcome::Unreadable, _) => "could not be read, so nobody knows".to_owned(),
+        (Outcome::Exempt, Some(it)) => format!(
+            "exempt until {}, nothing was written (reason: {}; approved by: {})",
+            it.until, it.reason, it.approved_by
+        ),
+        (Outcome::Exempt, None) => "exempt, nothing was written".to_owned(),
+        (Outcome::Unstable, _) => "restored before, and drifted again at once; nothing more was written".to_owned(),
+    }
+}
+
+fn advice(report: &Report) -> String {
+    let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
+    let mut lines = Vec::new();
+    if report.outcome == BucketOutcome::Gone {
+        lines.push("If that was meant, delete the bucket's registry parameter. If not: somebody else can take the name now; create the bucket again at once, then run guardrail-bootstrap.");
+    }
+    if report.error.is_some() {
+        lines.push("Mend what the error says. Until then nothing restores this bucket.");
+    }
+    if has(Outcome::Failed) {
+        lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
+    }
+    if has(Outcome::Unreadable) {
+        lines.push("Find out who took the guardrail's rights away: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
+    }
+    if has(Outcome::Unstable) {
+        lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
+    }
+    if has(Outcome::WouldRestore) {
+        lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
+    }
+    if has(Outcome::Restored) {
+        lines.push("The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.");
+        if report.trigger.as_ref().and_then(|it| it.user_agent.as_deref()).is_some_and(is_infrastructure_code) {
+            lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
+        }
+    }
+    if lines.is_empty() {
+        lines.push("Nothing.");
+    }
+    lines.iter().map(|it| format!("  {it}\n")).collect()
+}
+
+fn is_infrastructure_code(user_agent: &str) -> bool {
+    let agent = user_agent.to_ascii_lowercase();
+    ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
+}
+
+/// CloudTrail's page of one event; each partition has a console of its own.
+fn event_link(place: &Arn<'_>, event_id: &str) -> String {
+    let domain = match place.partition {
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    let region = place.region;
+    format!("https://{region}.{domain}/cloudtrailv2/home?region={region}#/events/{event_id}")
+}
+
+/// What differs, a line each: `path: before -> after`, or `path: - gone` and `path: + new` for elements of lists.
+fn differ(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(was), Value::Object(is)) => {
+            let keys = was.keys().chain(is.keys().filter(|it| !was.contains_key(*it)));
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let side = |it: &serde_json::Map<String, Value>| it.get(key).cloned().unwrap_or(Value::Null);
+                differ(&path, &side(was), &side(is), lines);
+            }
+        }
+        (Value::Null, Value::Object(_)) => differ(path, &json!({}), after, lines),
+        (Value::Array(was), Value::Array(is)) => {
+            lines.extend(was.iter().filter(|it| !is.contains(it)).map(|it| format!("{path}: - {it}")));
+            lines.extend(is.iter().filter(|it| !was.contains(it)).map(|it| format!("{path}: + {it}")));
+        }
+        (Value::Null, Value::Array(_)) => differ(path, &json!([]), after, lines),
+        _ if before == after => {}
+        _ => lines.push(format!("{path}: {before} -> {after}")),
+    }
+}
+
+/// The beginning of a text, marked when it is not all.
+fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = (0..=bytes).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    format!("{}... (cut, {} bytes in all)", &text[..end], text.len())
+}

@@ -1,0 +1,433 @@
+//! Bucket policies: the statements we require, beside whatever else is there. Pure.
+//!
+//! An explicit Deny cannot be weakened by anything else in a policy, so the control holds exactly when each
+//! required statement is present. What counts is what a statement means, not how it is written or named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::names::{Arn, BucketName, KeyArn, RoleArn, bucket_arn};
+
+/// S3's limit for a bucket policy, in bytes.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>
+pub const MAX_BYTES: usize = 20 * 1024;
+
+const SSE: &str = "s3:x-amz-server-side-encryption";
+const SSE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
+
+/// Every Sid that is ours, in any variant. A statement under one of them is ours to replace or remove.
+const OUR_SIDS: [&str; 5] = [
+    "DenyInsecureTransport",
+    "DenyMissingEncryptionHeader",
+    "DenyNotUsingKMS",
+    "DenyWrongKMSKey",
+    "DenyKMSWithoutKeyId",
+];
+
+/// Which uploads the policy lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyVariant {
+    /// Every upload names `aws:kms` and the key in its headers.
+    #[default]
+    Strict,
+    /// An upload without encryption headers is let through: the bucket's default encryption applies to it.
+    DefaultEncryption,
+}
+
+/// The statements that `bucket` must have.
+pub fn required(variant: PolicyVariant, partition: &str, bucket: &BucketName, key: &KeyArn) -> Vec<Statement> {
+    let bucket = bucket_arn(partition, bucket);
+    let objects = format!("{bucket}/*");
+    let deny = |sid: &str, action: &str, resource: Value, condition: Value| {
+        Statement(json!({
+            "Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource, "Condition": condition,
+        }))
+    };
+    let deny_put = |sid: &str, condition: Value| deny(sid, "s3:PutObject", json!(objects), condition);
+    let mut statements = vec![deny(
+        "DenyInsecureTransport",
+        "s3:*",
+        json!([bucket, objects]),
+        json!({"Bool": {"aws:SecureTransport": "false"}}),
+    )];
+    match variant {
+        PolicyVariant::Strict => statements.extend([
+            deny_put("DenyMissingEncryptionHeader", json!({"Null": {SSE: "true"}})),
+            deny_put("DenyNotUsingKMS", json!({"StringNotEquals": {SSE: "aws:kms"}})),
+            deny_put("DenyWrongKMSKey", json!({"StringNotEquals": {SSE_KEY: key}})),
+        ]),
+        // A negated operator is true for an absent key, hence the `Null` beside each.
+        PolicyVariant::DefaultEncryption => statements.extend([
+            deny_put("DenyNotUsingKMS", json!({"Null": {SSE: "false"}, "StringNotEquals": {SSE: "aws:kms"}})),
+            deny_put("DenyWrongKMSKey", json!({"Null": {SSE_KEY: "false"}, "StringNotEquals": {SSE_KEY: key}})),
+            deny_put("DenyKMSWithoutKeyId", json!({"StringEquals": {SSE: "aws:kms"}, "Null": {SSE_KEY: "true"}})),
+        ]),
+    }
+    statements
+}
+
+/// One statement, as it stands in the document.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Statement(pub Value);
+
+/// A bucket policy as it stands; empty when the bucket has none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Everything of the document but its statements: `Version`, `Id`, what AWS may add.
+    envelope: Map<String, Value>,
+    pub statements: Vec<Statement>,
+}
+
+/// The document is not a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    #[error("the policy is not JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("the policy is not an object with a list of statements")]
+    Shape,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let mut envelope = Map::new();
+        envelope.insert("Version".to_owned(), json!("2012-10-17"));
+        Self { envelope, statements: Vec::new() }
+    }
+}
+
+impl Policy {
+    /// Reads a policy document.
+    pub fn parse(document: &str) -> Result<Self, PolicyError> {
+        let Value::Object(mut envelope) = serde_json::from_str(document)? else { return Err(PolicyError::Shape) };
+        let statements = match envelope.remove("Statement") {
+            Some(Value::Array(all)) => all,
+            Some(one @ Value::Object(_)) => vec![one],
+            _ => return Err(PolicyError::Shape),
+        };
+        if !statements.iter().all(Value::is_object) {
+            return Err(PolicyError::Shape);
+        }
+        Ok(Self { envelope, statements: statements.into_iter().map(Statement).collect() })
+    }
+
+    /// The document, as compact as it can be.
+    pub fn document(&self) -> String {
+        self.to_json().to_string()
+    }
+
+    /// The document as JSON; `null` when there is no statement.
+    pub fn to_json(&self) -> Value {
+        if self.statements.is_empty() {
+            return Value::Null;
+        }
+        let mut whole = self.envelope.clone();
+        whole.insert("Statement".to_owned(), json!(self.statements));
+        Value::Object(whole)
+    }
+
+    /// The same policy with every required statement present; what is not ours stays as it stands.
+    /// Equal to `self` when nothing is missing.
+    pub fn requiring(&self, required: &[Statement]) -> Self {
+        let mut statements = self.statements.clone();
+        for wanted in required {
+            let is_own = |it: &Statement| it.sid() == wanted.sid();
+            let exact = statements.iter().position(|it| is_own(it) && it.meaning() == wanted.meaning());
+            match exact.or_else(|| statements.iter().position(is_own)) {
+                Some(place) => {
+                    if exact.is_none() {
+                        statements[place] = wanted.clone();
+                    }
+                    // A second statement under our Sid is a leftover or a forgery.
+                    let mut index = 0..;
+                    statements.retain(|it| index.next() == Some(place) || !is_own(it));
+                }
+                None if statements.iter().any(|it| it.covers(wanted)) => {}
+                None => statements.push(wanted.clone()),
+            }
+        }
+        let obsolete = |it: &Statement| {
+            it.sid()
+                .is_some_and(|sid| OUR_SIDS.contains(&sid) && required.iter().all(|wanted| wanted.sid() != Some(sid)))
+        };
+        statements.retain(|it| !obsolete(it));
+        Self { envelope: self.envelope.clone(), statements }
+    }
+
+    /// The same policy without principals that no longer exist; S3 refuses a document that names one.
+    pub fn without_dead_principals(&self) -> Self {
+        let statements = self.statements.iter().filter_map(Statement::without_dead_principals).collect();
+        Self { envelope: self.envelope.clone(), statements }
+    }
+}
+
+impl Statement {
+    /// The statement's name, if it has one.
+    pub fn sid(&self) -> Option<&str> {
+        self.0.get("Sid")?.as_str()
+    }
+
+    /// What to call this statement to a person.
+    pub fn label(&self) -> String {
+        self.sid().map_or_else(|| "a statement without Sid".to_owned(), |sid| format!("statement `{sid}`"))
+    }
+
+    /// Whether this statement of the owner's denies at least what `wanted` denies, on the same conditions.
+    fn covers(&self, wanted: &Statement) -> bool {
+        // What stands under another Sid of ours goes away again when its turn comes.
+        if self.sid().is_some_and(|sid| OUR_SIDS.contains(&sid)) {
+            return false;
+        }
+        let (Some(mine), Some(theirs)) = (self.meaning(), wanted.meaning()) else { return false };
+        mine.effect == theirs.effect
+            && mine.principal == theirs.principal
+            && mine.conditions == theirs.conditions
+            && includes(&mine.actions, &theirs.actions)
+            && includes(&mine.resources, &theirs.resources)
+    }
+
+    /// What the statement says, whatever its name and spelling. `None` when it has parts we do not understand.
+    fn meaning(&self) -> Option<Meaning> {
+        let mut meaning = Meaning::default();
+        for (key, value) in self.0.as_object()? {
+            match key.as_str() {
+                "Sid" => {}
+                "Effect" => meaning.effect = value.as_str()?.to_owned(),
+                "Principal" => meaning.principal = principal(value)?,
+                "Action" => meaning.actions = texts(value)?.iter().map(|it| it.to_ascii_lowercase()).collect(),
+                "Resource" => meaning.resources = texts(value)?,
+                "Condition" => meaning.conditions = conditions(value)?,
+                _ => return None,
+            }
+        }
+        Some(meaning)
+    }
+
+    fn without_dead_principals(&self) -> Option<Self> {
+        let mut statement = self.clone();
+        for element in ["Principal", "NotPrincipal"] {
+            let Some(Value::Object(kinds)) = statement.0.get_mut(element) else { continue };
+            let had_some = !kinds.is_empty();
+            kinds.retain(|_, value| match value {
+                Value::Array(all) => {
+                    all.retain(|it| !is_dead_principal(it));
+                    !all.is_empty()
+                }
+                one => !is_dead_principal(one),
+            });
+            if had_some && kinds.is_empty() {
+                return None;
+            }
+        }
+        Some(statement)
+    }
+
+    fn principals(&self, element: &str) -> Vec<&str> {
+        match self.0.get(element) {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Object(kinds)) => kinds.values().flat_map(listed).filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Allows somebody unnamed something, unconditionally: what BlockPublicPolicy refuses.
+    fn is_public(&self) -> bool {
+        self.0.get("Effect").and_then(Value::as_str) == Some("Allow")
+            && (self.principals("Principal").contains(&"*") || self.0.get("NotPrincipal").is_some())
+    }
+
+    fn has_dead_principal(&self) -> bool {
+        ["Principal", "NotPrincipal"].iter().any(|it| self.principals(it).into_iter().any(is_dead_id))
+    }
+}
+
+/// A statement in a form in which equal meaning is equality.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Meaning {
+    effect: String,
+    principal: BTreeMap<String, BTreeSet<String>>,
+    actions: BTreeSet<String>,
+    resources: BTreeSet<String>,
+    /// Operator → key → values.
+    conditions: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+fn includes(mine: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
+    theirs.iter().all(|it| mine.contains(it) || mine.contains("*") || (it.starts_with("s3:") && mine.contains("s3:*")))
+}
+
+fn listed(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(all) => all,
+        one => std::slice::from_ref(one),
+    }
+}
+
+fn texts(value: &Value) -> Option<BTreeSet<String>> {
+    listed(value).iter().map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// `"*"` and `{"AWS": "*"}` are the same to a Deny.
+fn principal(value: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    match value {
+        Value::String(one) => Some(BTreeMap::from([("AWS".to_owned(), BTreeSet::from([one.clone()]))])),
+        Value::Object(kinds) => kinds.iter().map(|(kind, value)| Some((kind.clone(), texts(value)?))).collect(),
+        _ => None,
+    }
+}
+
+/// Keys are compared without regard to case, as IAM does; `false` and `"false"` are the same.
+fn conditions(value: &Value) -> Option<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>> {
+    let scalar = |it: &Value| match it {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(it.to_string()),
+        _ => None,
+    };
+    let values = |value: &Value| listed(value).iter().map(scalar).collect::<Option<BTreeSet<_>>>();
+    let keys = |value: &Value| {
+        let given = value.as_object()?;
+        let keys = given.iter().map(|(key, value)| Some((key.to_ascii_lowercase(), values(value)?)));
+        let keys = keys.collect::<Option<BTreeMap<_, _>>>()?;
+        // One key in two spellings: both must hold, and here only one would be left.
+        (keys.len() == given.len()).then_some(keys)
+    };
+    value.as_object()?.iter().map(|(operator, value)| Some((operator.clone(), keys(value)?))).collect()
+}
+
+/// A deleted user or role reads back as its unique id.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
+fn is_dead_id(principal: &str) -> bool {
+    ["AIDA", "AROA"].iter().any(|prefix| principal.starts_with(prefix))
+}
+
+fn is_dead_principal(value: &Value) -> bool {
+    value.as_str().is_some_and(is_dead_id)
+}
+
+/// Why a policy must not be written, in words for the alert.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyRefusal {
+    #[error(
+        "the policy with the required statements would have {bytes} bytes and S3 allows {MAX_BYTES}; \
+         shorten {largest}, the largest that is not the guardrail's"
+    )]
+    TooLong { bytes: usize, largest: String },
+    #[error(
+        "{statement} denies {action} to the guardrail's own role {role}; remove that statement, as root if need be"
+    )]
+    Lockout { statement: String, action: &'static str, role: String },
+}
+
+/// Checks a document before it is written: its size, and that our own role can read and write it afterwards.
+pub fn check(policy: &Policy, required: &[Statement], bucket: &str, role: &RoleArn) -> Result<(), PolicyRefusal> {
+    let bytes = policy.document().len();
+    if bytes > MAX_BYTES {
+        let theirs = policy.statements.iter().filter(|it| !required.contains(it));
+        let largest = theirs.max_by_key(|it| it.0.to_string().len()).map(Statement::label);
+        return Err(PolicyRefusal::TooLong { bytes, largest: largest.unwrap_or_else(|| "a statement".to_owned()) });
+    }
+    for action in ["s3:GetBucketPolicy", "s3:PutBucketPolicy"] {
+        if let Some(statement) = policy.statements.iter().find(|it| denies(it, action, bucket, role)) {
+            return Err(PolicyRefusal::Lockout { statement: statement.label(), action, role: role.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a statement surely denies `role` the action on the bucket. Conditions that we cannot judge here
+/// (addresses, VPC endpoints, tags) count as not met: they were in force when we read the policy, and we could.
+fn denies(statement: &Statement, action: &str, bucket: &str, role: &RoleArn) -> bool {
+    let any = |element: &str, text: &str, fold: bool| {
+        let fold = |it: &str| if fold { it.to_ascii_lowercase() } else { it.to_owned() };
+        let patterns = statement.0.get(element).map(listed)?;
+        Some(patterns.iter().filter_map(Value::as_str).any(|it| glob(&fold(it), &fold(text))))
+    };
+    let matches = |element: &str, not_element: &str, text: &str, fold: bool| {
+        any(element, text, fold).or_else(|| any(not_element, text, fold).map(|it| !it)).unwrap_or(false)
+    };
+    let is_us = |principal: &&str| {
+        let account = role.parts().account;
+        let root = Arn::parse(principal)
+            .is_some_and(|it| it.service == "iam" && it.account == account && it.resource == "root");
+        *principal == "*" || *principal == account || root || role.is_role_or_session(principal)
+    };
+    let principal_matches = if statement.0.get("NotPrincipal").is_some() {
+        !statement.principals("NotPrincipal").iter().any(is_us)
+    } else {
+        statement.principals("Principal").iter().any(is_us)
+    };
+    statement.0.get("Effect").and_then(Value::as_str) == Some("Deny")
+        && principal_matches
+        && matches("Action", "NotAction", action, true)
+        && matches("Resource", "NotResource", bucket, false)
+        && statement.0.get("Condition").is_none_or(|it| conditions_surely_hold(it, role))
+}
+
+fn conditions_surely_hold(condition: &Value, role: &RoleArn) -> bool {
+    let Some(operators) = conditions(condition) else { return false };
+    let holds = |operator: &str, key: &str, values: &BTreeSet<String>| {
+        let known = match key {
+            "aws:principalarn" => role.as_str(),
+            "aws:principalaccount" => role.parts().account,
+            "aws:securetransport" => "true",
+            _ => return false,
+        };
+        let operator = operator.strip_suffix("IfExists").unwrap_or(operator);
+        match operator {
+            "StringEquals" | "Bool" => values.contains(known),
+            "StringNotEquals" => !values.contains(known),
+            "StringLike" | "ArnLike" | "ArnEquals" => values.iter().any(|it| glob(it, known)),
+            "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => !values.iter().any(|it| glob(it, known)),
+            _ => false,
+        }
+    };
+    operators.iter().all(|(operator, keys)| keys.iter().all(|(key, values)| holds(operator, key, values)))
+}
+
+/// IAM's wildcards: `*` is any text, `?` any one character.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    let mut star = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            // No match here: let the last star swallow one character more.
+            _ => match &mut star {
+                None => return false,
+                Some((star_p, star_t)) => {
+                    *star_t += 1;
+                    (p, t) = (*star_p + 1, *star_t);
+                }
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// Which statements S3 most likely refused the document for, given its error code.
+pub fn suspects(policy: &Policy, code: &str) -> Option<String> {
+    let named = |is: fn(&Statement) -> bool| {
+        let labels: Vec<_> = policy.statements.iter().filter(|it| is(it)).map(Statement::label).collect();
+        (!labels.is_empty()).then(|| labels.join(", "))
+    };
+    match code {
+        "AccessDenied" => named(Statement::is_public).map(|labels| {
+            format!("Block Public Access refuses a policy that is public: {labels}; remove or narrow it, and the guardrail restores the rest")
+        }),
+        "MalformedPolicy" => named(Statement::has_dead_principal).map(|labels| {
+            format!("S3 refuses a policy that names a deleted user or role: {labels}; remove it, or set `drop_dead_principals` in the registry document")
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! Observe, plan, apply: the shell around the decisions.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    api::ApiError,
+    apply::{self, apply},
+    baseline::Baseline,
+    control::Control,
+    observe::{self, Bucket, observe},
+    plan::{self, Change, Echo, Observed, Stance, Step, plan},
+    registry::Exemption,
+};
+
+/// A control that was not as it should be, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    pub control: Control,
+    pub outcome: Outcome,
+    /// Before, in AWS's words; `null` when unreadable.
+    pub observed: Value,
+    /// As it should be.
+    pub desired: Value,
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
+}
+
+/// What came of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Restored,
+    WouldRestore,
+    Failed,
+    Unreadable,
+    Exempt,
+    Unstable,
+}
+
+/// What a reconcile found and did.
+#[derive(Debug)]
+pub enum Reconciled {
+    /// The bucket does not exist.
+    Gone,
+    Bucket {
+        findings: Vec<Finding>,
+        /// When the last restore was done.
+        restored_at: Option<Timestamp>,
+    },
+}
+
+/// How long lifecycle and other reads may flap after a write of our own before we call it drift.
+const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// Brings a bucket that was just read back to its baseline.
+pub async fn reconcile(
+    s3: &Client,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    observed: Observed,
+    stance: &Stance<'_>,
+) -> Reconciled {
+    if observed.is_gone() {
+        return Reconciled::Gone;
+    }
+    let mut steps = plan(baseline, observed, stance);
+    for wait in ECHO_REREADS {
+        if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
+            break;
+        }
+        sleep(wait).await;
+        let observed = observe(s3, bucket).await;
+        if observed.is_gone() {
+            return Reconciled::Gone;
+        }
+        steps = plan(baseline, observed, stance);
+    }
+
+    let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { apply::ECHO_APP_NAME };
+    let mut writer = Writer { read: s3, write: apply::writer(s3, app_name), bucket, baseline, stale: false };
+    let mut findings = Vec::new();
+    let mut restored_at = None;
+    for step in steps {
+        let finding = writer.take(step).await;
+        if finding.outcome == Outcome::Restored {
+            restored_at = Some(Timestamp::now());
+        }
+        findings.push(finding);
+    }
+    Reconciled::Bucket { findings, restored_at }
+}
+
+struct Writer<'a> {
+    read: &'a Client,
+    write: Client,
+    bucket: Bucket<'a>,
+    baseline: &'a Baseline,
+    /// Whether a write or a wait has passed since the bucket was read.
+    stale: bool,
+}
+
+/// How a restore ended, with the change as it was last planned.
+struct Restored {
+    change: Change,
+    result: Result<(), String>,
+}
+
+impl Writer<'_> {
+    async fn take(&mut self, step: Step) -> Finding {
+        match step {
+            Step::Restore(change) => {
+                let Restored { change, result } = self.restore(change).await;
+                match result {
+                    Ok(()) => Finding::of(&change, Outcome::Restored),
+                    Err(error) => Finding { error: Some(error), ..Finding::of(&change, Outcome::Failed) },
+                }
+            }
+            Step::Tell(change) => Finding::of(&change, Outcome::WouldRestore),
+            Step::Exempt(change, exemption) => {
+                Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
+            }
+            Step::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Step::Unreadable(control, error) => Finding {
+                control,
+                outcome: Outcome::Unreadable,
+                observed: Value::Null,
+                desired: Value::Null,
+                error: Some(error.to_string()),
+                exemption: None,
+            },
+        }
+    }
+
+    /// Writes one change, again after a moment if AWS is busy.
+    async fn restore(&mut self, mut change: Change) -> Restored {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.refreshed(&change).await {
+                Ok(Some(fresh)) => change = fresh,
+                // Somebody else restored it in the meantime.
+                Ok(None) => return Restored { change, result: Ok(()) },
+                Err(error) => return Restored { change, result: Err(error.to_string()) },
+            }
+            if let Err(refusal) = plan::check(self.baseline, &change) {
+                return Restored { change, result: Err(refusal.to_string()) };
+            }
+            self.stale = true;
+            match apply(&self.write, self.bucket, &change).await {
+                Ok(()) => return Restored { change, result: Ok(()) },
+                Err(error) if error.passing && wait <= Duration::from_secs(4) => {
+                    tracing::warn!(control = %change.control(), %error, "busy, trying again");
+                    sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+                    wait *= 2;
+                }
+                Err(error) => {
+                    let error = match change.explain(&error) {
+                        Some(hint) => error.explained(&hint),
+                        None => error,
+                    };
+                    return Restored { change, result: Err(error.to_string()) };
+                }
+            }
+        }
+    }
+
+    /// The change as it is to be written now. A merged document is read again when something has passed
+    /// since it was read, so that what its owner wrote in the meantime is not lost.
+    async fn refreshed(&self, change: &Change) -> Result<Option<Change>, ApiError> {
+        Ok(match change {
+            Change::BucketPolicy(_) if self.stale => {
+                plan::restore_bucket_policy(self.baseline, observe::bucket_policy(self.read, self.bucket).await?)
+            }
+            Change::Lifecycle(_) if self.stale => {
+                plan::restore_lifecycle(self.baseline, observe::lifecycle(self.read, self.bucket).await?)
+            }
+            other => Some(other.clone()),
+        })
+    }
+}
+
+impl Finding {
+    fn of(change: &Change, outcome: Outcome) -> Self {
+        let (observed, desired) = change.to_json();
+        Self { control: change.control(), outcome, observed, desired, error: None, exemption: None }
+    }
+}

@@ -1,0 +1,152 @@
+//! The registry: one SSM parameter per guarded bucket says what its baseline is.
+
+use aws_sdk_ssm::Client;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{
+    api::{self, ApiError},
+    baseline::InventoryFormat,
+    control::Control,
+    lifecycle::LifecycleDays,
+    names::{AccountId, BucketName, KeyArn, TrailArn},
+    policy::PolicyVariant,
+};
+
+/// A registry document.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    pub bucket: BucketName,
+    /// The account that owns the bucket. Every S3 call carries it, so that a stranger's bucket of this name is left alone.
+    pub account: AccountId,
+    /// The one key that uploads may use.
+    pub key_arn: KeyArn,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail_arn: Option<TrailArn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bucket: Option<BucketName>,
+    #[serde(default)]
+    pub inventory: InventorySettings,
+    #[serde(default)]
+    pub mode: Mode,
+    #[serde(default)]
+    pub exemptions: Vec<Exemption>,
+    #[serde(default)]
+    pub lifecycle: LifecycleDays,
+    #[serde(default)]
+    pub policy: PolicyVariant,
+    /// When the bucket policy must be written and names deleted users or roles: drop those names.
+    /// S3 would refuse the document because of them.
+    #[serde(default)]
+    pub drop_dead_principals: bool,
+}
+
+/// Where inventory reports go.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventorySettings {
+    /// Default: the bucket's name and `-inventory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketName>,
+    /// Default: CSV and Parquet are both fine, and a missing configuration is created with Parquet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<InventoryFormat>,
+}
+
+/// Whether drift is restored or only told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    #[default]
+    Enforce,
+    Observe,
+}
+
+/// Leave to drift: one control, until a time.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exemption {
+    pub control: Control,
+    /// RFC 3339, or a date: through the end of that day, UTC.
+    #[serde(deserialize_with = "until")]
+    pub until: Timestamp,
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub approved_by: String,
+}
+
+fn until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let end_of = |date: Date| Some(date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let parsed = text.parse().ok().or_else(|| end_of(text.parse().ok()?));
+    parsed.ok_or_else(|| {
+        serde::de::Error::custom(format_args!(
+            "`{text}` is not a time like 2027-01-31T18:00:00Z or a date like 2027-01-31"
+        ))
+    })
+}
+
+impl Registration {
+    /// Reads the document registered for `bucket`.
+    pub fn parse(document: &str, bucket: &BucketName) -> Result<Self, RegistryError> {
+        let this: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(document))
+            .map_err(|error| RegistryError::Invalid { bucket: bucket.clone(), error: error.to_string() })?;
+        if this.bucket != *bucket {
+            let error = format!("bucket: `{}` stands under another bucket's name", this.bucket);
+            return Err(RegistryError::Invalid { bucket: bucket.clone(), error });
+        }
+        Ok(this)
+    }
+
+    /// The bucket that inventory reports go to.
+    pub fn inventory_bucket(&self) -> Result<BucketName, RegistryError> {
+        let default = || format!("{}-inventory", self.bucket).parse();
+        self.inventory
+            .bucket
+            .clone()
+            .map_or_else(default, Ok)
+            .map_err(|error| self.invalid(format!("inventory.bucket: missing, and its default {error}; set it")))
+    }
+
+    /// The error that this document is not valid.
+    pub fn invalid(&self, error: String) -> RegistryError {
+        RegistryError::Invalid { bucket: self.bucket.clone(), error }
+    }
+
+    /// The exemption of `control` that is in force at `now`.
+    pub fn exemption(&self, control: Control, now: Timestamp) -> Option<&Exemption> {
+        self.exemptions.iter().find(|it| it.control == control && now < it.until)
+    }
+}
+
+/// The registry could not say whether, or how, a bucket is guarded.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("the registry could not be read")]
+    Unreadable(#[from] ApiError),
+    #[error("the registry document of {bucket} is not valid: {error}; until it is mended the bucket is not guarded")]
+    Invalid { bucket: BucketName, error: String },
+}
+
+/// Reads the registry document of `bucket`; `None` when the bucket is not guarded.
+pub async fn read(ssm: &Client, prefix: &str, bucket: &BucketName) -> Result<Option<Registration>, RegistryError> {
+    let sent = ssm.get_parameter().name(format!("{prefix}{bucket}")).with_decryption(true).send().await;
+    let output = api::unless_absent("GetParameter", sent, "ParameterNotFound")?;
+    let document = output.and_then(|it| it.parameter).and_then(|it| it.value);
+    document.map(|it| Registration::parse(&it, bucket)).transpose()
+}
+
+/// Writes the registry document of its bucket.
+pub async fn write(ssm: &Client, prefix: &str, registration: &Registration) -> Result<(), ApiError> {
+    let document = serde_json::to_string(registration).map_err(|error| ApiError::new("PutParameter", error))?;
+    let put = ssm
+        .put_parameter()
+        .name(format!("{prefix}{}", registration.bucket))
+        .description("s3-guardrail: the secure baseline of this bucket")
+        .r#type(aws_sdk_ssm::types::ParameterType::String)
+        .overwrite(true)
+        .value(document);
+    api::done("PutParameter", put.send().await)
+}

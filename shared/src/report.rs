@@ -1,0 +1,101 @@
+//! What a reconcile came to, as the caller and the alert get it. Pure.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    event::Trigger,
+    names::BucketName,
+    reconcile::{Finding, Outcome, Reconciled},
+};
+
+/// The result of reconciling one bucket.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub bucket: String,
+    pub outcome: BucketOutcome,
+    pub dry_run: bool,
+    pub trigger: Option<Trigger>,
+    pub findings: Vec<Finding>,
+    pub elapsed_ms: u64,
+    /// From the call that the event tells of (to the second) to the last restore.
+    pub drift_to_restored_ms: Option<u64>,
+    pub notified: bool,
+    /// Why nothing could be found out about the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What became of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BucketOutcome {
+    Compliant,
+    Restored,
+    /// Something is not as it should be and was left so: dry run, observe mode, exemption.
+    Drifted,
+    Failed,
+    Unguarded,
+    Gone,
+}
+
+impl Report {
+    /// A report without findings.
+    pub fn new(bucket: impl Into<String>, outcome: BucketOutcome, trigger: Option<Trigger>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            outcome,
+            dry_run: false,
+            trigger,
+            findings: Vec::new(),
+            elapsed_ms: 0,
+            drift_to_restored_ms: None,
+            notified: false,
+            error: None,
+        }
+    }
+
+    /// The report of a bucket that is guarded.
+    pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
+        match reconciled {
+            Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
+            Reconciled::Bucket { findings, restored_at } => Self {
+                drift_to_restored_ms: milliseconds_between(trigger.as_ref().and_then(Trigger::time), restored_at),
+                findings: findings.clone(),
+                ..Self::new(bucket.as_str(), BucketOutcome::of(&findings), trigger)
+            },
+        }
+    }
+
+    /// The report of a bucket of which nothing could be found out.
+    pub fn error(bucket: &BucketName, error: String, trigger: Option<Trigger>) -> Self {
+        Self { error: Some(error), ..Self::new(bucket.as_str(), BucketOutcome::Failed, trigger) }
+    }
+
+    /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
+    /// What is unstable is not tried again: that would be the loop.
+    pub fn must_retry(&self) -> bool {
+        self.error.is_some()
+            || self.findings.iter().any(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable))
+    }
+}
+
+impl BucketOutcome {
+    fn of(findings: &[Finding]) -> Self {
+        let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
+        if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
+            Self::Failed
+        } else if any(&[Outcome::Restored]) {
+            Self::Restored
+        } else if any(&[Outcome::WouldRestore, Outcome::Exempt]) {
+            Self::Drifted
+        } else {
+            Self::Compliant
+        }
+    }
+}
+
+fn milliseconds_between(start: Option<Timestamp>, end: Option<Timestamp>) -> Option<u64> {
+    // Clocks differ, and CloudTrail's times are cut to the second: never less than zero.
+    Some(u64::try_from(end?.as_millisecond() - start?.as_millisecond()).unwrap_or(0))
+}

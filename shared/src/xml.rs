@@ -1,0 +1,163 @@
+//! XML as a tree, so that elements S3 invents tomorrow survive a read and a write.
+
+use quick_xml::{
+    Reader,
+    escape::{escape, resolve_predefined_entity},
+    events::{BytesStart, Event},
+};
+use serde_json::{Map, Value};
+
+/// Deeper documents than any S3 configuration are refused, so that no input exhausts the stack.
+const MAX_DEPTH: usize = 32;
+
+/// An element with either children or text. Attributes are kept as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Element {
+    pub name: String,
+    attributes: String,
+    pub children: Vec<Element>,
+    pub text: String,
+}
+
+/// The text is not the XML document it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum XmlError {
+    #[error("not well-formed XML")]
+    Malformed(#[from] quick_xml::Error),
+    #[error("no root element, or one that does not end")]
+    Incomplete,
+    #[error("an entity that XML does not define")]
+    Entity,
+    #[error("elements nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+}
+
+impl Element {
+    /// An element with children.
+    pub fn parent(name: &str, children: Vec<Element>) -> Self {
+        Self { name: name.to_owned(), children, ..Self::default() }
+    }
+
+    /// An element with text.
+    pub fn leaf(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), ..Self::default() }
+    }
+
+    /// The first child of this name.
+    pub fn child(&self, name: &str) -> Option<&Element> {
+        self.children.iter().find(|it| it.name == name)
+    }
+
+    /// The text of the first child of this name.
+    pub fn child_text(&self, name: &str) -> Option<&str> {
+        self.child(name).map(|it| it.text.trim())
+    }
+
+    /// Reads a document, at most 32 elements deep.
+    pub fn parse(document: &str) -> Result<Self, XmlError> {
+        let mut reader = Reader::from_str(document);
+        let mut open: Vec<Element> = Vec::new();
+        loop {
+            let done = match reader.read_event()? {
+                Event::Start(_) if open.len() == MAX_DEPTH => return Err(XmlError::TooDeep),
+                Event::Start(tag) => {
+                    open.push(Self::from_tag(&tag));
+                    None
+                }
+                Event::Empty(tag) => Some(Self::from_tag(&tag)),
+                Event::End(_) => open.pop(),
+                Event::Text(text) => {
+                    append(&mut open, &text);
+                    None
+                }
+                Event::CData(text) => {
+                    append(&mut open, &text);
+                    None
+                }
+                Event::GeneralRef(reference) => {
+                    match reference.resolve_char_ref()? {
+                        Some(character) => append(&mut open, character.encode_utf8(&mut [0; 4])),
+                        None => append(&mut open, resolve_predefined_entity(&reference).ok_or(XmlError::Entity)?),
+                    }
+                    None
+                }
+                Event::Eof => return Err(XmlError::Incomplete),
+                Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => None,
+            };
+            if let Some(element) = done {
+                match open.last_mut() {
+                    Some(parent) => parent.children.push(element),
+                    None => return Ok(element),
+                }
+            }
+        }
+    }
+
+    fn from_tag(tag: &BytesStart<'_>) -> Self {
+        Self {
+            name: tag.name().as_ref().to_owned(),
+            attributes: tag.attributes_raw().trim().to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The tree as JSON, for people: leaves are strings, repeated children are lists.
+    pub fn to_json(&self) -> Value {
+        if self.children.is_empty() {
+            return Value::String(self.text.trim().to_owned());
+        }
+        let mut object = Map::new();
+        for child in &self.children {
+            match object.get_mut(&child.name) {
+                None => drop(object.insert(child.name.clone(), child.to_json())),
+                Some(Value::Array(list)) => list.push(child.to_json()),
+                Some(first) => *first = Value::Array(vec![first.take(), child.to_json()]),
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+fn append(open: &mut [Element], text: &str) {
+    if let Some(element) = open.last_mut() {
+        element.text.push_str(text);
+    }
+}
+
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{}", self.name)?;
+        if !self.attributes.is_empty() {
+            write!(f, " {}", self.attributes)?;
+        }
+        f.write_str(">")?;
+        if self.children.is_empty() {
+            f.write_str(&escape(&self.text))?;
+        }
+        for child in &self.children {
+            child.fmt(f)?;
+        }
+        write!(f, "</{}>", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written() {
+        let text = "<A xmlns=\"urn:x\"><B k=\"1\">a &amp; b &lt; &#233;</B><C></C><Future><Deep>1</Deep></Future></A>";
+        let tree = Element::parse(&format!("<?xml version=\"1.0\"?>\n{text}")).unwrap();
+        assert_eq!(tree.children[0].text, "a & b < é");
+        assert_eq!(tree.to_string(), text.replace("&#233;", "é"));
+        assert_eq!(Element::parse(&tree.to_string()).unwrap(), tree);
+    }
+
+    #[test]
+    fn bad_documents_are_refused() {
+        for bad in ["", "<A>", "<A></B>", "plain", "<A", &"<A>".repeat(100_000)] {
+            assert!(Element::parse(bad).is_err(), "{}", &bad[..bad.len().min(20)]);
+        }
+    }
+}
