@@ -1,1 +1,290 @@
-//! Builds the secure baseline of one bucket, and registers it.
+//! `guardrail-bootstrap`: builds the secure baseline of one bucket, and registers it.
+//!
+//! Every step looks first and does only what is missing, so that a run that stopped anywhere is simply run again.
+//! The registry document comes last: from then on `guardrail-remediate` keeps what was built.
+
+mod bucket;
+mod key;
+mod trail;
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Guardrail,
+    api::ApiError,
+    baseline::{Baseline, InventoryFormat},
+    event::{self, InputError},
+    names::{AccountId, Arn, BucketName, KeyArn, NameError, TrailArn},
+    observe::{Bucket, observe},
+    plan::{Echo, Observed, Stance},
+    reconcile::reconcile,
+    registry::{self, InventorySettings, Registration, RegistryError},
+    report::Report,
+};
+
+/// What to build. Only `bucket` is required.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub bucket: BucketName,
+    /// Default: `alias/s3-secure-data`.
+    #[serde(default)]
+    pub key_alias: Option<String>,
+    /// ARNs of those who may administer the key, besides those who may already.
+    #[serde(default)]
+    pub key_administrators: Vec<String>,
+    /// ARNs of those who may encrypt and decrypt with the key, besides those who may already.
+    #[serde(default)]
+    pub key_users: Vec<String>,
+    /// Default: the bucket's name and `-logs`.
+    #[serde(default)]
+    pub log_bucket: Option<BucketName>,
+    /// Default: the bucket's name and `-inventory`.
+    #[serde(default)]
+    pub inventory_bucket: Option<BucketName>,
+    /// Default: the bucket's name and `-trail`.
+    #[serde(default)]
+    pub trail: Option<String>,
+    /// Default: `Parquet`.
+    #[serde(default)]
+    pub inventory_format: Option<InventoryFormat>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The request with its defaults, and where it is carried out.
+#[derive(Debug)]
+struct Setup {
+    bucket: BucketName,
+    key_alias: String,
+    key_administrators: Vec<String>,
+    key_users: Vec<String>,
+    log_bucket: BucketName,
+    inventory_bucket: BucketName,
+    trail: TrailArn,
+    inventory_format: Option<InventoryFormat>,
+    dry_run: bool,
+    partition: String,
+    region: String,
+    account: AccountId,
+}
+
+/// Something that the baseline needs besides the bucket's own settings.
+#[derive(Debug, Serialize)]
+pub struct Resource {
+    pub r#type: &'static str,
+    pub id: String,
+    pub action: Action,
+}
+
+/// What became of a resource; in a dry run, what would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Created,
+    /// It was there, and something was added to it.
+    Adopted,
+    Unchanged,
+}
+
+impl Action {
+    /// The action on something that was there.
+    fn on_existing(changed: bool) -> Self {
+        if changed { Self::Adopted } else { Self::Unchanged }
+    }
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+pub struct Built {
+    #[serde(flatten)]
+    pub report: Report,
+    pub resources: Vec<Resource>,
+}
+
+/// Why the baseline is not built. What was built stays; running it again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("the request is not valid: {field}: {problem}; nothing was changed")]
+    Request { field: &'static str, problem: String },
+    #[error("{resource}: {problem}; mend that and run it again, it goes on from there")]
+    Resource { resource: String, problem: String },
+    #[error("{resource} could not be set up; run it again, it goes on from there")]
+    Api { resource: String, source: ApiError },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("the answer could not be written as JSON")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Answers one invocation.
+pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, BootstrapError> {
+    let request: Request = event::decode("request", input)?;
+    let setup = Setup::new(guardrail, request)?;
+    Ok(serde_json::to_value(build(guardrail, &setup).await?)?)
+}
+
+async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapError> {
+    let start = Instant::now();
+    // Before anything is written: a document that cannot be read would be overwritten in the end.
+    let registered = registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, &setup.bucket).await?;
+
+    let (key, key_action) = key::ensure(&guardrail.kms, setup).await?;
+    let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action: key_action }];
+    for (name, statements) in
+        [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
+    {
+        let action = bucket::ensure_support(guardrail, setup, name, &key, statements).await?;
+        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action });
+    }
+
+    let registration = setup.registration(key, registered.as_ref());
+    let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration).await?;
+    resources.push(Resource { r#type: "AWS::S3::Bucket", id: setup.bucket.to_string(), action: bucket_action });
+
+    let action = trail::ensure(&guardrail.cloudtrail, setup, &registration.key_arn).await?;
+    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action });
+
+    let parameter = format!("{}{}", guardrail.config.parameter_prefix, setup.bucket);
+    let action = match &registered {
+        None => Action::Created,
+        Some(registered) => Action::on_existing(*registered != registration),
+    };
+    if action != Action::Unchanged && !setup.dry_run {
+        registry::write(&guardrail.ssm, &guardrail.config.parameter_prefix, &registration)
+            .await
+            .map_err(failed(&format!("the registry document {parameter}")))?;
+    }
+    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action });
+    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Built { report: Report { elapsed_ms, ..report }, resources })
+}
+
+/// The bucket itself: the same reconcile as ever, from whatever is there.
+async fn ensure_guarded(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+) -> Result<(Report, Action), BootstrapError> {
+    let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let mut observed = observe(&guardrail.s3, named).await;
+    let created = observed.is_gone();
+    if created {
+        observed = if setup.dry_run {
+            Observed::empty()
+        } else {
+            bucket::create(&guardrail.s3, setup, &setup.bucket).await?;
+            observe(&guardrail.s3, named).await
+        };
+    }
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let reconciled = reconcile(&guardrail.s3, named, &baseline, observed, &stance).await;
+    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    if report.must_retry() {
+        return Err(BootstrapError::Resource {
+            resource: format!("bucket {}", setup.bucket),
+            problem: report.problems(),
+        });
+    }
+    let action = if created { Action::Created } else { Action::on_existing(!report.findings.is_empty()) };
+    Ok((report, action))
+}
+
+impl Setup {
+    fn new(guardrail: &Guardrail, request: Request) -> Result<Self, BootstrapError> {
+        let Request {
+            bucket,
+            key_alias,
+            key_administrators,
+            key_users,
+            log_bucket,
+            inventory_bucket,
+            trail,
+            inventory_format,
+            dry_run,
+        } = request;
+        let invalid =
+            |field, problem: &dyn std::fmt::Display| BootstrapError::Request { field, problem: problem.to_string() };
+        let derived = |field, given: Option<BucketName>, suffix: &str| match given {
+            Some(name) if name == bucket => Err(invalid(field, &"is the guarded bucket itself")),
+            Some(name) => Ok(name),
+            None => format!("{bucket}-{suffix}")
+                .parse()
+                .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
+        };
+        let own = guardrail.config.role.parts();
+        let (partition, region, account) = (own.partition, &guardrail.region, own.account);
+        let key_alias = key_alias.unwrap_or_else(|| "alias/s3-secure-data".to_owned());
+        if !key_alias.starts_with("alias/") || key_alias.starts_with("alias/aws/") || key_alias.len() == "alias/".len()
+        {
+            return Err(invalid("key_alias", &"must be alias/NAME, and not one of AWS's own (alias/aws/...)"));
+        }
+        for (field, arns) in [("key_administrators", &key_administrators), ("key_users", &key_users)] {
+            if let Some(bad) =
+                arns.iter().find(|it| Arn::parse(it).is_none_or(|it| !["iam", "sts"].contains(&it.service)))
+            {
+                return Err(invalid(field, &format_args!("`{bad}` is not the ARN of a user or role")));
+            }
+        }
+        let trail = trail.unwrap_or_else(|| format!("{bucket}-trail"));
+        let trail = if trail.starts_with("arn:") {
+            trail
+        } else {
+            format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{trail}")
+        };
+        Ok(Self {
+            log_bucket: derived("log_bucket", log_bucket, "logs")?,
+            inventory_bucket: derived("inventory_bucket", inventory_bucket, "inventory")?,
+            trail: trail.parse().map_err(|error| invalid("trail", &error))?,
+            key_alias,
+            key_administrators,
+            key_users,
+            inventory_format,
+            dry_run,
+            partition: partition.to_owned(),
+            region: region.clone(),
+            account: guardrail.config.account(),
+            bucket,
+        })
+    }
+
+    /// The registry document; what it says already of mode, exemptions and the rest stays.
+    fn registration(&self, key_arn: KeyArn, registered: Option<&Registration>) -> Registration {
+        let known_format = registered.and_then(|it| it.inventory.format);
+        let format = self.inventory_format.or(known_format).unwrap_or(InventoryFormat::Parquet);
+        let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
+        Registration {
+            key_arn,
+            trail_arn: Some(self.trail.clone()),
+            log_bucket: Some(self.log_bucket.clone()),
+            inventory: InventorySettings { bucket: Some(self.inventory_bucket.clone()), format: Some(format) },
+            ..registered.cloned().unwrap_or(new)
+        }
+    }
+}
+
+/// Says which resource a failed call was for.
+fn failed(resource: &str) -> impl FnOnce(ApiError) -> BootstrapError {
+    let resource = resource.to_owned();
+    |source| BootstrapError::Api { resource, source }
+}
+
+/// Letters and digits that are different for different names: what a Sid may hold.
+fn sid_part(name: &str) -> String {
+    let mut part = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() && byte != b'Z' {
+            part.push(char::from(byte));
+        } else {
+            part.push_str(&format!("Z{byte:02x}"));
+        }
+    }
+    part
+}

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod apply;
 pub mod baseline;
+pub mod bootstrap;
 pub mod config;
 pub mod control;
 pub mod event;
@@ -33,9 +34,13 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub struct Guardrail {
     pub config: Config,
+    /// The region that the environment names.
+    pub region: String,
     pub s3: aws_sdk_s3::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
+    pub kms: aws_sdk_kms::Client,
+    pub cloudtrail: aws_sdk_cloudtrail::Client,
 }
 
 impl Guardrail {
@@ -43,9 +48,12 @@ impl Guardrail {
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
         Self {
             config,
+            region: aws.region().map(ToString::to_string).unwrap_or_default(),
             s3: aws_sdk_s3::Client::new(aws),
             ssm: aws_sdk_ssm::Client::new(aws),
             sns: aws_sdk_sns::Client::new(aws),
+            kms: aws_sdk_kms::Client::new(aws),
+            cloudtrail: aws_sdk_cloudtrail::Client::new(aws),
         }
     }
 }

@@ -99,6 +99,19 @@ impl Echo {
 }
 
 impl Observed {
+    /// A bucket without any setting.
+    pub fn empty() -> Self {
+        Self {
+            public_access_block: Ok(PublicAccessBlock::default()),
+            object_ownership: Ok(ObjectOwnership { object_ownership: None, acl_grants: Vec::new() }),
+            bucket_policy: Ok(Policy::default()),
+            default_encryption: Ok(DefaultEncryption::default()),
+            versioning: Ok(Versioning::default()),
+            lifecycle: Ok(Lifecycle::default()),
+            inventory: Ok(None),
+        }
+    }
+
     /// The bucket does not exist: all reads say so. If only some do, something else is going on, and it stays unknown.
     pub fn is_gone(&self) -> bool {
         let Self {
@@ -235,7 +248,20 @@ fn drift_to<T: PartialEq>(observed: T, desired: impl FnOnce(&T) -> T) -> Option<
     drift(observed, desired)
 }
 
+impl Step {
+    /// The control it is about.
+    pub fn control(&self) -> Control {
+        match self {
+            Self::Restore(change) | Self::Tell(change) | Self::Exempt(change, _) | Self::Unstable(change) => {
+                change.control()
+            }
+            Self::Unreadable(control, _) => *control,
+        }
+    }
+}
+
 impl Change {
+    /// The control it restores.
     pub fn control(&self) -> Control {
         match self {
             Self::PublicAccessBlock(_) => Control::PublicAccessBlock,

@@ -84,6 +84,17 @@ pub async fn reconcile(
     }
 
     let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { apply::ECHO_APP_NAME };
+    carry_out(s3, app_name, bucket, baseline, steps).await
+}
+
+/// Does what was planned, one write after the other. One that fails does not stop the next.
+pub async fn carry_out(
+    s3: &Client,
+    app_name: &'static str,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    steps: Vec<Step>,
+) -> Reconciled {
     let mut writer = Writer { read: s3, write: apply::writer(s3, app_name), bucket, baseline, stale: false };
     let mut findings = Vec::new();
     let mut restored_at = None;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A registry document.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     pub bucket: BucketName,
@@ -43,7 +43,7 @@ pub struct Registration {
 }
 
 /// Where inventory reports go.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InventorySettings {
     /// Default: the bucket's name and `-inventory`.
@@ -89,6 +89,23 @@ fn until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Err
 }
 
 impl Registration {
+    /// The document with all defaults.
+    pub fn new(bucket: BucketName, account: AccountId, key_arn: KeyArn) -> Self {
+        Self {
+            bucket,
+            account,
+            key_arn,
+            trail_arn: None,
+            log_bucket: None,
+            inventory: InventorySettings::default(),
+            mode: Mode::default(),
+            exemptions: Vec::new(),
+            lifecycle: LifecycleDays::default(),
+            policy: PolicyVariant::default(),
+            drop_dead_principals: false,
+        }
+    }
+
     /// Reads the document registered for `bucket`.
     pub fn parse(document: &str, bucket: &BucketName) -> Result<Self, RegistryError> {
         let this: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(document))

@@ -53,14 +53,9 @@ pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, Rem
 
 fn answer(report: Report) -> Result<Value, RemediateError> {
     if !report.dry_run && report.must_retry() {
-        return Err(RemediateError::NotRestored { problems: problems(&report), bucket: report.bucket });
+        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket });
     }
     Ok(json!(report))
-}
-
-fn problems(report: &Report) -> String {
-    let findings = report.findings.iter().filter_map(|it| Some(format!("{}: {}", it.control, it.error.as_ref()?)));
-    report.error.iter().cloned().chain(findings).collect::<Vec<_>>().join("; ")
 }
 
 /// Each message stands for itself: only those that failed come back.

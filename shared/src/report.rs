@@ -80,6 +80,14 @@ impl Report {
     }
 }
 
+impl Report {
+    /// All that went wrong, in one line.
+    pub fn problems(&self) -> String {
+        let findings = self.findings.iter().filter_map(|it| Some(format!("{}: {}", it.control, it.error.as_ref()?)));
+        self.error.iter().cloned().chain(findings).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl BucketOutcome {
     fn of(findings: &[Finding]) -> Self {
         let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));

@@ -3,7 +3,7 @@
 // The SDK's futures nest deeply.
 #![recursion_limit = "256"]
 
-use guardrail::{lambda, bootstrap::bootstrap};
+use guardrail::{bootstrap::bootstrap, lambda};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,0 +1,133 @@
+//! The buckets that logs and inventory reports go to: private themselves, and open to the one service that delivers.
+
+use aws_sdk_s3::{
+    Client,
+    types::{BucketLocationConstraint, CreateBucketConfiguration},
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Action, BootstrapError, Setup, failed, sid_part};
+use crate::{
+    Guardrail, api,
+    baseline::Baseline,
+    control::Control,
+    names::{BucketName, KeyArn, bucket_arn},
+    observe::{Bucket, observe},
+    plan::{Echo, Observed, Stance, Step, plan},
+    policy::{self, PolicyVariant, Statement},
+    reconcile::carry_out,
+    registry::Registration,
+    report::Report,
+};
+
+/// The controls that a log or inventory bucket has. Not the encryption: CloudTrail and Inventory name the key themselves.
+const SUPPORT_CONTROLS: [Control; 5] = [
+    Control::PublicAccessBlock,
+    Control::ObjectOwnership,
+    Control::BucketPolicy,
+    Control::Versioning,
+    Control::Lifecycle,
+];
+
+/// What CloudTrail needs in the log bucket's policy.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>
+pub(super) fn log_delivery(setup: &Setup) -> Vec<Statement> {
+    let Setup { partition, account, trail, .. } = setup;
+    let bucket = bucket_arn(partition, &setup.log_bucket);
+    let part = sid_part(trail.parts().resource);
+    let service = json!({"Service": "cloudtrail.amazonaws.com"});
+    vec![
+        Statement(json!({
+            "Sid": format!("GuardrailTrailAclCheck{part}"), "Effect": "Allow", "Principal": service,
+            "Action": "s3:GetBucketAcl", "Resource": bucket,
+            "Condition": {"StringEquals": {"aws:SourceArn": trail}},
+        })),
+        Statement(json!({
+            "Sid": format!("GuardrailTrailWrite{part}"), "Effect": "Allow", "Principal": service,
+            "Action": "s3:PutObject", "Resource": format!("{bucket}/AWSLogs/{account}/*"),
+            "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control", "aws:SourceArn": trail}},
+        })),
+    ]
+}
+
+/// What S3 Inventory needs in its destination's policy.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html>
+pub(super) fn inventory_delivery(setup: &Setup) -> Vec<Statement> {
+    let Setup { partition, account, bucket, .. } = setup;
+    let destination = bucket_arn(partition, &setup.inventory_bucket);
+    vec![Statement(json!({
+        "Sid": format!("GuardrailInventoryPut{}", sid_part(bucket.as_str())), "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "s3:PutObject", "Resource": format!("{destination}/*"),
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": bucket_arn(partition, bucket)},
+            "StringEquals": {"aws:SourceAccount": account, "s3:x-amz-acl": "bucket-owner-full-control"},
+        },
+    }))]
+}
+
+/// Creates the bucket or adopts it, with whatever its owner set beside what is needed.
+pub(super) async fn ensure_support(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    name: &BucketName,
+    key: &KeyArn,
+    delivery: Vec<Statement>,
+) -> Result<Action, BootstrapError> {
+    let named = Bucket { name, owner: &setup.account };
+    let mut observed = observe(&guardrail.s3, named).await;
+    let created = observed.is_gone();
+    if created {
+        if setup.dry_run {
+            return Ok(Action::Created);
+        }
+        create(&guardrail.s3, setup, name).await?;
+        observed = observe(&guardrail.s3, named).await;
+    }
+    let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
+    let changed = !steps.is_empty();
+    let reconciled = carry_out(&guardrail.s3, "s3-guardrail", named, &baseline, steps).await;
+    let report = Report::of(name, reconciled, None);
+    if report.must_retry() {
+        return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
+    }
+    Ok(if created { Action::Created } else { Action::on_existing(changed) })
+}
+
+fn plan_support(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    name: &BucketName,
+    key: &KeyArn,
+    delivery: Vec<Statement>,
+    observed: Observed,
+) -> Result<(Baseline, Vec<Step>), BootstrapError> {
+    let registration = Registration::new(name.clone(), setup.account.clone(), key.clone());
+    let mut baseline = Baseline::new(&registration, &setup.account, &guardrail.config.role)?;
+    // TLS only, and no demands on encryption headers: the services send their own.
+    let tls = policy::required(PolicyVariant::Strict, &setup.partition, name, key).into_iter().take(1);
+    baseline.policy = tls.chain(delivery).collect();
+    let stance = Stance { registration: &registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let mut steps = plan(&baseline, observed, &stance);
+    steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
+    Ok((baseline, steps))
+}
+
+/// Creates a bucket in our region.
+pub(super) async fn create(s3: &Client, setup: &Setup, name: &BucketName) -> Result<(), BootstrapError> {
+    let mut create = s3.create_bucket().bucket(name.as_str());
+    // The oldest region is named by naming none.
+    if setup.region != "us-east-1" {
+        let location = BucketLocationConstraint::from(setup.region.as_str());
+        create = create
+            .create_bucket_configuration(CreateBucketConfiguration::builder().location_constraint(location).build());
+    }
+    let created = api::done("CreateBucket", create.send().await).map_err(|error| match error.code.as_deref() {
+        Some("BucketAlreadyExists") => {
+            error.explained("Another account has a bucket of this name; choose another name")
+        }
+        _ => error,
+    });
+    created.map_err(failed(&format!("bucket {name}")))
+}

@@ -1,0 +1,207 @@
+//! The one key: created or adopted, with rotation, and with what CloudTrail and S3 Inventory need in its policy.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_kms::{
+    Client,
+    types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, Tag},
+};
+use serde_json::{Value, json};
+
+use super::{Action, BootstrapError, Setup, failed, sid_part};
+use crate::{
+    api::{ApiError, done, output, unless_absent},
+    names::{KeyArn, bucket_arn},
+    policy::{Policy, Statement},
+};
+
+/// Marks a key of ours from its first moment, so that a run that stopped before the alias was made finds it again.
+const ALIAS_TAG: &str = "s3-guardrail:alias";
+
+/// Creates the key that the alias names, or adopts it.
+pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Action), BootstrapError> {
+    let resource = format!("key {}", setup.key_alias);
+    let failed = |error| failed(&resource)(error);
+    let refused = |problem: String| BootstrapError::Resource { resource: resource.clone(), problem };
+
+    let described = kms.describe_key().key_id(&setup.key_alias).send().await;
+    let described = unless_absent("DescribeKey", described, "NotFoundException").map_err(failed)?;
+    let Some(metadata) = described.and_then(|it| it.key_metadata) else {
+        if setup.dry_run {
+            let Setup { partition, region, account, .. } = setup;
+            let arn = format!("arn:{partition}:kms:{region}:{account}:key/to-be-created");
+            return Ok((arn.parse().map_err(|error| refused(format!("{error}")))?, Action::Created));
+        }
+        let arn = match abandoned(kms, setup).await.map_err(failed)? {
+            Some(arn) => arn,
+            None => create(kms, setup).await.map_err(failed)?,
+        };
+        let create = kms.create_alias().alias_name(&setup.key_alias).target_key_id(&arn);
+        done("CreateAlias", create.send().await).map_err(failed)?;
+        let arn: KeyArn = arn.parse().map_err(|error| refused(format!("{error}")))?;
+        complete(kms, setup, &arn).await.map_err(failed)?;
+        return Ok((arn, Action::Created));
+    };
+    usable(&metadata).map_err(refused)?;
+    let arn = metadata.arn.unwrap_or_default().parse().map_err(|error| refused(format!("{error}")))?;
+    let changed = complete(kms, setup, &arn).await.map_err(failed)?;
+    Ok((arn, Action::on_existing(changed)))
+}
+
+fn usable(key: &KeyMetadata) -> Result<(), String> {
+    if key.key_manager() != Some(&KeyManagerType::Customer) {
+        return Err("is AWS's own; a customer managed key is needed".to_owned());
+    }
+    if key.key_spec() != Some(&KeySpec::SymmetricDefault) {
+        return Err("is not symmetric; S3 encrypts with symmetric keys only".to_owned());
+    }
+    match key.key_state() {
+        Some(KeyState::Enabled) => Ok(()),
+        state => Err(format!("is {}; enable it first", state.map_or("in an unknown state", KeyState::as_str))),
+    }
+}
+
+/// A key that an earlier run created and did not get to name.
+async fn abandoned(kms: &Client, setup: &Setup) -> Result<Option<String>, ApiError> {
+    let mut keys = kms.list_keys().into_paginator().items().send();
+    while let Some(key) = keys.next().await {
+        let arn = output("ListKeys", key)?.key_arn.unwrap_or_default();
+        // A key whose tags we may not read is somebody else's.
+        let sent = kms.list_resource_tags().key_id(&arn).send().await;
+        let tags = unless_absent("ListResourceTags", sent, "AccessDeniedException")?;
+        let ours = tags.is_some_and(|it| {
+            it.tags().iter().any(|tag| tag.tag_key() == ALIAS_TAG && tag.tag_value() == setup.key_alias)
+        });
+        let described =
+            if ours { Some(output("DescribeKey", kms.describe_key().key_id(&arn).send().await)?) } else { None };
+        if described.and_then(|it| it.key_metadata).is_some_and(|it| it.key_state() == Some(&KeyState::Enabled)) {
+            return Ok(Some(arn));
+        }
+    }
+    Ok(None)
+}
+
+async fn create(kms: &Client, setup: &Setup) -> Result<String, ApiError> {
+    let tag = Tag::builder().tag_key(ALIAS_TAG).tag_value(&setup.key_alias).build();
+    let create = kms
+        .create_key()
+        .description(format!("{}: encrypts guarded buckets, their logs and inventories", setup.key_alias))
+        .policy(policy(&account_policy(setup), setup).document())
+        .tags(tag.map_err(|error| ApiError::new("CreateKey", error))?);
+    let created = output("CreateKey", create.send().await)?;
+    Ok(created.key_metadata.and_then(|it| it.arn).unwrap_or_default())
+}
+
+/// Adds what the key lacks. True when it lacked something.
+async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, ApiError> {
+    let rotation = output("GetKeyRotationStatus", kms.get_key_rotation_status().key_id(key.as_str()).send().await)?;
+    if !rotation.key_rotation_enabled && !setup.dry_run {
+        done("EnableKeyRotation", kms.enable_key_rotation().key_id(key.as_str()).send().await)?;
+    }
+    let get = kms.get_key_policy().key_id(key.as_str()).policy_name("default");
+    let document = output("GetKeyPolicy", get.send().await)?.policy.unwrap_or_default();
+    let is = Policy::parse(&document).map_err(|error| ApiError::new("GetKeyPolicy", error))?;
+    let should = policy(&is, setup);
+    if is != should && !setup.dry_run {
+        let put = kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(should.document());
+        done("PutKeyPolicy", put.send().await)?;
+    }
+    Ok(!rotation.key_rotation_enabled || is != should)
+}
+
+/// A new key's policy before anything is added: the account decides with IAM, so that nobody is locked out.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>
+fn account_policy(setup: &Setup) -> Policy {
+    let Setup { partition, account, .. } = setup;
+    Policy::default().requiring(&[Statement(json!({
+        "Sid": "GuardrailAccount", "Effect": "Allow", "Principal": {"AWS": format!("arn:{partition}:iam::{account}:root")},
+        "Action": "kms:*", "Resource": "*",
+    }))])
+}
+
+/// The policy with what the request and the services need; what else is there stays as it stands.
+fn policy(is: &Policy, setup: &Setup) -> Policy {
+    let mut required = services(setup);
+    for (sid, actions, arns) in [
+        ("GuardrailKeyAdministrators", ADMINISTRATION.as_slice(), &setup.key_administrators),
+        ("GuardrailKeyUsers", USE.as_slice(), &setup.key_users),
+    ] {
+        if arns.is_empty() {
+            continue;
+        }
+        // Whoever an earlier run let in stays in.
+        let before =
+            is.statements.iter().find(|it| it.sid() == Some(sid)).and_then(|it| it.0.pointer("/Principal/AWS"));
+        let before = match before {
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(one)) => vec![one.as_str()],
+            _ => Vec::new(),
+        };
+        let all: BTreeSet<&str> = before.into_iter().chain(arns.iter().map(String::as_str)).collect();
+        required.push(Statement(json!({
+            "Sid": sid, "Effect": "Allow", "Principal": {"AWS": all}, "Action": actions, "Resource": "*",
+        })));
+    }
+    is.requiring(&required)
+}
+
+/// What AWS's own list of key administrators may do.
+const ADMINISTRATION: [&str; 14] = [
+    "kms:Create*",
+    "kms:Describe*",
+    "kms:Enable*",
+    "kms:List*",
+    "kms:Put*",
+    "kms:Update*",
+    "kms:Revoke*",
+    "kms:Disable*",
+    "kms:Get*",
+    "kms:Delete*",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:ScheduleKeyDeletion",
+    "kms:CancelKeyDeletion",
+];
+
+/// What uploading to and reading from S3 needs.
+const USE: [&str; 3] = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*"];
+
+/// In a key policy, `Resource: "*"` is the key itself.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html#configure-inventory-kms-key-policy>
+fn services(setup: &Setup) -> Vec<Statement> {
+    let Setup { partition, account, trail, bucket, .. } = setup;
+    let trail_part = sid_part(trail.parts().resource);
+    let allow = |sid: String, service: &str, action: &str, condition: Value| {
+        Statement(json!({
+            "Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": action, "Resource": "*",
+            "Condition": condition,
+        }))
+    };
+    vec![
+        allow(
+            format!("GuardrailTrailEncrypt{trail_part}"),
+            "cloudtrail.amazonaws.com",
+            "kms:GenerateDataKey*",
+            json!({
+                "StringEquals": {"aws:SourceArn": trail},
+                "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": format!("arn:{partition}:cloudtrail:*:{account}:trail/*")},
+            }),
+        ),
+        allow(
+            format!("GuardrailTrailDescribe{trail_part}"),
+            "cloudtrail.amazonaws.com",
+            "kms:DescribeKey",
+            json!({"StringEquals": {"aws:SourceArn": trail}}),
+        ),
+        allow(
+            format!("GuardrailInventory{}", sid_part(bucket.as_str())),
+            "s3.amazonaws.com",
+            "kms:GenerateDataKey",
+            json!({
+                "StringEquals": {"aws:SourceAccount": account},
+                "ArnLike": {"aws:SourceArn": bucket_arn(partition, bucket)},
+            }),
+        ),
+    ]
+}
