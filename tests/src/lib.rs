@@ -1,1 +1,5 @@
+//! What the tests and the demo stand on: the local AWS, and the guardrail deployed on it.
 
+pub mod deploy;
+pub mod drift;
+pub mod local_aws;

@@ -1,1 +1,178 @@
-fn main() {}
+//! `cargo demo`: a local AWS, the real functions, and a bucket that is broken in every way and comes back.
+
+#![recursion_limit = "256"]
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::Client;
+use guardrail::control::Control;
+use guardrail_tests::{
+    deploy::{self, Deployment, Inbox, Received},
+    drift::{self, break_control, setting},
+    local_aws::{Keys, LocalAws, SetupError, eventually, workspace},
+};
+use serde_json::{Value, json};
+
+const BUCKET: &str = "acme-data";
+const USER: &str = "mallory";
+/// How long a restore and its alert may take before the line counts as failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let keep = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        ["--keep"] => true,
+        _ => {
+            println!(
+                "usage: cargo demo [-- --keep]\n\n  --keep  leave everything running afterwards, and print alerts as they arrive"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match demo(keep).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            println!("\nNot everything was restored and told: see the lines marked FAILED.");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("\nThe demo stopped: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(keep: bool) -> Result<bool, SetupError> {
+    println!("s3-guardrail: a local AWS, the real functions, and a bucket that somebody breaks.\n");
+    let binaries = step("building the functions", deploy::build)?;
+    let aws = step("starting the local AWS", || LocalAws::start(&workspace().join("target/local-aws/demo")))?;
+    let deployment = step("deploying stacks and functions", || Deployment::new(aws, &binaries))?;
+    let built = step("bootstrapping the baseline", || bootstrap(&deployment))?;
+    let user = step("creating an ordinary user", || deployment.user(USER))?;
+    let s3 = Client::new(&deployment.aws.sdk(&user)?);
+    let inbox = deployment.inbox("demo-inbox", Some(BUCKET)).await?;
+
+    println!("\nguardrail-bootstrap built:");
+    for resource in built["resources"].as_array().into_iter().flatten() {
+        let text = |name: &str| resource[name].as_str().unwrap_or_default().to_owned();
+        println!("  {:<10} {:<24} {}", text("action"), text("type"), text("id"));
+    }
+
+    println!("\nNow {USER}, an IAM user with s3:*, breaks {BUCKET}:\n");
+    println!("  {:<21} {:<38} {:<13} {:>11}  alert", "control", "what was done", "by", "restored in");
+    let mut all_good = true;
+    for control in Control::ALL {
+        all_good &= break_and_watch(&s3, &inbox, &[control]).await?;
+    }
+    all_good &= break_and_watch(&s3, &inbox, &Control::ALL).await?;
+
+    if keep {
+        stay(deployment, &user).await?;
+    } else {
+        println!("\nTry it by hand: cargo demo -- --keep");
+    }
+    Ok(all_good)
+}
+
+/// Shows what is being done, and how long it took.
+fn step<T>(what: &str, work: impl FnOnce() -> Result<T, SetupError>) -> Result<T, SetupError> {
+    print!("  {what} ...");
+    let _ = std::io::stdout().flush();
+    let start = Instant::now();
+    let done = work()?;
+    println!(" {:.1} s", start.elapsed().as_secs_f32());
+    Ok(done)
+}
+
+fn bootstrap(deployment: &Deployment) -> Result<Value, SetupError> {
+    deployment.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET}))?.map_err(SetupError)
+}
+
+/// Breaks controls, all at once, and prints how they came back. False if one did not, or nobody was told.
+async fn break_and_watch(s3: &Client, inbox: &Inbox, controls: &[Control]) -> Result<bool, SetupError> {
+    let mut before = Vec::new();
+    for control in controls {
+        before.push(setting(s3, BUCKET, *control).await);
+    }
+    for control in controls {
+        break_control(s3, BUCKET, *control).await?;
+    }
+    let start = Instant::now();
+    let restored = eventually("restored", PATIENCE, async || {
+        for (control, before) in controls.iter().zip(&before) {
+            if setting(s3, BUCKET, *control).await != *before {
+                return None;
+            }
+        }
+        Some(start.elapsed())
+    })
+    .await;
+    let mut wanted: BTreeSet<&str> = controls.iter().map(|it| it.id()).collect();
+    let mut subject = String::new();
+    let told = eventually("told", PATIENCE, async || {
+        for alert in inbox.receive().await {
+            let restored = restored_controls(&alert);
+            wanted.retain(|it| !restored.contains(*it));
+            subject = alert.subject;
+        }
+        wanted.is_empty().then_some(())
+    })
+    .await;
+
+    let name = if let [one] = controls { one.id() } else { "all seven at once" };
+    let done = match controls {
+        [one] => drift::command(*one, BUCKET).split_whitespace().nth(2).unwrap_or_default().to_owned(),
+        _ => "all of the above".to_owned(),
+    };
+    let time = restored.as_ref().map_or("FAILED".to_owned(), |it| format!("{} ms", it.as_millis()));
+    let alert = if told.is_ok() {
+        subject
+    } else {
+        format!("FAILED: not told of {}", wanted.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    println!("  {name:<21} {done:<38} {:<13} {time:>11}  {alert}", format!("user/{USER}"));
+    Ok(restored.is_ok() && told.is_ok())
+}
+
+fn restored_controls(alert: &Received) -> BTreeSet<String> {
+    let findings = alert.body["findings"].as_array().into_iter().flatten();
+    let restored = findings.filter(|it| it["outcome"] == "restored");
+    restored.filter_map(|it| it["control"].as_str()).map(str::to_owned).collect()
+}
+
+/// Leaves everything running, and prints alerts until the person has enough.
+async fn stay(deployment: Deployment, user: &Keys) -> Result<(), SetupError> {
+    let aws = &deployment.aws;
+    println!("\nEverything is still running. In another terminal, as {USER}:\n");
+    println!("  export PATH=\"{}:$PATH\"", guardrail_tests::local_aws::tools().display());
+    println!("  export AWS_ENDPOINT_URL={} AWS_CA_BUNDLE={}", aws.https, aws.ca.display());
+    println!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", user.id, user.secret);
+    println!("  export AWS_DEFAULT_REGION={}\n", guardrail_tests::local_aws::REGION);
+    for control in Control::ALL {
+        println!("  {}", drift::command(control, BUCKET));
+    }
+    println!("\nAlerts appear here as they arrive. Ctrl-C ends it all.\n");
+    let inbox = deployment.inbox("demo-live", None).await?;
+    loop {
+        for alert in inbox.receive().await {
+            println!("{}", alert.subject);
+            for finding in alert.body["findings"].as_array().into_iter().flatten() {
+                println!(
+                    "  {}: {}",
+                    finding["control"].as_str().unwrap_or_default(),
+                    finding["outcome"].as_str().unwrap_or_default()
+                );
+                println!("    before {}", finding["observed"]);
+                println!("    after  {}", finding["desired"]);
+            }
+        }
+    }
+}

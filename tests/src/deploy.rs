@@ -1,0 +1,204 @@
+//! The guardrail on the local AWS, deployed the way it is deployed on AWS: stack, functions, stack.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use aws_sdk_sqs::{
+    error::DisplayErrorContext,
+    types::{Message, QueueAttributeName},
+};
+use serde_json::{Value, json};
+
+use crate::local_aws::{ACCOUNT, Keys, LocalAws, SetupError, run, workspace};
+
+/// The functions, each a package, a binary and a Lambda function of the same name.
+pub const FUNCTIONS: [&str; 2] = ["guardrail-remediate", "guardrail-bootstrap"];
+
+/// A deployed guardrail.
+#[derive(Debug)]
+pub struct Deployment {
+    pub aws: LocalAws,
+    pub administrator: Keys,
+    pub topic_arn: String,
+    pub role_arn: String,
+    pub dead_letter_queue_url: String,
+}
+
+impl Deployment {
+    /// Deploys the binaries in `binaries`.
+    pub fn new(aws: LocalAws, binaries: &Path) -> Result<Self, SetupError> {
+        let administrator = Keys::administrator(ACCOUNT);
+        let stack = |template: &str| {
+            let file = workspace().join(format!("infra/{template}.yaml"));
+            let file = file.to_string_lossy();
+            let name = format!("s3-guardrail-{template}");
+            let capabilities = "CAPABILITY_NAMED_IAM";
+            aws.aws(
+                &administrator,
+                &[
+                    "cloudformation",
+                    "deploy",
+                    "--template-file",
+                    &file,
+                    "--stack-name",
+                    &name,
+                    "--capabilities",
+                    capabilities,
+                ],
+            )?;
+            aws.aws(
+                &administrator,
+                &["cloudformation", "describe-stacks", "--stack-name", &name, "--query", "Stacks[0].Outputs"],
+            )
+        };
+        let outputs: Value = serde_json::from_str(&stack("foundation")?)
+            .map_err(|error| SetupError(format!("stack outputs: {error}")))?;
+        let output = |name: &str| {
+            let outputs = outputs.as_array().into_iter().flatten();
+            let value = outputs.filter(|it| it["OutputKey"] == name).find_map(|it| it["OutputValue"].as_str());
+            value.map(str::to_owned).ok_or_else(|| SetupError(format!("the stack has no output {name}")))
+        };
+        let (topic_arn, role_arn) = (output("TopicArn")?, output("RemediateRoleArn")?);
+        let roles = [role_arn.clone(), output("BootstrapRoleArn")?];
+        for (function, role) in FUNCTIONS.iter().zip(roles) {
+            let mut deploy = aws.command("cargo-lambda", &administrator);
+            deploy.current_dir(workspace()).args(["lambda", "deploy", function, "--iam-role", &role]);
+            deploy.args(["--endpoint-url", &aws.http, "--binary-path"]).arg(binaries.join(function));
+            deploy.args(["--env-var", &format!("GUARDRAIL_TOPIC_ARN={topic_arn}")]);
+            deploy.args(["--env-var", &format!("GUARDRAIL_ROLE_ARN={role_arn}")]);
+            run(&mut deploy)?;
+        }
+        stack("wiring")?;
+        let dead_letter_queue_url = output("DeadLetterQueueUrl")?;
+        Ok(Self { administrator, topic_arn, role_arn, dead_letter_queue_url, aws })
+    }
+
+    /// Calls a function and waits for its answer. `Err`: the function's error message.
+    pub fn invoke(&self, function: &str, payload: &Value) -> Result<Result<Value, String>, SetupError> {
+        let answer = std::env::temp_dir().join(format!(
+            "guardrail-{}-{:?}.json",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let file = answer.to_string_lossy();
+        let text = payload.to_string();
+        let called = self
+            .aws
+            .aws(&self.administrator, &["lambda", "invoke", "--function-name", function, "--payload", &text, &file])?;
+        let broken = |error: &dyn std::fmt::Display| SetupError(format!("{function}: {error}"));
+        let body = std::fs::read_to_string(&answer).map_err(|error| broken(&error))?;
+        let _ = std::fs::remove_file(&answer);
+        let body: Value = serde_json::from_str(&body).map_err(|error| broken(&error))?;
+        if called.contains("FunctionError") {
+            return Ok(Err(body["errorMessage"].as_str().unwrap_or_default().to_owned()));
+        }
+        Ok(Ok(body))
+    }
+
+    /// A user who may do everything with S3, and nothing else: who breaks things.
+    pub fn user(&self, name: &str) -> Result<Keys, SetupError> {
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}]});
+        let as_administrator = |arguments: &[&str]| self.aws.aws(&self.administrator, arguments);
+        as_administrator(&["iam", "create-user", "--user-name", name])?;
+        as_administrator(&[
+            "iam",
+            "put-user-policy",
+            "--user-name",
+            name,
+            "--policy-name",
+            "s3",
+            "--policy-document",
+            &policy.to_string(),
+        ])?;
+        let key = as_administrator(&["iam", "create-access-key", "--user-name", name, "--query", "AccessKey"])?;
+        let key: Value = serde_json::from_str(&key).map_err(|error| SetupError(format!("access key: {error}")))?;
+        let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
+        Ok(Keys { id: text("AccessKeyId"), secret: text("SecretAccessKey") })
+    }
+
+    /// A queue that gets the alerts about one bucket, by their attributes; about all buckets if `None`.
+    pub async fn inbox(&self, name: &str, bucket: Option<&str>) -> Result<Inbox, SetupError> {
+        let failed =
+            |error: &dyn std::error::Error| SetupError(format!("queue {name}: {}", DisplayErrorContext(error)));
+        let sdk = self.aws.sdk(&self.administrator)?;
+        let (sqs, sns) = (aws_sdk_sqs::Client::new(&sdk), aws_sdk_sns::Client::new(&sdk));
+        let arn = format!("{}:{name}", self.topic_arn.replace(":sns:", ":sqs:").rsplit_once(':').map_or("", |it| it.0));
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+        }]});
+        let queue = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::Policy, policy.to_string());
+        let url = queue.send().await.map_err(|error| failed(&error))?.queue_url.unwrap_or_default();
+        let mut subscribe = sns.subscribe().topic_arn(&self.topic_arn).protocol("sqs").endpoint(&arn);
+        if let Some(bucket) = bucket {
+            subscribe = subscribe.attributes("FilterPolicy", json!({"bucket": [bucket]}).to_string());
+        }
+        subscribe.send().await.map_err(|error| failed(&error))?;
+        Ok(Inbox { sqs, url })
+    }
+}
+
+/// A queue that alerts arrive in.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    sqs: aws_sdk_sqs::Client,
+    url: String,
+}
+
+/// An alert as a queue gets it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub subject: String,
+    /// The machine-readable part.
+    pub body: Value,
+    pub attributes: Value,
+}
+
+impl Inbox {
+    /// The next alerts, if some come within a second.
+    pub async fn receive(&self) -> Vec<Received> {
+        self.receive_raw().await.iter().filter_map(Received::of).collect()
+    }
+
+    async fn receive_raw(&self) -> Vec<Message> {
+        let receive = self.sqs.receive_message().queue_url(&self.url).max_number_of_messages(10).wait_time_seconds(1);
+        let messages = receive.send().await.ok().and_then(|it| it.messages).unwrap_or_default();
+        for message in &messages {
+            let delete = self.sqs.delete_message().queue_url(&self.url);
+            let _ = delete.set_receipt_handle(message.receipt_handle.clone()).send().await;
+        }
+        messages
+    }
+}
+
+impl Received {
+    fn of(message: &Message) -> Option<Self> {
+        let envelope: Value = serde_json::from_str(message.body()?).ok()?;
+        Some(Self {
+            subject: envelope["Subject"].as_str()?.to_owned(),
+            body: serde_json::from_str(envelope["Message"].as_str()?).ok()?,
+            attributes: envelope["MessageAttributes"].clone(),
+        })
+    }
+}
+
+/// Builds the functions as this program was built, and says where they are.
+pub fn build() -> Result<PathBuf, SetupError> {
+    let own = std::env::current_exe().map_err(|error| SetupError(format!("own path: {error}")))?;
+    let folders = own.ancestors().find(|it| it.ends_with("release") || it.ends_with("debug"));
+    let folder = folders.ok_or_else(|| SetupError("this program is not in a cargo target folder".to_owned()))?;
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(workspace()).args(["build", "--locked", "--bins"]);
+    for function in FUNCTIONS {
+        build.args(["--package", function]);
+    }
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let status = build.status().map_err(|error| SetupError(format!("cargo: {error}")))?;
+    if !status.success() {
+        return Err(SetupError(format!("cargo could not build the functions ({status}); see above")));
+    }
+    Ok(folder.to_owned())
+}
