@@ -68,7 +68,11 @@ async fn put_public_access_block(s3: &Client, bucket: Bucket<'_>, block: PublicA
 
 async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
     let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await)
+    match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
+        // Somebody turned ACLs off since we read.
+        Err(error) if error.code.as_deref() == Some("AccessControlListNotSupported") => Ok(()),
+        other => other,
+    }
 }
 
 async fn put_ownership_enforced(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {

@@ -14,10 +14,8 @@ pub async fn serve<E: std::error::Error + 'static>(
     let guardrail = Guardrail::new(config, &crate::aws_config().await);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         answer(&guardrail, event.payload).await.map_err(|error| {
-            let message = chain(&error);
-            tracing::error!("{message}");
             let name = std::any::type_name::<E>();
-            Diagnostic { error_type: name.rsplit("::").next().unwrap_or(name).to_owned(), error_message: message }
+            Diagnostic { error_type: name.rsplit("::").next().unwrap_or(name).to_owned(), error_message: chain(&error) }
         })
     }))
     .await

@@ -147,11 +147,11 @@ fn short_actor(trigger: &Trigger) -> String {
     }
 }
 
-/// Whether the call that the event tells of can have made these findings. If not, it only led us here.
+/// Whether the call that the event tells of can have made all these findings. If not, it only led us here.
 fn is_cause(trigger: &Trigger, findings: &[Finding]) -> bool {
     let own = Control::of_event(&trigger.event_name);
     trigger.error_code.is_none()
-        && (trigger.event_name == "CreateBucket" || findings.iter().any(|it| Some(it.control) == own))
+        && (trigger.event_name == "CreateBucket" || findings.iter().all(|it| Some(it.control) == own))
 }
 
 fn controls(findings: &[Finding]) -> String {
@@ -241,7 +241,7 @@ fn email(report: &Report, place: &Arn<'_>, limit: usize) -> String {
         let agent = trigger.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
         line("From", &format!("{}{agent}", trigger.source_ip.as_deref().unwrap_or("not said")));
         if !report.findings.is_empty() && !is_cause(trigger, &report.findings) {
-            line("", "This call led here; it is not what changed the settings below.");
+            line("", "This call led here; at least some of what is below was changed by another.");
         }
     }
     line("Where", &format!("account {}, {}", place.account, place.region));

@@ -1,0 +1,87 @@
+"""EventBridge to Lambda the way AWS does it: with permission, queued, retried, and dead letters kept."""
+
+import json
+import logging
+import threading
+
+import hooks
+from ministack.core import iam_evaluator, responses
+from ministack.services import eventbridge, lambda_svc
+
+log = logging.getLogger("lambda-events")
+
+# How many events of one function run at a time, when it has no reserved concurrency.
+DEFAULT_CONCURRENCY = 4
+
+slots: dict[str, threading.BoundedSemaphore] = {}
+holding = threading.local()
+
+
+def install() -> None:
+    hooks.patch(eventbridge, "_invoke_target", ["target", "event", "rule", "view"], with_permission)
+    hooks.patch(eventbridge, "_dispatch_to_lambda", ["arn", "payload"], asynchronously)
+    hooks.patch(lambda_svc, "_execute_function", ["func", "event"], within_concurrency)
+
+
+def with_permission(original):
+    """AWS invokes a function only if its policy lets this rule; MiniStack always does."""
+
+    def invoke_target(target, event, rule, view=None):
+        arn = target.get("Arn", "")
+        if ":lambda:" in arn and not may_invoke(arn, rule):
+            log.warning("FailedInvocation: rule %s has no permission to invoke %s", rule["Name"], arn)
+            return None
+        return original(target, event, rule, view)
+
+    return invoke_target
+
+
+def may_invoke(function_arn: str, rule: dict) -> bool:
+    policy = lambda_svc.function_policy_for_arn(function_arn)
+    if not policy:
+        return False
+    account = responses.get_account_id()
+    rule_arn = eventbridge._rule_arn(rule["Name"], rule.get("EventBusName", "default"))
+    context = iam_evaluator.EvalContext(
+        principal_arn="events.amazonaws.com",
+        principal_type="Service",
+        principal_account=account,
+        action="lambda:InvokeFunction",
+        resource_arn=function_arn,
+        region=responses.get_region(),
+        service_context={"aws:sourcearn": rule_arn, "aws:sourceaccount": account},
+    )
+    verdict = iam_evaluator.evaluate_resource_policy(policy[0], context, service="events.amazonaws.com")
+    return verdict.decision == "Allow"
+
+
+def asynchronously(_original):
+    """AWS queues the event, retries what fails, then sends it to the on-failure destination; MiniStack calls once."""
+
+    def dispatch_to_lambda(arn, payload):
+        function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+        if function and config:
+            record = lambda_svc._execution_record_for_config(function, config)
+            lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+    return dispatch_to_lambda
+
+
+def within_concurrency(original):
+    """AWS holds events back while a function is at its concurrency; MiniStack starts a process for each."""
+
+    def execute_function(func, event):
+        # MiniStack calls itself again in the function's account.
+        if getattr(holding, "slot", False):
+            return original(func, event)
+        config = func.get("config") or func
+        limit = int(func.get("concurrency") or DEFAULT_CONCURRENCY)
+        slot = slots.setdefault(config["FunctionArn"], threading.BoundedSemaphore(limit))
+        with slot:
+            holding.slot = True
+            try:
+                return original(func, event)
+            finally:
+                holding.slot = False
+
+    return execute_function
