@@ -34,6 +34,8 @@ def main() -> None:
         MINISTACK_SSL_CERT=str(certificate),
         MINISTACK_SSL_KEY=str(key),
         TMPDIR=str(data),
+        # It would listen on all interfaces.
+        IOT_MTLS_ENABLED="0",
         LAMBDA_ASYNC_RETRY_BASE_SECONDS=str(options.retry_seconds),
         # Over HTTPS: the baseline's policy denies everything else, also to the guardrail.
         AWS_ENDPOINT_URL=f"https://127.0.0.1:{https}",

@@ -175,24 +175,22 @@ fn subject(report: &Report) -> String {
 fn headline(report: &Report) -> String {
     let findings = &report.findings;
     let what = controls(findings);
-    let who = report.trigger.as_ref().map(|trigger| {
-        let actor = short_actor(trigger);
-        if is_cause(trigger, findings) {
-            format!("changed by {actor}")
-        } else {
-            format!("drifted (found on {} by {actor})", trigger.event_name)
+    let (cause, led_here) = match &report.trigger {
+        Some(trigger) if is_cause(trigger, findings) => (format!("changed by {}", short_actor(trigger)), String::new()),
+        Some(trigger) => {
+            ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger)))
         }
-    });
-    let who = who.unwrap_or_else(|| "drifted".to_owned());
+        None => ("drifted".to_owned(), String::new()),
+    };
     match report.outcome {
         BucketOutcome::Restored => match report.drift_to_restored_ms {
-            Some(ms) => format!("{what} {who}, restored in {}", seconds(ms)),
-            None => format!("{what} {who}, restored"),
+            Some(ms) => format!("{what} {cause}, restored in {}{led_here}", seconds(ms)),
+            None => format!("{what} {cause}, restored{led_here}"),
         },
         BucketOutcome::Drifted if findings.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {who}, left so: exempt")
+            format!("{what} {cause}, left so: exempt{led_here}")
         }
-        BucketOutcome::Drifted => format!("{what} {who}, left so: observe mode"),
+        BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
         BucketOutcome::Failed if findings.is_empty() => "not guarded, the registry cannot be used".to_owned(),
         BucketOutcome::Failed => {
             let bad: Vec<_> = findings
@@ -208,7 +206,7 @@ fn headline(report: &Report) -> String {
             } else {
                 "NOT restored"
             };
-            format!("{} {problem}; {who}", controls(&bad))
+            format!("{} {problem}; {cause}{led_here}", controls(&bad))
         }
         BucketOutcome::Gone => match &report.trigger {
             Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {

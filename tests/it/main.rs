@@ -1,1 +1,5 @@
+//! All integration tests, in one binary: each would link the AWS SDKs again.
 
+#![recursion_limit = "256"]
+
+mod local;

@@ -97,6 +97,37 @@ impl Deployment {
         Ok(Ok(body))
     }
 
+    /// Builds the baseline of a bucket that shares logs, inventory and trail with other buckets of the tests.
+    pub fn guard(&self, bucket: &str) -> Result<Value, SetupError> {
+        let shared =
+            json!({"bucket": bucket, "log_bucket": "it-logs", "inventory_bucket": "it-inventory", "trail": "it-trail"});
+        self.invoke("guardrail-bootstrap", &shared)?.map_err(SetupError)
+    }
+
+    /// The outcomes of all reconciles of a bucket so far, from the function's own log.
+    pub fn outcomes(&self, bucket: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.aws.data.join("log")).unwrap_or_default();
+        let marker = format!("handle{{bucket={bucket}}}: reconciled outcome=");
+        log.lines().filter_map(|it| Some(it.split_once(&marker)?.1.split(' ').next()?.to_owned())).collect()
+    }
+
+    /// The calls that the guardrail's own role made to change a bucket, from CloudTrail.
+    pub fn own_writes(&self, bucket: &str) -> Result<Vec<String>, SetupError> {
+        let attribute = format!("AttributeKey=ResourceName,AttributeValue={bucket}");
+        let events = self.aws.aws(
+            &self.administrator,
+            &["cloudtrail", "lookup-events", "--lookup-attributes", &attribute, "--query", "Events[].CloudTrailEvent"],
+        )?;
+        let broken = |error: serde_json::Error| SetupError(format!("lookup-events: {error}"));
+        let events: Vec<String> = serde_json::from_str(&events).map_err(broken)?;
+        let events: Vec<Value> =
+            events.iter().map(|it| serde_json::from_str(it)).collect::<Result<_, _>>().map_err(broken)?;
+        let own = |it: &&Value| {
+            it.pointer("/userIdentity/sessionContext/sessionIssuer/arn").is_some_and(|it| *it == self.role_arn)
+        };
+        Ok(events.iter().filter(own).filter_map(|it| it["eventName"].as_str().map(str::to_owned)).collect())
+    }
+
     /// A user who may do everything with S3, and nothing else: who breaks things.
     pub fn user(&self, name: &str) -> Result<Keys, SetupError> {
         let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}]});

@@ -47,6 +47,8 @@ pub struct LocalAws {
     pub https: String,
     /// The certificate that signs `https`, a PEM file.
     pub ca: PathBuf,
+    /// Where its log is, with the functions' output in it.
+    pub data: PathBuf,
 }
 
 impl LocalAws {
@@ -67,7 +69,13 @@ impl LocalAws {
         let ready: Value =
             serde_json::from_str(&line).map_err(|_| failed("did not get ready; see above", &line.trim()))?;
         let text = |name: &str| ready[name].as_str().map(str::to_owned).ok_or_else(|| failed("did not say its", &name));
-        Ok(Self { http: text("http")?, https: text("https")?, ca: PathBuf::from(text("ca")?), process })
+        Ok(Self {
+            http: text("http")?,
+            https: text("https")?,
+            ca: PathBuf::from(text("ca")?),
+            data: data.to_owned(),
+            process,
+        })
     }
 
     /// How somebody calls it with an SDK: over HTTPS, or the baseline's policy refuses.

@@ -69,8 +69,12 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
     println!("\nNow {USER}, an IAM user with s3:*, breaks {BUCKET}:\n");
     println!("  {:<21} {:<38} {:<13} {:>11}  alert", "control", "what was done", "by", "restored in");
     let mut all_good = true;
+    let mut events = deployment.outcomes(BUCKET).len();
     for control in Control::ALL {
         all_good &= break_and_watch(&s3, &inbox, &[control]).await?;
+        // The guardrail's own writes come back to it as events; let it look at them before the next thing breaks.
+        events += 1 + control.vocabulary().writes.len();
+        eventually("quiet", PATIENCE, async || (deployment.outcomes(BUCKET).len() >= events).then_some(())).await?;
     }
     all_good &= break_and_watch(&s3, &inbox, &Control::ALL).await?;
 

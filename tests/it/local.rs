@@ -1,0 +1,479 @@
+//! The real functions on the local AWS, with IAM enforced: what a user would notice.
+
+use std::{collections::BTreeSet, process::Command, sync::LazyLock, time::Duration};
+
+use aws_sdk_s3::Client;
+use guardrail::control::Control;
+use guardrail_tests::{
+    deploy::{self, Deployment, Inbox, Received},
+    drift::{break_control, setting},
+    local_aws::{ACCOUNT, Keys, LocalAws, REGION, eventually, run, workspace},
+};
+use serde_json::{Value, json};
+
+/// How long a restore, an alert or a dead letter may take. Two cores run everything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One deployment for all tests; each has buckets of its own.
+static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
+    let binaries = deploy::build().unwrap();
+    let aws = LocalAws::start(&workspace().join("target/local-aws/tests")).unwrap();
+    let deployment = Deployment::new(aws, &binaries).unwrap();
+    // Its trail is what makes events flow at all.
+    deployment.guard("it-first").unwrap();
+    let user = deployment.user("mallory").unwrap();
+    (deployment, user)
+});
+
+/// A guarded bucket, somebody who may change it, and the queue where alerts about it arrive.
+struct Guarded {
+    deployment: &'static Deployment,
+    bucket: &'static str,
+    s3: Client,
+    inbox: Inbox,
+}
+
+impl Guarded {
+    async fn new(bucket: &'static str) -> Self {
+        let it = Self::unguarded(bucket).await;
+        it.deployment.guard(bucket).unwrap();
+        it
+    }
+
+    async fn unguarded(bucket: &'static str) -> Self {
+        let (deployment, user) = &*DEPLOYMENT;
+        let s3 = Client::new(&deployment.aws.sdk(user).unwrap());
+        let inbox = deployment.inbox(bucket, Some(bucket)).await.unwrap();
+        Self { deployment, bucket, s3, inbox }
+    }
+
+    /// Everything that the controls are about, as S3 tells it.
+    async fn settings(&self) -> Vec<String> {
+        let mut settings = Vec::new();
+        for control in Control::ALL {
+            settings.push(setting(&self.s3, self.bucket, control).await);
+        }
+        settings
+    }
+
+    async fn restored_to(&self, before: &[String]) {
+        eventually("restored", PATIENCE, async || (self.settings().await == before).then_some(())).await.unwrap();
+    }
+
+    /// The next alert that `wanted` accepts.
+    async fn alert(&self, wanted: impl Fn(&Received) -> bool) -> Received {
+        let found = eventually("told", PATIENCE, async || self.inbox.receive().await.into_iter().find(&wanted)).await;
+        found.unwrap()
+    }
+
+    /// Waits until the function has looked at the bucket this often in all; the outcomes.
+    async fn looked(&self, times: usize) -> Vec<String> {
+        let looked = async || Some(self.deployment.outcomes(self.bucket)).filter(|it| it.len() >= times);
+        eventually("looked at", PATIENCE, looked).await.unwrap()
+    }
+
+    fn remediate(&self, input: &Value) -> Result<Value, String> {
+        self.deployment.invoke("guardrail-remediate", input).unwrap()
+    }
+
+    async fn put_policy(&self, statements: Value) {
+        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        self.s3.put_bucket_policy().bucket(self.bucket).policy(policy).send().await.unwrap();
+    }
+
+    async fn policy(&self) -> Value {
+        let policy = self.s3.get_bucket_policy().bucket(self.bucket).send().await.unwrap();
+        serde_json::from_str(policy.policy().unwrap()).unwrap()
+    }
+
+    fn put_registry(&self, document: &Value) {
+        let name = format!("/s3-guardrail/buckets/{}", self.bucket);
+        let put = [
+            "ssm",
+            "put-parameter",
+            "--overwrite",
+            "--type",
+            "String",
+            "--name",
+            &name,
+            "--value",
+            &document.to_string(),
+        ];
+        self.deployment.aws.aws(&self.deployment.administrator, &put).unwrap();
+    }
+
+    fn registry(&self) -> Value {
+        let name = format!("/s3-guardrail/buckets/{}", self.bucket);
+        let get = ["ssm", "get-parameter", "--name", &name, "--query", "Parameter.Value"];
+        let text: String =
+            serde_json::from_str(&self.deployment.aws.aws(&self.deployment.administrator, &get).unwrap()).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+/// A sample event, about another bucket than the sample's.
+fn sample(name: &str, bucket: &str) -> Value {
+    let text = std::fs::read_to_string(workspace().join("events").join(name)).unwrap();
+    serde_json::from_str(&text.replace("acme-data", bucket)).unwrap()
+}
+
+fn outcomes(body: &Value) -> BTreeSet<(String, String)> {
+    let text = |it: &Value| it.as_str().unwrap().to_owned();
+    body["findings"].as_array().unwrap().iter().map(|it| (text(&it["control"]), text(&it["outcome"]))).collect()
+}
+
+async fn check_restored(control: Control, bucket: &'static str) {
+    let it = Guarded::new(bucket).await;
+    let before = it.settings().await;
+    break_control(&it.s3, bucket, control).await.unwrap();
+    it.restored_to(&before).await;
+
+    let alert = it.alert(|it| outcomes(&it.body).contains(&(control.id().to_owned(), "restored".to_owned()))).await;
+    assert!(
+        alert.subject.starts_with(&format!("[RESTORED] {bucket}: {control} changed by user/mallory")),
+        "{}",
+        alert.subject
+    );
+    assert!(alert.subject.len() <= 100);
+    let body = &alert.body;
+    assert_eq!(body["schema"], "s3-guardrail/1");
+    assert_eq!(body["severity"], "WARNING");
+    assert_eq!((body["account"].as_str(), body["region"].as_str()), (Some(ACCOUNT), Some(REGION)));
+    assert_eq!(body["outcome"], "restored");
+    assert_eq!(body["trigger"]["actor"], format!("arn:aws:iam::{ACCOUNT}:user/mallory"));
+    assert_ne!(body["findings"][0]["observed"], body["findings"][0]["desired"]);
+    assert_eq!(alert.attributes["severity"]["Value"], "WARNING");
+    assert_eq!(alert.attributes["control"], json!({"Type": "String.Array", "Value": json!([control]).to_string()}));
+
+    // The guardrail's own writes come back as events, and are the proof that they held.
+    let writes = control.vocabulary().writes;
+    let looked = it.looked(1 + writes.len()).await;
+    assert!(looked.iter().skip(1).all(|it| it == "Compliant"), "{looked:?}");
+    let mut own = it.deployment.own_writes(bucket).unwrap();
+    own.sort();
+    assert_eq!(own.len(), writes.len(), "{own:?}");
+}
+
+macro_rules! restored {
+    ($($name:ident: $control:expr, $bucket:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            check_restored($control, $bucket).await;
+        }
+    )*};
+}
+
+restored! {
+    deleted_public_access_block_is_restored_and_told: Control::PublicAccessBlock, "it-public-access-block";
+    enabled_acls_are_restored_and_told: Control::ObjectOwnership, "it-object-ownership";
+    deleted_bucket_policy_is_restored_and_told: Control::BucketPolicy, "it-bucket-policy";
+    weakened_default_encryption_is_restored_and_told: Control::DefaultEncryption, "it-default-encryption";
+    suspended_versioning_is_restored_and_told: Control::Versioning, "it-versioning";
+    deleted_lifecycle_is_restored_and_told: Control::Lifecycle, "it-lifecycle";
+    deleted_inventory_is_restored_and_told: Control::Inventory, "it-inventory-control";
+}
+
+#[tokio::test]
+async fn everything_broken_at_once_comes_back() {
+    let it = Guarded::new("it-all-at-once").await;
+    let before = it.settings().await;
+    for control in Control::ALL {
+        break_control(&it.s3, it.bucket, control).await.unwrap();
+    }
+    it.restored_to(&before).await;
+    let mut untold: BTreeSet<_> = Control::ALL.iter().map(|it| it.id().to_owned()).collect();
+    let told = eventually("told of all", PATIENCE, async || {
+        for alert in it.inbox.receive().await {
+            for (control, outcome) in outcomes(&alert.body) {
+                if outcome == "restored" {
+                    untold.remove(&control);
+                }
+            }
+        }
+        untold.is_empty().then_some(())
+    });
+    told.await.unwrap();
+}
+
+#[tokio::test]
+async fn events_that_come_twice_or_late_cause_no_write() {
+    let it = Guarded::new("it-duplicates").await;
+    for name in
+        ["put-bucket-policy.json", "put-bucket-policy.json", "delete-bucket-lifecycle.json", "put-bucket-policy.json"]
+    {
+        let report = it.remediate(&sample(name, it.bucket)).unwrap();
+        assert_eq!((&report["outcome"], &report["findings"]), (&json!("compliant"), &json!([])), "{report}");
+        assert_eq!(report["notified"], false);
+    }
+    assert_eq!(it.deployment.own_writes(it.bucket).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_unguarded_bucket_is_left_alone() {
+    let it = Guarded::unguarded("it-unguarded").await;
+    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    break_control(&it.s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
+    let before = it.settings().await;
+    // Its creation and its change.
+    assert!(it.looked(2).await.iter().all(|it| it == "Unguarded"));
+    assert_eq!(it.remediate(&json!({"bucket": it.bucket})).unwrap()["outcome"], "unguarded");
+    assert_eq!(it.settings().await, before);
+    assert!(it.inbox.receive().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_account_is_left_alone() {
+    let it = Guarded::unguarded("it-foreign").await;
+    let stranger = Keys::administrator("444455556666");
+    let s3 = Client::new(&it.deployment.aws.sdk(&stranger).unwrap());
+    s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    break_control(&s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
+    let before = setting(&s3, it.bucket, Control::PublicAccessBlock).await;
+    let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    it.put_registry(&json!({"bucket": it.bucket, "account": "444455556666", "key_arn": key}));
+    let error = it.remediate(&json!({"bucket": it.bucket})).unwrap_err();
+    assert!(error.contains("guards no bucket of 444455556666"), "{error}");
+    assert_eq!(it.alert(|_| true).await.body["severity"], "CRITICAL");
+    assert_eq!(setting(&s3, it.bucket, Control::PublicAccessBlock).await, before);
+}
+
+#[tokio::test]
+async fn a_deleted_bucket_is_told() {
+    let it = Guarded::new("it-deleted").await;
+    it.s3.delete_bucket().bucket(it.bucket).send().await.unwrap();
+    let alert = it.alert(|it| it.body["outcome"] == "gone").await;
+    assert_eq!(alert.subject, "[GONE] it-deleted: the guarded bucket was deleted by user/mallory");
+    assert_eq!(alert.body["severity"], "CRITICAL");
+    assert_eq!(alert.attributes["severity"]["Value"], "CRITICAL");
+}
+
+#[tokio::test]
+async fn settings_of_the_owner_that_say_the_same_cause_no_write() {
+    let it = Guarded::new("it-resembling").await;
+    let objects = format!("arn:aws:s3:::{}/*", it.bucket);
+    let mut statements = it.policy().await["Statement"].as_array().unwrap().clone();
+    statements.retain(|it| it["Sid"] != "DenyInsecureTransport");
+    // As Terraform's modules write it.
+    statements.push(json!({
+        "Sid": "denyInsecureTransport", "Effect": "Deny", "Principal": {"AWS": ["*"]}, "Action": ["s3:*"],
+        "Resource": [objects, objects.trim_end_matches("/*")], "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
+    }));
+    it.put_policy(json!(statements)).await;
+    let rules = json!({"Rules": [
+        {"ID": "terraform-1", "Status": "Enabled", "Filter": {"Prefix": ""}, "NoncurrentVersionExpiration": {"NoncurrentDays": 30}},
+        {"ID": "terraform-2", "Status": "Enabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
+        {"ID": "archive", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Transitions": [{"Days": 90, "StorageClass": "GLACIER"}]},
+    ]});
+    let put = [
+        "s3api",
+        "put-bucket-lifecycle-configuration",
+        "--bucket",
+        it.bucket,
+        "--lifecycle-configuration",
+        &rules.to_string(),
+    ];
+    it.deployment.aws.aws(&it.deployment.administrator, &put).unwrap();
+    assert_eq!(it.looked(2).await, ["Compliant", "Compliant"]);
+    assert_eq!(it.deployment.own_writes(it.bucket).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_public_statement_of_the_owner_fails_alone_and_is_named() {
+    let it = Guarded::unguarded("it-public-policy").await;
+    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    break_control(&it.s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
+    let objects = format!("arn:aws:s3:::{}/*", it.bucket);
+    it.put_policy(
+        json!({"Sid": "Website", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": objects}),
+    )
+    .await;
+    let before = it.policy().await;
+    let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    it.put_registry(&json!({"bucket": it.bucket, "account": ACCOUNT, "key_arn": key}));
+    let error = it.remediate(&json!({"bucket": it.bucket})).unwrap_err();
+    assert!(error.contains("bucket-policy") && error.contains("statement `Website`"), "{error}");
+
+    let alert = it.alert(|it| it.body["outcome"] == "failed").await;
+    assert_eq!(alert.body["severity"], "CRITICAL");
+    let (failed, restored): (BTreeSet<_>, BTreeSet<_>) =
+        outcomes(&alert.body).into_iter().partition(|it| it.1 == "failed");
+    assert_eq!(failed, BTreeSet::from([("bucket-policy".to_owned(), "failed".to_owned())]));
+    // A new bucket has its ACLs off already.
+    assert_eq!(
+        restored.iter().map(|it| it.0.as_str()).collect::<Vec<_>>(),
+        ["default-encryption", "inventory", "lifecycle", "public-access-block", "versioning"]
+    );
+    assert_eq!(it.policy().await, before, "nothing of the owner's is lost");
+}
+
+#[tokio::test]
+async fn a_policy_without_room_fails_alone_and_its_event_ends_as_a_dead_letter() {
+    let it = Guarded::new("it-long-policy").await;
+    let account = format!("arn:aws:iam::{ACCOUNT}:root");
+    let prefixes: Vec<_> = (0..600).map(|n| format!("arn:aws:s3:::{}/{n:06}/*", it.bucket)).collect();
+    it.put_policy(json!([{"Sid": "Long", "Effect": "Allow", "Principal": {"AWS": account}, "Action": "s3:GetObject", "Resource": prefixes}])).await;
+    let alert = it.alert(|it| it.body["outcome"] == "failed").await;
+    let error = alert.body["findings"][0]["error"].as_str().unwrap();
+    assert!(error.contains("S3 allows 20480") && error.contains("statement `Long`"), "{error}");
+
+    let sdk = it.deployment.aws.sdk(&it.deployment.administrator).unwrap();
+    let sqs = aws_sdk_sqs::Client::new(&sdk);
+    let dead = eventually("in the dead-letter queue", PATIENCE, async || {
+        let receive = sqs.receive_message().queue_url(&it.deployment.dead_letter_queue_url).wait_time_seconds(1);
+        let messages = receive.max_number_of_messages(10).send().await.unwrap().messages.unwrap_or_default();
+        messages.iter().find_map(|message| message.body().filter(|text| text.contains(it.bucket)).map(str::to_owned))
+    });
+    let letter: Value = serde_json::from_str(&dead.await.unwrap()).unwrap();
+    assert_eq!(letter["requestPayload"]["detail"]["eventName"], "PutBucketPolicy");
+    assert_eq!(it.policy().await["Statement"].as_array().unwrap().len(), 1, "nothing of the owner's is lost");
+}
+
+#[tokio::test]
+async fn bootstrap_goes_on_from_wherever_it_stopped_and_then_changes_nothing() {
+    let (deployment, _) = &*DEPLOYMENT;
+    let bucket = "it-resumed";
+    let request = json!({"bucket": bucket, "key_alias": "alias/it-resumed"});
+    let any = "*".to_owned();
+    let s3 = |name: &str| format!("arn:aws:s3:::{name}");
+    let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{bucket}-trail");
+    let parameter = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/s3-guardrail/buckets/{bucket}");
+    let administrator = |arguments: &[&str]| deployment.aws.aws(&deployment.administrator, arguments).unwrap();
+    let role = ["--role-name", "s3-guardrail-bootstrap", "--policy-name", "stopped"];
+    for (action, resource) in [
+        ("kms:CreateAlias", any.clone()),
+        ("kms:EnableKeyRotation", any),
+        ("s3:CreateBucket", s3("it-resumed-logs")),
+        ("s3:PutBucketPolicy", s3("it-resumed-logs")),
+        ("s3:CreateBucket", s3("it-resumed-inventory")),
+        ("s3:CreateBucket", s3("it-resumed")),
+        ("s3:PutEncryptionConfiguration", s3("it-resumed")),
+        ("cloudtrail:CreateTrail", trail.clone()),
+        ("cloudtrail:StartLogging", trail),
+        ("ssm:PutParameter", parameter),
+    ] {
+        let deny =
+            json!({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": action, "Resource": resource}});
+        administrator(&[&["iam", "put-role-policy", "--policy-document", &deny.to_string()], role.as_slice()].concat());
+        let error = deployment.invoke("guardrail-bootstrap", &request).unwrap().unwrap_err();
+        assert!(error.contains("AccessDenied"), "without {action}: {error}");
+    }
+    administrator(&[&["iam", "delete-role-policy"], role.as_slice()].concat());
+    let built = deployment.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    assert_eq!(built["outcome"], "compliant", "{built}");
+
+    let again = deployment.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    assert_eq!(again["findings"], json!([]));
+    let actions: BTreeSet<_> =
+        again["resources"].as_array().unwrap().iter().map(|it| it["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, BTreeSet::from(["unchanged"]), "{again}");
+
+    // One key, though the first run made it and could not name it.
+    let tagged =
+        administrator(&["kms", "list-aliases", "--query", "Aliases[?AliasName=='alias/it-resumed'].TargetKeyId"]);
+    let key = built["resources"][0]["id"].as_str().unwrap();
+    assert!(tagged.contains(key.rsplit('/').next().unwrap()), "{tagged}");
+    let status =
+        administrator(&["cloudtrail", "get-trail-status", "--name", "it-resumed-trail", "--query", "IsLogging"]);
+    assert_eq!(status, "true");
+    let selectors = administrator(&["cloudtrail", "get-event-selectors", "--trail-name", "it-resumed-trail"]);
+    assert!(selectors.contains("Management") && selectors.contains("arn:aws:s3:::it-resumed/"), "{selectors}");
+}
+
+#[tokio::test]
+async fn bootstrap_adopts_a_bucket_with_everything_its_owner_set() {
+    let it = Guarded::unguarded("it-adopted").await;
+    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{}/*", it.bucket)});
+    it.put_policy(json!([theirs])).await;
+    let rules = json!({"Rules": [{"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}}]});
+    let put = [
+        "s3api",
+        "put-bucket-lifecycle-configuration",
+        "--bucket",
+        it.bucket,
+        "--lifecycle-configuration",
+        &rules.to_string(),
+    ];
+    it.deployment.aws.aws(&it.deployment.administrator, &put).unwrap();
+
+    let request =
+        json!({"bucket": it.bucket, "log_bucket": "it-logs", "inventory_bucket": "it-inventory", "trail": "it-trail"});
+    let mut dry = request.clone();
+    dry["dry_run"] = json!(true);
+    let before = it.settings().await;
+    let plan = it.deployment.invoke("guardrail-bootstrap", &dry).unwrap().unwrap();
+    assert_eq!((&plan["outcome"], &plan["dry_run"]), (&json!("drifted"), &json!(true)), "{plan}");
+    assert!(outcomes(&plan).iter().all(|it| it.1 == "would-restore"));
+    assert_eq!(it.settings().await, before, "a dry run changes nothing");
+    assert_eq!(it.remediate(&json!({"bucket": it.bucket})).unwrap()["outcome"], "unguarded");
+
+    let built = it.deployment.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    assert_eq!(built["outcome"], "restored", "{built}");
+    let adopted = json!({"type": "AWS::S3::Bucket", "id": it.bucket, "action": "adopted"});
+    assert!(built["resources"].as_array().unwrap().contains(&adopted), "{built}");
+    assert!(it.policy().await["Statement"].as_array().unwrap().contains(&theirs));
+    let lifecycle = it.s3.get_bucket_lifecycle_configuration().bucket(it.bucket).send().await.unwrap();
+    let rule = lifecycle.rules().iter().find(|it| it.id() == Some("theirs")).unwrap();
+    assert_eq!(rule.expiration().and_then(|it| it.days()), Some(1));
+    assert_eq!(it.remediate(&json!({"bucket": it.bucket})).unwrap()["outcome"], "compliant");
+    let document = it.registry();
+    assert_eq!(
+        (&document["bucket"], &document["account"], &document["mode"]),
+        (&json!(it.bucket), &json!(ACCOUNT), &json!("enforce"))
+    );
+}
+
+#[tokio::test]
+async fn bad_input_is_an_error_that_names_the_field() {
+    let it = Guarded::new("it-bad-input").await;
+    let before = it.settings().await;
+    for (input, part) in [
+        (json!({"bucket": "Not A Bucket"}), "bucket: `Not A Bucket` is not a bucket name"),
+        (json!({"bucket": it.bucket, "force": true}), "force: unknown field `force`"),
+        (json!({"bucket": it.bucket, "dry_run": "yes"}), "dry_run: invalid type"),
+        (json!({}), "neither an EventBridge event"),
+        (sample("no-bucket.json", it.bucket), "names no bucket"),
+    ] {
+        let error = it.remediate(&input).unwrap_err();
+        assert!(error.contains(part), "{input}: {error}");
+    }
+    let impossible = it.remediate(&sample("impossible-bucket-name.json", it.bucket)).unwrap();
+    assert_eq!(impossible["outcome"], "unguarded");
+
+    let good = it.registry();
+    for (field, value, part) in [
+        ("surprise", json!(1), "surprise: unknown field"),
+        ("key_arn", json!("alias/s3-secure-data"), "key_arn: `alias/s3-secure-data` is not a KMS key ARN"),
+    ] {
+        let mut bad = good.clone();
+        bad[field] = value;
+        it.put_registry(&bad);
+        let error = it.remediate(&json!({"bucket": it.bucket})).unwrap_err();
+        assert!(error.contains(part), "{error}");
+        let alert = it.alert(|_| true).await;
+        assert!(alert.body["error"].as_str().unwrap().contains(part), "{}", alert.body);
+    }
+    for (input, part) in [
+        (json!({"bucket": "it-bad-input", "key_alias": "alias/aws/s3"}), "key_alias"),
+        (json!({"bucket": "it-bad-input", "key_users": ["alice"]}), "key_users"),
+        (json!({"bucket": "it-bad-input", "colour": "red"}), "colour: unknown field"),
+        (json!({"bucket": "a".repeat(60)}), "log_bucket"),
+    ] {
+        let error = it.deployment.invoke("guardrail-bootstrap", &input).unwrap().unwrap_err();
+        assert!(error.contains(part), "{input}: {error}");
+    }
+    assert_eq!(it.settings().await, before);
+}
+
+#[test]
+fn a_function_without_its_environment_says_all_that_is_missing() {
+    let binary = deploy::build().unwrap().join("guardrail-remediate");
+    let error = run(Command::new(binary).env_clear()).unwrap_err().to_string();
+    for name in ["GUARDRAIL_TOPIC_ARN", "GUARDRAIL_ROLE_ARN"] {
+        assert!(error.contains(&format!("{name} is missing")), "{error}");
+    }
+}
+
+fn here() -> aws_sdk_s3::types::CreateBucketConfiguration {
+    aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build()
+}
