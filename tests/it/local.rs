@@ -31,12 +31,20 @@ struct Guarded {
     bucket: &'static str,
     s3: Client,
     inbox: Inbox,
+    /// How often the function had looked at it when all was set up.
+    looked_before: usize,
 }
 
 impl Guarded {
     async fn new(bucket: &'static str) -> Self {
-        let it = Self::unguarded(bucket).await;
-        it.deployment.guard(bucket).unwrap();
+        let mut it = Self::unguarded(bucket).await;
+        let built = it.deployment.guard(bucket).unwrap();
+        // Its creation and each write of the bootstrap are events, too.
+        let controls =
+            Control::ALL.into_iter().filter(|it| outcomes(&built).iter().any(|finding| finding.0 == it.id()));
+        let events = 1 + controls.map(|it| it.vocabulary().writes.len()).sum::<usize>();
+        it.looked(events).await;
+        it.looked_before = events;
         it
     }
 
@@ -44,7 +52,7 @@ impl Guarded {
         let (deployment, user) = &*DEPLOYMENT;
         let s3 = Client::new(&deployment.aws.sdk(user).unwrap());
         let inbox = deployment.inbox(bucket, Some(bucket)).await.unwrap();
-        Self { deployment, bucket, s3, inbox }
+        Self { deployment, bucket, s3, inbox, looked_before: 0 }
     }
 
     /// Everything that the controls are about, as S3 tells it.
@@ -66,9 +74,11 @@ impl Guarded {
         found.unwrap()
     }
 
-    /// Waits until the function has looked at the bucket this often in all; the outcomes.
+    /// Waits until the function has looked at the bucket this often since it was set up; the outcomes.
     async fn looked(&self, times: usize) -> Vec<String> {
-        let looked = async || Some(self.deployment.outcomes(self.bucket)).filter(|it| it.len() >= times);
+        let looked = async || {
+            Some(self.deployment.outcomes(self.bucket).split_off(self.looked_before)).filter(|it| it.len() >= times)
+        };
         eventually("looked at", PATIENCE, looked).await.unwrap()
     }
 
@@ -310,7 +320,7 @@ async fn a_public_statement_of_the_owner_fails_alone_and_is_named() {
 async fn a_policy_without_room_fails_alone_and_its_event_ends_as_a_dead_letter() {
     let it = Guarded::new("it-long-policy").await;
     let account = format!("arn:aws:iam::{ACCOUNT}:root");
-    let prefixes: Vec<_> = (0..600).map(|n| format!("arn:aws:s3:::{}/{n:06}/*", it.bucket)).collect();
+    let prefixes: Vec<_> = (0..510).map(|n| format!("arn:aws:s3:::{}/{n:06}/*", it.bucket)).collect();
     it.put_policy(json!([{"Sid": "Long", "Effect": "Allow", "Principal": {"AWS": account}, "Action": "s3:GetObject", "Resource": prefixes}])).await;
     let alert = it.alert(|it| it.body["outcome"] == "failed").await;
     let error = alert.body["findings"][0]["error"].as_str().unwrap();
@@ -450,8 +460,7 @@ async fn bad_input_is_an_error_that_names_the_field() {
         it.put_registry(&bad);
         let error = it.remediate(&json!({"bucket": it.bucket})).unwrap_err();
         assert!(error.contains(part), "{error}");
-        let alert = it.alert(|_| true).await;
-        assert!(alert.body["error"].as_str().unwrap().contains(part), "{}", alert.body);
+        it.alert(|it| it.body["error"].as_str().is_some_and(|it| it.contains(part))).await;
     }
     for (input, part) in [
         (json!({"bucket": "it-bad-input", "key_alias": "alias/aws/s3"}), "key_alias"),

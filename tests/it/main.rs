@@ -3,3 +3,5 @@
 #![recursion_limit = "256"]
 
 mod local;
+mod reconcile;
+mod tidy;

@@ -2,4 +2,5 @@
 
 pub mod deploy;
 pub mod drift;
+pub mod fake;
 pub mod local_aws;

@@ -1,0 +1,484 @@
+//! The whole function over a fake AWS: the real SDK, every call counted, and whatever can go wrong made to.
+
+use std::collections::BTreeSet;
+
+use guardrail::control::Control;
+use guardrail_tests::{
+    fake::{ACCOUNT, BUCKET, FakeAws, FaultKind, KEY, ROLE, acl},
+    local_aws::workspace,
+};
+use serde_json::{Value, json};
+
+fn direct() -> Value {
+    json!({"bucket": BUCKET})
+}
+
+fn sample(name: &str) -> Value {
+    let text = std::fs::read_to_string(workspace().join("events").join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Takes one control off its baseline, behind the guardrail's back.
+fn drift(fake: &FakeAws, control: Control) {
+    match control {
+        Control::PublicAccessBlock => fake.set("publicAccessBlock", None),
+        Control::ObjectOwnership => {
+            let everyone = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>";
+            fake.set("ownershipControls", None);
+            fake.set("acl", Some(&acl(everyone)));
+        }
+        Control::BucketPolicy => fake.set("policy", None),
+        Control::DefaultEncryption => fake.set("encryption", None),
+        Control::Versioning => fake
+            .set("versioning", Some("<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>")),
+        Control::Lifecycle => fake.set("lifecycle", None),
+        Control::Inventory => fake.set("inventory", None),
+    }
+}
+
+fn writes_of(control: Control) -> Vec<String> {
+    control.vocabulary().writes.iter().map(ToString::to_string).collect()
+}
+
+fn all_reads() -> Vec<String> {
+    let reads = Control::ALL.iter().flat_map(|it| it.vocabulary().reads).map(ToString::to_string);
+    let mut reads: Vec<_> = reads.chain(["GetParameter".to_owned()]).collect();
+    reads.sort();
+    reads
+}
+
+/// `control: outcome` for each finding.
+fn findings(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.map(|it| format!("{}: {}", it["control"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_bare_bucket_is_built_in_restore_order_and_then_left_alone() {
+    let fake = FakeAws::guarded();
+    fake.set("acl", Some(&acl("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>other</ID></Grantee><Permission>READ</Permission></Grant>")));
+    let report = fake.remediate(direct()).await.unwrap();
+    assert_eq!(report["outcome"], "restored");
+    assert_eq!(findings(&report), Control::ALL.map(|it| format!("{it}: restored")));
+    assert_eq!(fake.writes(), Control::ALL.iter().flat_map(|it| writes_of(*it)).collect::<Vec<_>>());
+    assert_eq!(report["findings"][1]["observed"]["AclGrants"], json!(["other READ"]));
+    assert_eq!(fake.alerts().len(), 1);
+
+    let before = fake.documents();
+    fake.forget();
+    let again = fake.remediate(direct()).await.unwrap();
+    assert_eq!((&again["outcome"], &again["findings"]), (&json!("compliant"), &json!([])));
+    assert_eq!(fake.documents(), before);
+    assert_eq!(
+        (fake.reads(), fake.writes(), fake.alerts().len()),
+        (all_reads(), vec![], 0),
+        "one read of each, nothing else"
+    );
+}
+
+#[tokio::test]
+async fn each_control_comes_back_alone_with_its_own_writes_and_one_message() {
+    let fake = FakeAws::compliant().await;
+    let baseline = fake.documents();
+    for control in Control::ALL {
+        drift(&fake, control);
+        fake.forget();
+        let report = fake.remediate(direct()).await.unwrap();
+        assert_eq!(findings(&report), [format!("{control}: restored")]);
+        assert_eq!(fake.writes(), writes_of(control));
+        assert_eq!(fake.reads(), all_reads(), "nothing passed between read and write, so nothing is read again");
+        assert_eq!(fake.documents(), baseline, "{control}");
+        let alerts = fake.alerts();
+        assert_eq!((alerts.len(), &alerts[0]["severity"], &report["notified"]), (1, &json!("WARNING"), &json!(true)));
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_all_other_controls_restored() {
+    let writes: BTreeSet<_> =
+        Control::ALL.iter().flat_map(|it| it.vocabulary().writes.iter().map(|write| (*it, *write))).collect();
+    for (broken, write) in writes {
+        let fake = FakeAws::guarded();
+        fake.fail(write, usize::MAX, FaultKind::Answer(403, "AccessDenied"));
+        let error = fake.remediate(direct()).await.unwrap_err();
+        assert!(error.contains(&format!("{broken}: {write}: AccessDenied")), "{error}");
+        let alert = fake.alerts().remove(0);
+        assert_eq!((&alert["outcome"], &alert["severity"]), (&json!("failed"), &json!("CRITICAL")));
+        let expected = Control::ALL.map(|it| format!("{it}: {}", if it == broken { "failed" } else { "restored" }));
+        assert_eq!(findings(&alert), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_and_not_written() {
+    let reads = Control::ALL.iter().flat_map(|it| it.vocabulary().reads.iter().map(|read| (*it, *read)));
+    for (hidden, read) in reads {
+        for kind in [
+            FaultKind::Answer(403, "AccessDenied"),
+            FaultKind::Answer(500, "InternalError"),
+            FaultKind::Answer(404, "NoSuchWhatever"),
+            FaultKind::Reset,
+        ] {
+            let fake = FakeAws::guarded();
+            fake.fail(read, usize::MAX, kind);
+            let error = fake.remediate(direct()).await.unwrap_err();
+            assert!(error.contains(&format!("{hidden}: {read}")), "{error}");
+            let alert = fake.alerts().remove(0);
+            assert_eq!(alert["severity"], "CRITICAL");
+            let expected =
+                Control::ALL.map(|it| format!("{it}: {}", if it == hidden { "unreadable" } else { "restored" }));
+            assert_eq!(findings(&alert), expected, "{read}");
+            assert!(writes_of(hidden).iter().all(|it| !fake.writes().contains(it)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_bucket_is_tried_again() {
+    for kind in [FaultKind::Answer(409, "OperationAborted"), FaultKind::Answer(503, "SlowDown"), FaultKind::Reset] {
+        let fake = FakeAws::compliant().await;
+        drift(&fake, Control::Versioning);
+        fake.fail("PutBucketVersioning", 2, kind);
+        assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["versioning: restored"]);
+        assert_eq!(fake.writes(), ["PutBucketVersioning"; 3]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_writes_between_our_read_and_our_write_survives() {
+    let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
+    let policy = json!({"Version": "2012-10-17", "Statement": [theirs]}).to_string();
+    let rule = "<Rule><ID>theirs</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule>";
+    let fake = FakeAws::guarded();
+    fake.before("PutPublicAccessBlock", move |state| state.set("policy", Some(&policy)));
+    fake.before("PutBucketVersioning", move |state| {
+        state.set("lifecycle", Some(&format!("<LifecycleConfiguration>{rule}</LifecycleConfiguration>")))
+    });
+    // And again while we wait because the bucket is busy.
+    fake.fail("PutBucketPolicy", 1, FaultKind::Answer(409, "OperationAborted"));
+    fake.remediate(direct()).await.unwrap();
+    let documents = fake.documents();
+    assert!(documents["policy"].contains("\"Sid\":\"Theirs\""), "{documents:#?}");
+    assert!(documents["lifecycle"].contains(rule), "{documents:#?}");
+    fake.forget();
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
+}
+
+#[tokio::test]
+async fn what_we_do_not_know_survives_a_restore_of_the_lifecycle() {
+    let rule = "<Rule><ID>a &amp; b</ID><Prefix>x/</Prefix><Status>Enabled</Status><InventedIn2027><Deep n=\"1\">y</Deep></InventedIn2027><Expiration><Days>9</Days></Expiration></Rule>";
+    let fake = FakeAws::compliant().await;
+    fake.set("lifecycle", Some(&format!("<?xml version=\"1.0\"?><LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rule}</LifecycleConfiguration>")));
+    fake.state().transition_size = Some("varies_by_storage_class".to_owned());
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["lifecycle: restored"]);
+    assert!(fake.documents()["lifecycle"].contains(rule), "{:#?}", fake.documents());
+    assert_eq!(fake.state().transition_size.as_deref(), Some("varies_by_storage_class"));
+}
+
+#[tokio::test]
+async fn fields_that_s3_may_add_cause_no_write() {
+    let fake = FakeAws::compliant().await;
+    for (subresource, end) in [
+        ("publicAccessBlock", "</PublicAccessBlockConfiguration>"),
+        ("ownershipControls", "</OwnershipControls>"),
+        ("encryption", "</Rule>"),
+        ("versioning", "</VersioningConfiguration>"),
+        ("lifecycle", "</Rule>"),
+        ("inventory", "</InventoryConfiguration>"),
+    ] {
+        let document =
+            fake.documents()[subresource].replace(end, &format!("<InventedIn2027><A>1</A></InventedIn2027>{end}"));
+        fake.set(subresource, Some(&document));
+    }
+    let more = fake.documents()["encryption"].replace(
+        "<EncryptionType>SSE-C</EncryptionType>",
+        "<EncryptionType>SSE-C</EncryptionType><EncryptionType>SSE-X</EncryptionType>",
+    );
+    fake.set("encryption", Some(&more));
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn observe_mode_and_dry_run_write_nothing() {
+    let fake = FakeAws::guarded();
+    let plan = fake.remediate(json!({"bucket": BUCKET, "dry_run": true})).await.unwrap();
+    assert_eq!(
+        (&plan["outcome"], &plan["dry_run"], &plan["notified"]),
+        (&json!("drifted"), &json!(true), &json!(false))
+    );
+    assert_eq!(findings(&plan), Control::ALL.map(|it| format!("{it}: would-restore")));
+    assert_eq!(fake.alerts().len(), 0);
+    fake.register(json!({"mode": "observe"}));
+    let report = fake.remediate(direct()).await.unwrap();
+    assert_eq!((&report["outcome"], &report["notified"]), (&json!("drifted"), &json!(true)));
+    assert_eq!(fake.alerts()[0]["severity"], "WARNING");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_exemption_counts_until_it_ends() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    let exempt = |until: &str| json!({"exemptions": [{"control": "versioning", "until": until, "reason": "migration", "approved_by": "ann"}]});
+    fake.register(exempt("2999-01-31"));
+    let report = fake.remediate(direct()).await.unwrap();
+    assert_eq!((findings(&report), &report["outcome"]), (vec!["versioning: exempt".to_owned()], &json!("drifted")));
+    assert_eq!((fake.alerts()[0]["severity"].as_str(), fake.writes()), (Some("INFO"), vec![]));
+    fake.register(exempt("2020-01-31T12:00:00Z"));
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["versioning: restored"]);
+}
+
+#[tokio::test]
+async fn an_unguarded_bucket_is_only_looked_at() {
+    let fake = FakeAws::guarded();
+    fake.state().parameters.clear();
+    let report = fake.remediate(sample("put-bucket-policy.json")).await.unwrap();
+    assert_eq!((&report["outcome"], &report["notified"]), (&json!("unguarded"), &json!(false)));
+    assert_eq!((fake.writes(), fake.alerts().len()), (vec![], 0));
+}
+
+#[tokio::test]
+async fn an_impossible_bucket_name_causes_no_call() {
+    let fake = FakeAws::guarded();
+    let report = fake.remediate(sample("impossible-bucket-name.json")).await.unwrap();
+    assert_eq!(report["outcome"], "unguarded");
+    assert_eq!(fake.state().calls, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_gone_is_told_and_is_no_error() {
+    let fake = FakeAws::guarded();
+    fake.state().bucket = None;
+    let report = fake.remediate(sample("delete-bucket.json")).await.unwrap();
+    assert_eq!((&report["outcome"], &report["notified"]), (&json!("gone"), &json!(true)));
+    let alert = fake.alerts().remove(0);
+    assert_eq!((&alert["severity"], &alert["outcome"]), (&json!("CRITICAL"), &json!("gone")));
+}
+
+#[tokio::test]
+async fn a_bucket_that_another_account_owns_now_is_left_alone() {
+    let fake = FakeAws::guarded();
+    for read in all_reads().iter().filter(|it| *it != "GetParameter") {
+        fake.fail(read, usize::MAX, FaultKind::Answer(403, "AccessDenied"));
+    }
+    fake.remediate(direct()).await.unwrap_err();
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    assert_eq!(findings(&fake.alerts()[0]), Control::ALL.map(|it| format!("{it}: unreadable")));
+}
+
+/// An event of our own role about a call of this name.
+fn echo(event_name: &str, user_agent: &str) -> Value {
+    let mut event = sample("own-echo-put-bucket-policy.json");
+    event["detail"]["eventName"] = json!(event_name);
+    event["detail"]["userAgent"] = json!(user_agent);
+    assert!(event.to_string().contains(ROLE));
+    event
+}
+
+#[tokio::test]
+async fn a_restore_that_does_not_stick_is_told_and_not_tried_again() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::BucketPolicy);
+    drift(&fake, Control::Versioning);
+    let report = fake.remediate(echo("PutBucketPolicy", "aws-sdk-rust")).await.unwrap();
+    assert_eq!(findings(&report), ["bucket-policy: unstable", "versioning: restored"]);
+    assert_eq!((&report["outcome"], &fake.alerts()[0]["severity"]), (&json!("failed"), &json!("CRITICAL")));
+    assert_eq!(fake.writes(), ["PutBucketVersioning"]);
+}
+
+#[tokio::test]
+async fn no_chain_of_our_own_echoes_is_longer_than_two() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    // What CloudTrail records of the write that the test above saw.
+    let report = fake.remediate(echo("PutBucketPolicy", "aws-sdk-rust app/s3-guardrail-echo m/E")).await.unwrap();
+    assert_eq!(findings(&report), ["versioning: unstable"]);
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_echo_that_reads_an_old_state_waits_for_the_new_one() {
+    let fake = FakeAws::compliant().await;
+    fake.fail("GetBucketLifecycleConfiguration", 2, FaultKind::Stale(None));
+    let report = fake.remediate(echo("PutBucketLifecycle", "aws-sdk-rust")).await.unwrap();
+    assert_eq!((&report["outcome"], fake.alerts().len(), fake.writes()), (&json!("compliant"), 0, vec![]));
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_sent_is_an_error() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    fake.fail("Publish", usize::MAX, FaultKind::Answer(403, "AuthorizationError"));
+    let error = fake.remediate(direct()).await.unwrap_err();
+    assert!(error.contains("people could not be told: Publish: AuthorizationError"), "{error}");
+    assert_eq!(fake.writes(), ["PutBucketVersioning"], "the bucket comes first");
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_used_is_told_and_nothing_is_written() {
+    for (document, part) in [
+        (
+            format!("{{\"bucket\":\"{BUCKET}\",\"account\":\"{ACCOUNT}\",\"key_arn\":\"{KEY}\",\"colour\":1}}"),
+            "colour: unknown field",
+        ),
+        (
+            format!("{{\"bucket\":\"{BUCKET}\",\"account\":\"{ACCOUNT}\",\"key_arn\":\"alias/x\"}}"),
+            "key_arn: `alias/x` is not a KMS key ARN",
+        ),
+        (format!("{{\"bucket\":\"{BUCKET}\",\"account\":\"{ACCOUNT}\"}}"), "missing field `key_arn`"),
+        (
+            format!("{{\"bucket\":\"other\",\"account\":\"{ACCOUNT}\",\"key_arn\":\"{KEY}\"}}"),
+            "stands under another bucket's name",
+        ),
+        (
+            format!("{{\"bucket\":\"{BUCKET}\",\"account\":\"999922223333\",\"key_arn\":\"{KEY}\"}}"),
+            "guards no bucket of 999922223333",
+        ),
+        (
+            format!(
+                "{{\"bucket\":\"{BUCKET}\",\"account\":\"{ACCOUNT}\",\"key_arn\":\"{KEY}\",\"lifecycle\":{{\"noncurrent_days\":0}}}}"
+            ),
+            "lifecycle.noncurrent_days",
+        ),
+        ("{".to_owned(), "EOF"),
+    ] {
+        let fake = FakeAws::guarded();
+        fake.register_text(&document);
+        let error = fake.remediate(direct()).await.unwrap_err();
+        assert!(error.contains(part), "{document}: {error}");
+        assert_eq!(fake.writes(), Vec::<String>::new());
+        let alert = fake.alerts().remove(0);
+        assert_eq!((&alert["severity"], alert["error"].as_str().unwrap().contains(part)), (&json!("CRITICAL"), true));
+    }
+    let fake = FakeAws::guarded();
+    fake.fail("GetParameter", usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+    assert!(
+        fake.remediate(direct())
+            .await
+            .unwrap_err()
+            .contains("the registry could not be read: GetParameter: AccessDeniedException")
+    );
+    assert_eq!((fake.writes(), fake.alerts().len()), (vec![], 1));
+}
+
+#[tokio::test]
+async fn bad_input_causes_no_call() {
+    for (input, part) in [
+        (json!("text"), "neither an EventBridge event"),
+        (json!({"bucket": "Bad Name"}), "bucket: `Bad Name` is not a bucket name"),
+        (json!({"bucket": BUCKET, "dryrun": true}), "dryrun: unknown field"),
+        (json!({"detail": {}}), "detail.eventName"),
+        (json!({"detail": {"eventName": "PutBucketPolicy"}}), "PutBucketPolicy names no bucket"),
+        (sample("failed-stop-logging-null-parameters.json"), "StopLogging names no bucket"),
+        (json!({"Records": [{"body": 7}]}), "Records[0].body"),
+    ] {
+        let fake = FakeAws::guarded();
+        let error = fake.remediate(input.clone()).await.unwrap_err();
+        assert!(error.contains(part), "{input}: {error}");
+        assert_eq!(fake.state().calls, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn of_a_batch_only_what_failed_comes_back() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    let mut batch = sample("sqs-batch.json");
+    let record = batch["Records"][0].clone();
+    let message = |id: &str, body: &str| {
+        let mut message = record.clone();
+        message["messageId"] = json!(id);
+        message["body"] = json!(body);
+        message
+    };
+    fake.state().parameters.insert("/s3-guardrail/buckets/broken".to_owned(), "{}".to_owned());
+    batch["Records"] = json!([
+        message("good", &json!({"bucket": BUCKET}).to_string()),
+        message("poison", "{not json"),
+        message("broken", "{\"bucket\":\"broken\"}"),
+        message("unguarded", "{\"bucket\":\"unguarded\"}"),
+    ]);
+    let answer = fake.remediate(batch).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "poison"}, {"itemIdentifier": "broken"}]}));
+    assert_eq!(fake.writes(), ["PutBucketVersioning"]);
+}
+
+#[tokio::test]
+async fn a_change_of_tags_is_told_and_not_restored() {
+    let fake = FakeAws::compliant().await;
+    let report = fake.remediate(sample("put-bucket-tagging.json")).await.unwrap();
+    assert_eq!((&report["outcome"], &report["notified"]), (&json!("compliant"), &json!(true)));
+    assert_eq!((fake.alerts()[0]["severity"].as_str(), fake.writes()), (Some("INFO"), vec![]));
+}
+
+#[tokio::test]
+async fn every_event_that_names_the_bucket_restores_it() {
+    let not_ours = [
+        "README.md",
+        "another-account.json",
+        "bootstrap.json",
+        "direct-dry-run.json",
+        "impossible-bucket-name.json",
+        "no-bucket.json",
+    ];
+    let of_other_services = [
+        "disable-key",
+        "schedule-key",
+        "put-key",
+        "delete-alias",
+        "update-alias",
+        "stop-logging",
+        "delete-trail",
+        "update-trail",
+        "put-event-selectors",
+        "failed-stop",
+        "own-echo",
+    ];
+    let fake = FakeAws::compliant().await;
+    let baseline = fake.documents();
+    let mut restored = 0;
+    for file in std::fs::read_dir(workspace().join("events")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if not_ours.contains(&name.as_str()) || of_other_services.iter().any(|it| name.starts_with(it)) {
+            continue;
+        }
+        drift(&fake, Control::Versioning);
+        fake.remediate(sample(&name)).await.unwrap();
+        assert_eq!(fake.documents(), baseline, "{name}");
+        restored += 1;
+    }
+    assert!(restored >= 23, "{restored}");
+}
+
+#[tokio::test]
+async fn every_event_name_of_the_table_has_a_sample() {
+    let kebab = |name: &str| {
+        name.chars().fold(String::new(), |text, c| match c.is_ascii_uppercase() {
+            true if text.is_empty() => c.to_ascii_lowercase().to_string(),
+            true => format!("{text}-{}", c.to_ascii_lowercase()),
+            false => format!("{text}{c}"),
+        })
+    };
+    let names = Control::ALL.iter().flat_map(|it| it.vocabulary().events).chain(&guardrail::control::TOLD_EVENTS);
+    for name in names {
+        let event = sample(&format!("{}.json", kebab(name)));
+        assert_eq!(event["detail"]["eventName"], *name);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_never_longer_than_sns_allows() {
+    let fake = FakeAws::compliant().await;
+    let rules: String = (0..990).map(|n| format!("<Rule><ID>{n:0>200}</ID><Filter><Prefix>{n:0>400}</Prefix></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule>")).collect();
+    fake.set("lifecycle", Some(&format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")));
+    let statement = json!({"Sid": "Long", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/{}", "\"".repeat(9000))});
+    fake.set("policy", Some(&json!({"Statement": [statement]}).to_string()));
+    let report = fake.remediate(sample("put-bucket-lifecycle.json")).await.unwrap();
+    assert_eq!(report["outcome"], "restored");
+    let message = fake.state().published[0]["Message"].clone();
+    assert!(message.len() < 256 * 1024, "{}", message.len());
+    let lifecycle = &fake.alerts()[0]["findings"][1];
+    assert_eq!((&lifecycle["control"], &lifecycle["observed"]["cut"]), (&json!("lifecycle"), &json!(true)));
+    assert!(message.contains("cut"));
+}

@@ -1,0 +1,376 @@
+//! A fake of the few AWS calls the guardrail makes, behind the real SDK: same requests, same parsing, no network.
+//!
+//! S3's bucket configuration is symmetric: a read answers with the body that a write sent.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::StatusCode,
+};
+use aws_smithy_types::body::SdkBody;
+use guardrail::{Guardrail, config::Config};
+use serde_json::{Value, json};
+
+/// The account that everything is in.
+pub const ACCOUNT: &str = "111122223333";
+/// The guarded bucket.
+pub const BUCKET: &str = "acme-data";
+/// The guarded bucket's key.
+pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// The guardrail's own role.
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+
+/// S3's sub-resources: query parameter, operation names, the error code that says "absent".
+const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
+    ("publicAccessBlock", "GetPublicAccessBlock", "PutPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
+    ("ownershipControls", "GetBucketOwnershipControls", "PutBucketOwnershipControls", "OwnershipControlsNotFoundError"),
+    ("acl", "GetBucketAcl", "PutBucketAcl", ""),
+    ("policy", "GetBucketPolicy", "PutBucketPolicy", "NoSuchBucketPolicy"),
+    ("encryption", "GetBucketEncryption", "PutBucketEncryption", ""),
+    ("versioning", "GetBucketVersioning", "PutBucketVersioning", ""),
+    ("lifecycle", "GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration", "NoSuchLifecycleConfiguration"),
+    ("inventory", "GetBucketInventoryConfiguration", "PutBucketInventoryConfiguration", "NoSuchConfiguration"),
+];
+
+const OWNER: &str = "<Owner><ID>me</ID></Owner>";
+const OWNERS_GRANT: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>";
+const SIZE_HEADER: &str = "x-amz-transition-default-minimum-object-size";
+
+/// The fake. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct FakeAws(Arc<Mutex<State>>);
+
+/// What the fake knows and remembers.
+#[derive(Default)]
+pub struct State {
+    /// The documents of the bucket by sub-resource; `None`: there is no bucket.
+    pub bucket: Option<BTreeMap<String, String>>,
+    /// Lifecycle's setting that travels in a header.
+    pub transition_size: Option<String>,
+    /// SSM parameters.
+    pub parameters: HashMap<String, String>,
+    /// Operations in the order in which they came.
+    pub calls: Vec<String>,
+    /// Messages that SNS took, as form fields.
+    pub published: Vec<HashMap<String, String>>,
+    faults: Vec<Fault>,
+    hooks: Vec<(String, Hook)>,
+}
+
+type Hook = Box<dyn FnOnce(&mut State) + Send>;
+
+struct Fault {
+    operation: String,
+    times: usize,
+    kind: FaultKind,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Debug)]
+pub enum FaultKind {
+    /// AWS answers with this status and code.
+    Answer(u16, &'static str),
+    /// The connection breaks.
+    Reset,
+    /// A read answers with an older document; `None`: as if there were none.
+    Stale(Option<String>),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("bucket", &self.bucket).field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+impl FakeAws {
+    /// A bucket without any setting, registered with all defaults.
+    pub fn guarded() -> Self {
+        let fake = Self::default();
+        fake.state().bucket = Some(BTreeMap::new());
+        fake.register(json!({}));
+        fake
+    }
+
+    /// A guarded bucket on its baseline, with nothing called yet.
+    pub async fn compliant() -> Self {
+        let fake = Self::guarded();
+        let report = fake.remediate(json!({"bucket": BUCKET})).await.expect("a bare bucket can be restored");
+        assert_eq!(report["outcome"], "restored", "{report}");
+        fake.forget();
+        fake
+    }
+
+    /// Writes the registry document: the required fields, and these.
+    pub fn register(&self, fields: Value) {
+        let mut document = json!({"bucket": BUCKET, "account": ACCOUNT, "key_arn": KEY});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            document[name] = value.clone();
+        }
+        self.register_text(&document.to_string());
+    }
+
+    /// Writes the registry document as it is.
+    pub fn register_text(&self, document: &str) {
+        self.state().parameters.insert(format!("/s3-guardrail/buckets/{BUCKET}"), document.to_owned());
+    }
+
+    /// Everything it knows and remembers.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics while it holds the state")
+    }
+
+    /// The documents of the bucket.
+    pub fn documents(&self) -> BTreeMap<String, String> {
+        self.state().bucket.clone().unwrap_or_default()
+    }
+
+    /// Puts a document behind the guardrail's back; `None` deletes it.
+    pub fn set(&self, subresource: &str, document: Option<&str>) {
+        self.state().set(subresource, document);
+    }
+
+    /// The next `times` calls of this operation go wrong.
+    pub fn fail(&self, operation: &str, times: usize, kind: FaultKind) {
+        self.state().faults.push(Fault { operation: operation.to_owned(), times, kind });
+    }
+
+    /// Somebody does this right before the next call of this operation.
+    pub fn before(&self, operation: &str, hook: impl FnOnce(&mut State) + Send + 'static) {
+        self.state().hooks.push((operation.to_owned(), Box::new(hook)));
+    }
+
+    /// Forgets calls and messages.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.calls.clear();
+        state.published.clear();
+    }
+
+    /// The operations called, sorted: reads come at once.
+    pub fn reads(&self) -> Vec<String> {
+        let mut reads: Vec<_> = self.state().calls.iter().filter(|it| it.starts_with("Get")).cloned().collect();
+        reads.sort();
+        reads
+    }
+
+    /// The writes to the bucket, in order.
+    pub fn writes(&self) -> Vec<String> {
+        self.state().calls.iter().filter(|it| it.starts_with("Put") || it.starts_with("Delete")).cloned().collect()
+    }
+
+    /// The machine-readable parts of the messages that SNS took.
+    pub fn alerts(&self) -> Vec<Value> {
+        let messages = self.state().published.clone();
+        let default = |it: &HashMap<String, String>| -> Option<Value> {
+            let message: Value = serde_json::from_str(it.get("Message")?).ok()?;
+            serde_json::from_str(message["default"].as_str()?).ok()
+        };
+        messages.iter().map(|it| default(it).expect("every message has a default part in JSON")).collect()
+    }
+
+    /// The guardrail on this AWS.
+    pub fn guardrail(&self) -> Guardrail {
+        let vars = |name: &str| match name {
+            "GUARDRAIL_TOPIC_ARN" => Some("arn:aws:sns:eu-west-2:111122223333:alerts".to_owned()),
+            "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
+            _ => None,
+        };
+        let aws = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-west-2"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "fake")))
+            .sleep_impl(SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()))
+            .http_client(self.clone())
+            .build();
+        Guardrail::new(Config::from_vars(vars).expect("complete"), &aws)
+    }
+
+    /// What the function answers, or its error's message.
+    pub async fn remediate(&self, input: Value) -> Result<Value, String> {
+        guardrail::remediate::remediate(&self.guardrail(), input).await.map_err(|error| guardrail::api::chain(&error))
+    }
+
+    fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut state = self.state();
+        let call = Call::of(request);
+        state.calls.push(call.operation.clone());
+        if let Some(hook) = state.hooks.iter().position(|it| it.0 == call.operation) {
+            let (_, hook) = state.hooks.remove(hook);
+            hook(&mut state);
+        }
+        let fault = state.faults.iter_mut().find(|it| it.operation == call.operation && it.times > 0);
+        let kind = fault.map(|it| {
+            it.times -= 1;
+            it.kind.clone()
+        });
+        match kind {
+            Some(FaultKind::Answer(status, code)) => Ok(call.error(status, code)),
+            Some(FaultKind::Reset) => Err(ConnectorError::io("connection reset".into())),
+            Some(FaultKind::Stale(document)) => Ok(state.read(&call.subresource, document.as_deref())),
+            None => Ok(state.serve(request, &call)),
+        }
+    }
+}
+
+impl HttpClient for FakeAws {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for FakeAws {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(self.answer(&request))
+    }
+}
+
+/// A request, understood.
+struct Call {
+    operation: String,
+    /// S3 only.
+    subresource: String,
+    body: String,
+}
+
+impl Call {
+    fn of(request: &HttpRequest) -> Self {
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        if let Some(target) = request.headers().get("x-amz-target") {
+            let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+            return Self { operation, subresource: String::new(), body };
+        }
+        if let Some(action) = form(&body).remove("Action") {
+            return Self { operation: action, subresource: String::new(), body };
+        }
+        let query = request.uri().split_once('?').map_or("", |it| it.1);
+        let named = |it: &&(&str, &str, &str, &str)| query.split('&').any(|part| part.split('=').next() == Some(it.0));
+        let (subresource, read, write, _) = SUBRESOURCES.iter().find(named).unwrap_or(&("", "?", "?", ""));
+        let operation = match request.method() {
+            "GET" => (*read).to_owned(),
+            "PUT" => (*write).to_owned(),
+            other => format!("{other} {}", request.uri()),
+        };
+        Self { operation, subresource: (*subresource).to_owned(), body }
+    }
+
+    fn error(&self, status: u16, code: &str) -> HttpResponse {
+        let body = match self.operation.as_str() {
+            "GetParameter" | "PutParameter" => json!({"__type": code, "message": "no"}).to_string(),
+            "Publish" => {
+                format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
+            }
+            _ => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+        };
+        response(status, &body)
+    }
+}
+
+impl State {
+    /// Puts a document; `None` deletes it.
+    pub fn set(&mut self, subresource: &str, document: Option<&str>) {
+        let bucket = self.bucket.get_or_insert_default();
+        match document {
+            Some(document) => drop(bucket.insert(subresource.to_owned(), document.to_owned())),
+            None => drop(bucket.remove(subresource)),
+        }
+    }
+
+    fn serve(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        match call.operation.as_str() {
+            "GetParameter" => {
+                let input: Value = serde_json::from_str(&call.body).unwrap_or_default();
+                let name = input["Name"].as_str().unwrap_or_default();
+                match self.parameters.get(name) {
+                    Some(value) => response(200, &json!({"Parameter": {"Name": name, "Value": value}}).to_string()),
+                    None => call.error(400, "ParameterNotFound"),
+                }
+            }
+            "Publish" => {
+                self.published.push(form(&call.body));
+                response(
+                    200,
+                    "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
+                )
+            }
+            _ => self.serve_s3(request, call),
+        }
+    }
+
+    fn serve_s3(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        if request.headers().get("x-amz-expected-bucket-owner") != Some(ACCOUNT) {
+            return call.error(403, "AccessDenied");
+        }
+        if request.headers().get("x-amz-confirm-remove-self-bucket-access").is_some() {
+            return call.error(400, "NeverConfirmThat");
+        }
+        if self.bucket.is_none() {
+            return call.error(404, "NoSuchBucket");
+        }
+        if request.method() == "GET" {
+            let document = self.bucket.as_ref().and_then(|it| it.get(&call.subresource)).cloned();
+            return self.read(&call.subresource, document.as_deref());
+        }
+        let enforced = self
+            .bucket
+            .iter()
+            .any(|it| it.get("ownershipControls").is_some_and(|it| it.contains("BucketOwnerEnforced")));
+        match call.subresource.as_str() {
+            "acl" if enforced => return call.error(400, "AccessControlListNotSupported"),
+            "acl" => self.set("acl", None),
+            "ownershipControls" if self.bucket.iter().any(|it| it.contains_key("acl")) => {
+                return call.error(400, "InvalidBucketAclWithObjectOwnership");
+            }
+            "lifecycle" => {
+                self.transition_size = request.headers().get(SIZE_HEADER).map(str::to_owned);
+                self.set("lifecycle", Some(&call.body));
+            }
+            other => self.set(other, Some(&call.body)),
+        }
+        response(200, "")
+    }
+
+    fn read(&self, subresource: &str, document: Option<&str>) -> HttpResponse {
+        let absent = SUBRESOURCES.iter().find(|it| it.0 == subresource).map_or("", |it| it.3);
+        let mut response = match (document, subresource) {
+            (Some(document), _) => response(200, document),
+            (None, "acl") => response(200, &acl("")),
+            (None, "versioning") => response(200, "<VersioningConfiguration/>"),
+            (None, "encryption") => response(
+                200,
+                "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>",
+            ),
+            (None, _) => response(404, &format!("<Error><Code>{absent}</Code><Message>absent</Message></Error>")),
+        };
+        if let (true, Some(size)) = (subresource == "lifecycle", &self.transition_size) {
+            response.headers_mut().insert(SIZE_HEADER, size.clone());
+        }
+        response
+    }
+}
+
+/// A bucket's ACL: the owner's grant, and these.
+pub fn acl(grants: &str) -> String {
+    format!(
+        "<AccessControlPolicy>{OWNER}<AccessControlList>{OWNERS_GRANT}{grants}</AccessControlList></AccessControlPolicy>"
+    )
+}
+
+fn response(status: u16, body: &str) -> HttpResponse {
+    HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body))
+}
+
+/// The fields of a form-encoded body.
+fn form(body: &str) -> HashMap<String, String> {
+    form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+}
