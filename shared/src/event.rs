@@ -155,3 +155,51 @@ fn bucket_name(event: &Value) -> Option<String> {
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn bucket_of(detail: Value) -> Option<String> {
+        match Input::parse(json!({"detail": detail})) {
+            Ok(Input::Event(event)) => event.bucket.map(|it| it.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_bucket_is_found_wherever_cloudtrail_puts_it() {
+        let by_parameter = json!({"eventName": "X", "requestParameters": {"bucketName": "acme-data"}});
+        assert_eq!(bucket_of(by_parameter).as_deref(), Some("acme-data"));
+        let resources = json!([{"ARN": "arn:aws:iam::111122223333:role/x"}, {"type": "AWS::S3::Object", "ARN": "arn:aws-cn:s3:::acme-data/a/b"}]);
+        for parameters in [json!(null), json!({}), json!("truncated"), json!({"bucketName": null})] {
+            let detail = json!({"eventName": "X", "requestParameters": parameters, "resources": resources});
+            assert_eq!(bucket_of(detail).as_deref(), Some("acme-data"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_bucket_is_none() {
+        for name in [
+            json!("../x"),
+            json!(""),
+            json!(7),
+            json!(["acme-data"]),
+            json!({}),
+            json!("A"),
+            json!("x".repeat(1_000_000)),
+        ] {
+            assert_eq!(bucket_of(json!({"eventName": "X", "requestParameters": {"bucketName": name}})), None);
+        }
+    }
+
+    #[test]
+    fn a_strangers_text_is_cut_and_plain() {
+        let detail = json!({"eventName": "X", "requestParameters": {"bucketName": "acme-data"}, "userAgent": format!("a\n{}", "b".repeat(9999)), "userIdentity": {"type": "AWSService", "invokedBy": "config.amazonaws.com"}});
+        let Ok(Input::Event(event)) = Input::parse(json!({"detail": detail})) else { panic!() };
+        assert_eq!(event.trigger.user_agent.unwrap().len(), MAX_TEXT);
+        assert_eq!(event.trigger.actor.as_deref(), Some("config.amazonaws.com"));
+    }
+}

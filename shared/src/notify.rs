@@ -367,3 +367,152 @@ fn cut(text: &str, bytes: usize) -> String {
     let end = (0..=bytes).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
     format!("{}... (cut, {} bytes in all)", &text[..end], text.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn topic() -> TopicArn {
+        "arn:aws:sns:eu-west-2:111122223333:alerts".parse().unwrap()
+    }
+
+    fn trigger(event_name: &str) -> Trigger {
+        Trigger {
+            event_name: event_name.to_owned(),
+            event_id: Some("0b4a7e2c-5f1d-4f0e-9d62-6a7f3d1c8e11".to_owned()),
+            event_time: Some("2026-11-23T09:14:05Z".to_owned()),
+            actor: Some("arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711".to_owned()),
+            source_ip: Some("203.0.113.17".to_owned()),
+            user_agent: Some("[Terraform/1.13.4]".to_owned()),
+            error_code: None,
+        }
+    }
+
+    fn finding(control: Control, outcome: Outcome) -> Finding {
+        let (observed, desired) =
+            (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
+        Finding { control, outcome, observed, desired, error: None, exemption: None }
+    }
+
+    fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
+        Report {
+            findings,
+            drift_to_restored_ms: Some(1834),
+            ..Report::new("acme-data", outcome, Some(trigger(event_name)))
+        }
+    }
+
+    fn subject_of(report: &Report) -> String {
+        alert(report, &topic(), false).unwrap().subject
+    }
+
+    #[test]
+    fn a_person_reads_what_happened_and_what_to_do() {
+        let report = report(
+            BucketOutcome::Restored,
+            "PutBucketVersioning",
+            vec![finding(Control::Versioning, Outcome::Restored)],
+        );
+        let alert = alert(&report, &topic(), false).unwrap();
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored in 1.8 s"].assert_eq(&alert.subject);
+        expect![[r#"
+            acme-data: versioning changed by role/dev-ci, restored in 1.8 s.
+
+            Call    PutBucketVersioning
+            Who     arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711
+            When    2026-11-23T09:14:05Z
+            From    203.0.113.17 with [Terraform/1.13.4]
+            Where   account 111122223333, eu-west-2
+            Event   https://eu-west-2.console.aws.amazon.com/cloudtrailv2/home?region=eu-west-2#/events/0b4a7e2c-5f1d-4f0e-9d62-6a7f3d1c8e11
+
+            versioning: restored
+                Status: "Suspended" -> "Enabled"
+
+            What to do now
+              The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.
+              The call came from infrastructure code: change the code, or its next run does this again.
+        "#]]
+        .assert_eq(message["email"].as_str().unwrap());
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        let names: Vec<_> = machine.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "schema",
+                "severity",
+                "account",
+                "region",
+                "bucket",
+                "outcome",
+                "dry_run",
+                "trigger",
+                "findings",
+                "elapsed_ms",
+                "drift_to_restored_ms",
+                "notified"
+            ]
+        );
+        expect![[r#"[("severity", "String", "WARNING"), ("outcome", "String", "restored"), ("bucket", "String", "acme-data"), ("account", "String", "111122223333"), ("region", "String", "eu-west-2"), ("schema", "String", "s3-guardrail/1"), ("control", "String.Array", "[\"versioning\"]")]"#]]
+            .assert_eq(&format!("{:?}", alert.attributes));
+    }
+
+    #[test]
+    fn the_subject_does_not_blame_a_caller_for_what_another_did() {
+        let two = vec![finding(Control::Versioning, Outcome::Restored), finding(Control::Lifecycle, Outcome::Restored)];
+        expect!["[RESTORED] acme-data: versioning and lifecycle drifted, restored in 1.8 s; found on PutBucketVer..."]
+            .assert_eq(&subject_of(&report(BucketOutcome::Restored, "PutBucketVersioning", two)));
+        let mut failed_call =
+            report(BucketOutcome::Failed, "PutBucketVersioning", vec![finding(Control::Versioning, Outcome::Failed)]);
+        failed_call.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        expect!["[FAILED] acme-data: versioning NOT restored; drifted; found on PutBucketVersioning by role/dev-ci"]
+            .assert_eq(&subject_of(&failed_call));
+    }
+
+    #[test]
+    fn a_subject_is_plain_and_short() {
+        let mut report = report(BucketOutcome::Gone, "DeleteBucket", vec![]);
+        report.bucket = "b".repeat(63);
+        report.trigger.as_mut().unwrap().actor = Some("arn:aws:iam::111122223333:user/Zoë\r\nBcc: x".to_owned());
+        let subject = subject_of(&report);
+        assert!(subject.len() <= 100 && subject.is_ascii() && !subject.contains(['\r', '\n']), "{subject}");
+        assert!(subject.starts_with("[GONE] bbb"), "{subject}");
+    }
+
+    #[test]
+    fn severity_follows_the_worst() {
+        let severity_of = |report: &Report| alert(report, &topic(), false).map(|it| it.attributes[0].2.clone());
+        let with = |outcome, finding_outcome| {
+            report(outcome, "PutBucketVersioning", vec![finding(Control::Versioning, finding_outcome)])
+        };
+        for (report, severity) in [
+            (with(BucketOutcome::Restored, Outcome::Restored), Some("WARNING")),
+            (with(BucketOutcome::Drifted, Outcome::WouldRestore), Some("WARNING")),
+            (with(BucketOutcome::Drifted, Outcome::Exempt), Some("INFO")),
+            (with(BucketOutcome::Failed, Outcome::Unstable), Some("CRITICAL")),
+            (with(BucketOutcome::Failed, Outcome::Unreadable), Some("CRITICAL")),
+            (report(BucketOutcome::Gone, "DeleteBucket", vec![]), Some("CRITICAL")),
+            (report(BucketOutcome::Compliant, "PutBucketTagging", vec![]), Some("INFO")),
+            (report(BucketOutcome::Compliant, "PutBucketPolicy", vec![]), None),
+            (report(BucketOutcome::Unguarded, "CreateBucket", vec![]), None),
+            (Report { dry_run: true, ..with(BucketOutcome::Drifted, Outcome::WouldRestore) }, None),
+        ] {
+            assert_eq!(severity_of(&report).as_deref(), severity, "{report:?}");
+        }
+        assert!(alert(&with(BucketOutcome::Drifted, Outcome::Exempt), &topic(), true).is_none(), "not at every sweep");
+    }
+
+    #[test]
+    fn differences_are_shown_a_line_each() {
+        let mut lines = Vec::new();
+        differ(
+            "",
+            &json!({"a": 1, "list": [1, 2], "same": 0}),
+            &json!({"a": null, "list": [2, 3], "same": 0, "new": {"b": true}}),
+            &mut lines,
+        );
+        assert_eq!(lines, ["a: 1 -> null", "list: - 1", "list: + 3", "new.b: null -> true"]);
+    }
+}

@@ -299,3 +299,247 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::{baseline::ReportEncryption, names::AccountId};
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
+
+    fn registration() -> Registration {
+        let account: AccountId = "111122223333".parse().unwrap();
+        Registration::new("acme-data".parse().unwrap(), account, KEY.parse().unwrap())
+    }
+
+    fn baseline() -> Baseline {
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        Baseline::new(&registration(), &"111122223333".parse().unwrap(), &role).unwrap()
+    }
+
+    fn compliant() -> Observed {
+        let baseline = baseline();
+        Observed {
+            public_access_block: Ok(PublicAccessBlock::ALL),
+            object_ownership: Ok(ObjectOwnership::enforced()),
+            bucket_policy: Ok(Policy::default().requiring(&baseline.policy)),
+            default_encryption: Ok(DefaultEncryption::default().requiring(&baseline.key)),
+            versioning: Ok(Versioning::default().enabled()),
+            lifecycle: Ok(Lifecycle::default().requiring(&baseline.lifecycle)),
+            inventory: Ok(Some(Inventory::requiring(None, &baseline))),
+        }
+    }
+
+    fn stance(registration: &Registration) -> Stance<'_> {
+        Stance { registration, now: "2026-11-23T10:00:00Z".parse().unwrap(), dry_run: false, echo: Echo::No }
+    }
+
+    fn text(steps: &[Step]) -> String {
+        let line = |step: &Step| {
+            let decision = match step {
+                Step::Restore(_) => "restore",
+                Step::Tell(_) => "tell",
+                Step::Exempt(..) => "exempt",
+                Step::Unstable(_) => "unstable",
+                Step::Unreadable(..) => "unreadable",
+            };
+            format!("{decision} {}\n", step.control())
+        };
+        steps.iter().map(line).collect()
+    }
+
+    #[track_caller]
+    fn check(observed: Observed, expected: Expect) {
+        expected.assert_eq(&text(&plan(&baseline(), observed, &stance(&registration()))));
+    }
+
+    /// The plan's one change, before and after.
+    fn only_change(observed: Observed) -> (Value, Value) {
+        match plan(&baseline(), observed, &stance(&registration())).as_slice() {
+            [Step::Restore(change)] => change.to_json(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unread<T>() -> Read<T> {
+        Err(ApiError::new("Get", "denied"))
+    }
+
+    #[test]
+    fn a_compliant_bucket_needs_nothing() {
+        check(compliant(), expect![""]);
+    }
+
+    #[test]
+    fn a_bare_bucket_is_restored_in_order() {
+        check(
+            Observed::empty(),
+            expect![[r#"
+                restore public-access-block
+                restore object-ownership
+                restore bucket-policy
+                restore default-encryption
+                restore versioning
+                restore lifecycle
+                restore inventory
+            "#]],
+        );
+    }
+
+    #[test]
+    fn each_flag_of_the_public_access_block_counts() {
+        let all = PublicAccessBlock::ALL;
+        for block in [
+            PublicAccessBlock { block_public_acls: false, ..all },
+            PublicAccessBlock { ignore_public_acls: false, ..all },
+            PublicAccessBlock { block_public_policy: false, ..all },
+            PublicAccessBlock { restrict_public_buckets: false, ..all },
+        ] {
+            check(
+                Observed { public_access_block: Ok(block), ..compliant() },
+                expect![["restore public-access-block\n"]],
+            );
+        }
+    }
+
+    #[test]
+    fn acls_that_are_off_may_say_anything() {
+        let grants = vec!["AllUsers READ".to_owned()];
+        let off = ObjectOwnership { acl_grants: grants.clone(), ..ObjectOwnership::enforced() };
+        check(Observed { object_ownership: Ok(off), ..compliant() }, expect![""]);
+        let on = ObjectOwnership { object_ownership: Some("ObjectWriter".to_owned()), acl_grants: grants };
+        check(Observed { object_ownership: Ok(on), ..compliant() }, expect![["restore object-ownership\n"]]);
+    }
+
+    #[test]
+    fn default_encryption_is_exactly_ours_and_sse_c_is_blocked() {
+        let good = DefaultEncryption::default().requiring(&KEY.parse().unwrap());
+        let more = DefaultEncryption { blocked: ["SSE-C", "SSE-X"].map(str::to_owned).into(), ..good.clone() };
+        check(Observed { default_encryption: Ok(more), ..compliant() }, expect![""]);
+        for bad in [
+            DefaultEncryption { algorithm: Some("AES256".to_owned()), kms_key: None, ..good.clone() },
+            DefaultEncryption { algorithm: Some("aws:kms:dsse".to_owned()), ..good.clone() },
+            DefaultEncryption { kms_key: Some("alias/s3-secure-data".to_owned()), ..good.clone() },
+            DefaultEncryption { kms_key: None, ..good.clone() },
+            DefaultEncryption { bucket_key: false, ..good.clone() },
+            DefaultEncryption { blocked: ["NONE".to_owned()].into(), ..good.clone() },
+            DefaultEncryption { blocked: [].into(), ..good },
+        ] {
+            let (_, after) = only_change(Observed { default_encryption: Ok(bad), ..compliant() });
+            assert_eq!(
+                after,
+                json!({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY, "BucketKeyEnabled": true, "BlockedEncryptionTypes": ["SSE-C"]})
+            );
+        }
+    }
+
+    #[test]
+    fn mfa_delete_stays_as_it_is() {
+        let suspended = Versioning { status: Some("Suspended".to_owned()), mfa_delete: true };
+        let (_, after) = only_change(Observed { versioning: Ok(suspended), ..compliant() });
+        assert_eq!(after, json!({"Status": "Enabled", "MFADelete": true}));
+    }
+
+    #[test]
+    fn inventory_keeps_what_the_owner_added() {
+        let good = Inventory::requiring(None, &baseline());
+        let theirs = Inventory {
+            prefix: Some("reports".to_owned()),
+            account_id: None,
+            format: "CSV".to_owned(),
+            optional_fields: ["Size", "EncryptionStatus", "ReplicationStatus", "InventedIn2027"]
+                .map(str::to_owned)
+                .into(),
+            ..good.clone()
+        };
+        check(Observed { inventory: Ok(Some(theirs.clone())), ..compliant() }, expect![""]);
+        for bad in [
+            Inventory { is_enabled: false, ..theirs.clone() },
+            Inventory { included_object_versions: "Current".to_owned(), ..theirs.clone() },
+            Inventory { frequency: "Weekly".to_owned(), ..theirs.clone() },
+            Inventory { format: "ORC".to_owned(), ..theirs.clone() },
+            Inventory { bucket: "arn:aws:s3:::elsewhere".to_owned(), ..theirs.clone() },
+            Inventory { account_id: Some("999922223333".to_owned()), ..theirs.clone() },
+            Inventory { encryption: ReportEncryption::S3, ..theirs.clone() },
+            Inventory { filter_prefix: Some("only/".to_owned()), ..theirs.clone() },
+            Inventory { optional_fields: ["Size".to_owned()].into(), ..theirs },
+        ] {
+            let (_, after) = only_change(Observed { inventory: Ok(Some(bad)), ..compliant() });
+            assert_eq!(after["Prefix"], "reports");
+            assert!(after["OptionalFields"].as_array().unwrap().contains(&json!("Size")));
+        }
+    }
+
+    #[test]
+    fn unreadable_is_not_compliant() {
+        check(
+            Observed { versioning: unread(), bucket_policy: unread(), ..Observed::empty() },
+            expect![[r#"
+                restore public-access-block
+                restore object-ownership
+                unreadable bucket-policy
+                restore default-encryption
+                unreadable versioning
+                restore lifecycle
+                restore inventory
+            "#]],
+        );
+    }
+
+    fn decided(registration: &Registration, dry_run: bool, echo: Echo) -> String {
+        let observed =
+            Observed { versioning: Ok(Versioning::default()), lifecycle: Ok(Lifecycle::default()), ..compliant() };
+        text(&plan(&baseline(), observed, &Stance { dry_run, echo, ..stance(registration) }))
+    }
+
+    #[test]
+    fn observe_mode_and_dry_run_only_tell() {
+        let observe = Registration { mode: Mode::Observe, ..registration() };
+        for told in [decided(&observe, false, Echo::No), decided(&registration(), true, Echo::No)] {
+            expect![["tell versioning\ntell lifecycle\n"]].assert_eq(&told);
+        }
+    }
+
+    #[test]
+    fn an_exemption_counts_for_its_control_until_its_time() {
+        let until = |until: &str| {
+            let exemption = Exemption {
+                control: Control::Versioning,
+                until: until.parse().unwrap(),
+                reason: String::new(),
+                approved_by: String::new(),
+            };
+            decided(&Registration { exemptions: vec![exemption], ..registration() }, false, Echo::No)
+        };
+        expect![["exempt versioning\nrestore lifecycle\n"]].assert_eq(&until("2026-11-23T10:00:01Z"));
+        expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&until("2026-11-23T10:00:00Z"));
+    }
+
+    #[test]
+    fn an_echo_does_not_write_its_own_control() {
+        let echo = |echo| decided(&registration(), false, echo);
+        expect![["restore versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Of(Some(Control::Lifecycle))));
+        expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&echo(Echo::Of(None)));
+        expect![["unstable versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Again));
+    }
+
+    #[test]
+    fn a_bucket_is_gone_only_if_every_read_says_so() {
+        assert!(!Observed::empty().is_gone());
+        assert!(!Observed { versioning: unread(), ..Observed::empty() }.is_gone());
+    }
+
+    #[test]
+    fn a_thousand_rules_leave_no_room() {
+        let rule =
+            |n: usize| crate::xml::Element::parent("Rule", vec![crate::xml::Element::leaf("ID", &n.to_string())]);
+        let check_rules = |rules: usize| {
+            let observed = Lifecycle { rules: (0..rules).map(rule).collect(), ..Lifecycle::default() };
+            super::check(&baseline(), &restore_lifecycle(&baseline(), observed).unwrap())
+        };
+        assert!(check_rules(998).is_ok());
+        assert!(matches!(check_rules(999), Err(Refusal::TooManyRules(1001))));
+    }
+}

@@ -431,3 +431,268 @@ pub fn suspects(policy: &Policy, code: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUCKET: &str = "arn:aws:s3:::acme-data";
+    const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+
+    fn required(variant: PolicyVariant) -> Vec<Statement> {
+        let key = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
+        super::required(variant, "aws", &"acme-data".parse().unwrap(), &key)
+    }
+
+    fn strict() -> Vec<Statement> {
+        required(PolicyVariant::Strict)
+    }
+
+    fn policy(statements: &[Value]) -> Policy {
+        Policy::parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string()).unwrap()
+    }
+
+    fn own() -> Vec<Value> {
+        strict().into_iter().map(|it| it.0).collect()
+    }
+
+    /// What becomes of the required statements and this one in place of the first, `DenyInsecureTransport`.
+    fn with_first(first: Value) -> (Policy, Policy) {
+        let mut statements = own();
+        statements[0] = first;
+        let before = policy(&statements);
+        (before.requiring(&strict()), before)
+    }
+
+    #[track_caller]
+    fn check_present(first: Value) {
+        let (after, before) = with_first(first);
+        assert_eq!(after, before);
+    }
+
+    #[track_caller]
+    fn check_replaced(first: Value) {
+        let (after, _) = with_first(first);
+        assert_eq!(after, policy(&own()));
+    }
+
+    #[track_caller]
+    fn check_added(first: Value) {
+        let (after, before) = with_first(first);
+        assert_eq!(after.statements[..4], before.statements[..], "the owner's statement stays");
+        assert_eq!(after.statements[4..], strict()[..1]);
+    }
+
+    fn tls(changes: Value) -> Value {
+        let mut statement = own().remove(0);
+        for (key, value) in changes.as_object().unwrap() {
+            statement[key] = value.clone();
+        }
+        statement
+    }
+
+    #[test]
+    fn a_missing_policy_gets_all_four() {
+        let after = Policy::default().requiring(&strict());
+        assert_eq!(after.to_json(), json!({"Version": "2012-10-17", "Statement": own()}));
+    }
+
+    #[test]
+    fn spelling_does_not_matter() {
+        check_present(tls(json!({})));
+        check_present(tls(json!({"Sid": "TerraformsTls"})));
+        check_present(tls(json!({"Principal": {"AWS": "*"}})));
+        check_present(tls(json!({"Principal": {"AWS": ["*"]}, "Action": ["S3:*"]})));
+        check_present(tls(json!({"Resource": [format!("{BUCKET}/*"), BUCKET]})));
+        check_present(tls(json!({"Condition": {"Bool": {"AWS:securetransport": [false]}}})));
+        let mut unnamed = tls(json!({}));
+        unnamed.as_object_mut().unwrap().remove("Sid");
+        check_present(unnamed);
+    }
+
+    #[test]
+    fn a_broader_statement_of_the_owners_is_enough() {
+        check_present(tls(
+            json!({"Sid": "Theirs", "Action": "*", "Resource": [BUCKET, format!("{BUCKET}/*"), format!("{BUCKET}/more")]}),
+        ));
+    }
+
+    #[test]
+    fn a_weaker_statement_of_the_owners_is_not_enough() {
+        check_added(tls(json!({"Sid": "Theirs", "Action": "s3:GetObject"})));
+        check_added(tls(json!({"Sid": "Theirs", "Resource": format!("{BUCKET}/*")})));
+        check_added(tls(json!({"Sid": "Theirs", "Principal": {"AWS": "arn:aws:iam::111122223333:user/ann"}})));
+        check_added(tls(json!({"Sid": "Theirs", "Effect": "Allow"})));
+        check_added(tls(
+            json!({"Sid": "Theirs", "Condition": {"Bool": {"aws:SecureTransport": "false"}, "StringEquals": {"aws:PrincipalTag/x": "y"}}}),
+        ));
+        check_added(tls(json!({"Sid": "Theirs", "NotAction": "s3:GetObject"})));
+    }
+
+    #[test]
+    fn other_content_under_our_name_is_replaced_where_it_stands() {
+        check_replaced(tls(json!({"Effect": "Allow"})));
+        check_replaced(tls(json!({"Resource": BUCKET})));
+        check_replaced(tls(json!({"Condition": {}})));
+        // Both would have to hold, and never do.
+        check_replaced(tls(
+            json!({"Condition": {"Bool": {"aws:SecureTransport": "false", "AWS:SecureTransport": "true"}}}),
+        ));
+        check_replaced(tls(
+            json!({"Condition": {"Bool": {"aws:SecureTransport": "false"}, "StringEquals": {"a": "b"}}}),
+        ));
+        check_replaced(tls(json!({"InventedIn2027": 1})));
+        check_replaced(tls(json!({"Sid": "DenyInsecureTransport", "Action": "*"})));
+    }
+
+    #[test]
+    fn the_wrong_key_is_replaced() {
+        let mut statements = own();
+        statements[3]["Condition"]["StringNotEquals"][SSE_KEY] =
+            json!(["arn:aws:kms:eu-west-2:111122223333:key/k", "arn:aws:kms:eu-west-2:111122223333:key/other"]);
+        assert_eq!(policy(&statements).requiring(&strict()), policy(&own()));
+    }
+
+    #[test]
+    fn a_second_statement_under_our_name_is_removed() {
+        let mut statements = own();
+        statements.push(tls(json!({"Effect": "Allow"})));
+        statements.push(tls(json!({})));
+        assert_eq!(policy(&statements).requiring(&strict()), policy(&own()));
+    }
+
+    #[test]
+    fn a_forgery_under_our_name_goes_even_if_the_owner_says_the_same_elsewhere() {
+        let (after, _) = with_first(tls(json!({"Effect": "Allow"})));
+        let mut statements = own();
+        statements[0] = tls(json!({"Effect": "Allow"}));
+        statements.push(tls(json!({"Sid": "Theirs"})));
+        let both = policy(&statements).requiring(&strict());
+        assert_eq!(both.statements[..4], after.statements[..]);
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_to_the_letter() {
+        let document = r#"{"Id":"x","Version":"2008-10-17","Statement":{"Sid":"A","Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::acme-data/*"},"New":{"b":1,"a":[2]}}"#;
+        let after = Policy::parse(document).unwrap().requiring(&strict()).to_json();
+        assert_eq!(
+            (&after["Id"], &after["Version"], &after["New"]),
+            (&json!("x"), &json!("2008-10-17"), &json!({"b": 1, "a": [2]}))
+        );
+        assert_eq!(after["Statement"][0], serde_json::from_str::<Value>(document).unwrap()["Statement"]);
+    }
+
+    #[test]
+    fn the_variants_replace_each_other() {
+        let lenient = required(PolicyVariant::DefaultEncryption);
+        let from_strict = policy(&own()).requiring(&lenient);
+        let sids: Vec<_> = from_strict.statements.iter().filter_map(Statement::sid).collect();
+        assert_eq!(sids, ["DenyInsecureTransport", "DenyNotUsingKMS", "DenyWrongKMSKey", "DenyKMSWithoutKeyId"]);
+        assert!(lenient.iter().all(|it| from_strict.statements.contains(it)));
+        let back = from_strict.requiring(&strict());
+        assert!(strict().iter().all(|it| back.statements.contains(it)) && back.statements.len() == 4);
+    }
+
+    fn checked(statements: &[Value]) -> Result<(), PolicyRefusal> {
+        let role = ROLE.parse().unwrap();
+        check(&policy(statements).requiring(&strict()), &strict(), BUCKET, &role)
+    }
+
+    #[test]
+    fn twenty_kilobytes_fit_and_one_more_is_refused() {
+        let statement = |bytes: usize| json!({"Sid": "Long", "Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject", "Resource": format!("{BUCKET}/{}", "x".repeat(bytes))});
+        let rest = policy(&[statement(0)]).requiring(&strict()).document().len();
+        assert_eq!(checked(&[statement(MAX_BYTES - rest)]), Ok(()));
+        let refused = checked(&[statement(MAX_BYTES - rest + 1)]);
+        assert_eq!(
+            refused,
+            Err(PolicyRefusal::TooLong { bytes: MAX_BYTES + 1, largest: "statement `Long`".to_owned() })
+        );
+    }
+
+    #[test]
+    fn a_document_that_locks_us_out_is_refused() {
+        let deny = |changes: Value| {
+            let mut statement =
+                json!({"Sid": "Lock", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": BUCKET});
+            for (key, value) in changes.as_object().unwrap() {
+                statement[key] = value.clone();
+            }
+            if statement["Principal"].is_null() {
+                statement.as_object_mut().unwrap().remove("Principal");
+            }
+            checked(&[statement])
+        };
+        for changes in [
+            json!({}),
+            json!({"Principal": {"AWS": "111122223333"}}),
+            json!({"Principal": {"AWS": ["arn:aws:iam::111122223333:root"]}}),
+            json!({"Principal": {"AWS": ROLE}}),
+            json!({"Principal": {"AWS": "arn:aws:sts::111122223333:assumed-role/s3-guardrail-remediate/guardrail-remediate"}}),
+            json!({"Principal": null, "NotPrincipal": {"AWS": "arn:aws:iam::111122223333:user/ann"}}),
+            json!({"Action": ["s3:PutObject", "S3:putbucket*"]}),
+            json!({"Action": "s3:Get?ucketPolicy"}),
+            json!({"Resource": "*"}),
+            json!({"Resource": "arn:aws:s3:::acme-*"}),
+            json!({"Condition": {"StringNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/admin*"]}}}),
+            json!({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}}}),
+            json!({"Condition": {"Bool": {"aws:SecureTransport": true}}}),
+        ] {
+            assert!(matches!(deny(changes.clone()), Err(PolicyRefusal::Lockout { .. })), "{changes}");
+        }
+        for changes in [
+            json!({"Principal": {"AWS": "arn:aws:iam::111122223333:user/ann"}}),
+            json!({"Principal": null, "NotPrincipal": {"AWS": [ROLE]}}),
+            json!({"Action": "s3:PutObject"}),
+            json!({"Resource": format!("{BUCKET}/*")}),
+            json!({"Condition": {"StringNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/s3-guardrail-*"]}}}),
+            // Not known here; it was in force when we read the policy.
+            json!({"Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}),
+            json!({"Effect": "Allow"}),
+        ] {
+            assert_eq!(deny(changes.clone()), Ok(()), "{changes}");
+        }
+    }
+
+    #[test]
+    fn wildcards_match_as_iams_do() {
+        for (pattern, text) in
+            [("*", ""), ("a*c", "abbc"), ("a?c", "abc"), ("*b*", "abc"), ("a**", "a"), ("a*b*c", "axbxbxc")]
+        {
+            assert!(glob(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("", "a"), ("a?c", "ac"), ("a*c", "abcd"), ("?", ""), ("a*b", "ac")] {
+            assert!(!glob(pattern, text), "{pattern} {text}");
+        }
+        assert!(!glob(&"*a".repeat(2000), &"a".repeat(1999)), "in reasonable time");
+    }
+
+    #[test]
+    fn dead_principals_are_named_and_can_be_dropped() {
+        let dead = json!({"Sid": "Dead", "Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLE"}, "Action": "s3:*", "Resource": BUCKET});
+        let half = json!({"Sid": "Half", "Effect": "Allow", "Principal": {"AWS": ["AIDAEXAMPLE", ROLE]}, "Action": "s3:*", "Resource": BUCKET});
+        let is = policy(&[dead, half]);
+        let told = suspects(&is, "MalformedPolicy").unwrap();
+        assert!(told.contains("statement `Dead`, statement `Half`"), "{told}");
+        let after = is.without_dead_principals();
+        assert_eq!(after.statements.len(), 1);
+        assert_eq!(after.statements[0].0["Principal"], json!({"AWS": [ROLE]}));
+    }
+
+    #[test]
+    fn a_public_statement_is_named() {
+        let public =
+            json!({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": BUCKET});
+        assert!(suspects(&policy(&[public]), "AccessDenied").unwrap().contains("a statement without Sid"));
+        assert_eq!(suspects(&policy(&own()), "AccessDenied"), None);
+    }
+
+    #[test]
+    fn what_is_not_a_policy_is_refused() {
+        for bad in
+            ["", "[]", "{}", "{\"Statement\":1}", "{\"Statement\":[1]}", "{\"Statement\":[{}]", &"[".repeat(100_000)]
+        {
+            assert!(Policy::parse(bad).is_err(), "{}", &bad[..bad.len().min(20)]);
+        }
+    }
+}

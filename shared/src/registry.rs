@@ -167,3 +167,57 @@ pub async fn write(ssm: &Client, prefix: &str, registration: &Registration) -> R
         .value(document);
     api::done("PutParameter", put.send().await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: &str =
+        r#""bucket":"acme-data","account":"111122223333","key_arn":"arn:aws:kms:eu-west-2:111122223333:key/k""#;
+
+    fn parse(more: &str) -> Result<Registration, String> {
+        let document = format!("{{{REQUIRED}{more}}}");
+        Registration::parse(&document, &"acme-data".parse().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_bucket_account_and_key_are_required() {
+        let registration = parse("").unwrap();
+        assert_eq!(registration.inventory_bucket().unwrap().as_str(), "acme-data-inventory");
+        assert_eq!((registration.mode, registration.policy), (Mode::Enforce, PolicyVariant::Strict));
+        assert_eq!((registration.lifecycle.noncurrent.get(), registration.lifecycle.abort_multipart.get()), (30, 7));
+        for field in ["bucket", "account", "key_arn"] {
+            let document = format!("{{{REQUIRED}}}").replace(&format!("\"{field}\""), "\"mode\"");
+            assert!(Registration::parse(&document, &"acme-data".parse().unwrap()).is_err(), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let full = parse(
+            r#","trail_arn":"arn:aws:cloudtrail:eu-west-2:111122223333:trail/t","log_bucket":"acme-data-logs","inventory":{"bucket":"reports","format":"CSV"},"mode":"observe","exemptions":[{"control":"lifecycle","until":"2027-01-31","reason":"r","approved_by":"a"}],"lifecycle":{"noncurrent_days":90},"policy":"default-encryption","drop_dead_principals":true"#,
+        )
+        .unwrap();
+        let text = serde_json::to_string(&full).unwrap();
+        assert_eq!(Registration::parse(&text, &full.bucket).unwrap(), full);
+        assert_eq!(full.exemptions[0].until.to_string(), "2027-02-01T00:00:00Z", "through the end of that day");
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        for (more, part) in [
+            (r#","inventory":{"Bucket":"x"}"#, "inventory.Bucket: unknown field"),
+            (r#","inventory":{"format":"ORC"}"#, "inventory.format: unknown variant"),
+            (r#","exemptions":[{"control":"policy","until":"2027-01-31"}]"#, "exemptions[0].control: unknown variant"),
+            (r#","exemptions":[{"control":"lifecycle","until":"soon"}]"#, "exemptions[0].until: `soon` is not a time"),
+            (r#","exemptions":[{"control":"lifecycle"}]"#, "exemptions[0]: missing field `until`"),
+            (r#","mode":"off""#, "mode: unknown variant"),
+            (r#","trail_arn":"t""#, "trail_arn: `t` is not a trail ARN"),
+            (r#","log_bucket":"No""#, "log_bucket: `No` is not a bucket name"),
+            (r#","lifecycle":{"noncurrent_days":-1}"#, "lifecycle.noncurrent_days"),
+        ] {
+            let error = parse(more).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
