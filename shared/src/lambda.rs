@@ -3,7 +3,7 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 
-use crate::{Guardrail, api::chain, config::Config};
+use crate::{Guardrail, api::chain, config::Config, metrics};
 
 /// Reads the environment, then answers invocations for as long as Lambda sends some.
 pub async fn serve<E: std::error::Error + 'static>(
@@ -11,7 +11,7 @@ pub async fn serve<E: std::error::Error + 'static>(
 ) -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::from_env().inspect_err(|error| tracing::error!("{error}"))?;
-    let guardrail = Guardrail::new(config, &crate::aws_config().await);
+    let guardrail = Guardrail { metrics: metrics::print, ..Guardrail::new(config, &crate::aws_config().await) };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         answer(&guardrail, event.payload).await.map_err(|error| {
             let name = std::any::type_name::<E>();

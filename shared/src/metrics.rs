@@ -12,13 +12,11 @@ use crate::{
 /// The namespace of every metric.
 pub const NAMESPACE: &str = "S3Guardrail";
 
-/// Writes a report's metrics to standard output, from where Lambda takes them.
-pub fn emit(report: &Report) {
-    for line in lines(report, Timestamp::now()) {
-        #[expect(clippy::print_stdout, reason = "the embedded metric format is a line on standard output")]
-        {
-            println!("{line}");
-        }
+/// Writes a line to standard output, from where Lambda takes it.
+pub fn print(line: &Value) {
+    #[expect(clippy::print_stdout, reason = "the embedded metric format is a line on standard output")]
+    {
+        println!("{line}");
     }
 }
 

@@ -96,7 +96,7 @@ async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: Reason) -> R
         }
     }
     if report.outcome != BucketOutcome::Unguarded {
-        metrics::emit(&report);
+        metrics::lines(&report, Timestamp::now()).iter().for_each(guardrail.metrics);
     }
     tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
     report
