@@ -220,7 +220,7 @@ impl Setup {
                 .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
         };
         let own = guardrail.config.role.parts();
-        let (partition, region, account) = (own.partition, &guardrail.region, own.account);
+        let (partition, region, account) = (own.partition, &guardrail.config.region, own.account);
         let key_alias = key_alias.unwrap_or_else(|| "alias/s3-secure-data".to_owned());
         if !key_alias.starts_with("alias/") || key_alias.starts_with("alias/aws/") || key_alias.len() == "alias/".len()
         {

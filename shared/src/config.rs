@@ -9,6 +9,8 @@ pub struct Config {
     pub topic: TopicArn,
     /// Our own role: its account is the one we guard, and its calls are our own.
     pub role: RoleArn,
+    /// The region whose buckets we guard.
+    pub region: String,
     /// The registry's path in the Parameter Store; begins and ends with `/`.
     pub parameter_prefix: String,
 }
@@ -42,16 +44,20 @@ impl Config {
         let read = |name| lookup(name);
         let topic = required("GUARDRAIL_TOPIC_ARN", read("GUARDRAIL_TOPIC_ARN"));
         let role = required("GUARDRAIL_ROLE_ARN", read("GUARDRAIL_ROLE_ARN"));
+        // The SDK reads these two, too; on Lambda the first is always there.
+        let region = required("AWS_REGION", read("AWS_REGION").or_else(|| read("AWS_DEFAULT_REGION")));
         let prefix = read("GUARDRAIL_PARAMETER_PREFIX").unwrap_or_else(|| "/s3-guardrail/buckets/".to_owned());
         let prefix = if prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains("//") {
             Ok(prefix)
         } else {
             Err("GUARDRAIL_PARAMETER_PREFIX: must be a path that begins and ends with `/`".to_owned())
         };
-        match (topic, role, prefix) {
-            (Ok(topic), Ok(role), Ok(parameter_prefix)) => Ok(Self { topic, role, parameter_prefix }),
-            (topic, role, prefix) => {
-                Err(ConfigError([topic.err(), role.err(), prefix.err()].into_iter().flatten().collect()))
+        match (topic, role, region, prefix) {
+            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix)) => {
+                Ok(Self { topic, role, region, parameter_prefix })
+            }
+            (topic, role, region, prefix) => {
+                Err(ConfigError([topic.err(), role.err(), region.err(), prefix.err()].into_iter().flatten().collect()))
             }
         }
     }
@@ -70,16 +76,22 @@ mod tests {
 
     #[test]
     fn the_prefix_has_a_default() {
-        assert_eq!(config(&[TOPIC, ROLE]).unwrap().parameter_prefix, "/s3-guardrail/buckets/");
+        assert_eq!(
+            config(&[TOPIC, ROLE, ("AWS_REGION", "eu-west-2")]).unwrap().parameter_prefix,
+            "/s3-guardrail/buckets/"
+        );
     }
 
     #[test]
     fn all_problems_are_told_at_once() {
         let error = config(&[("GUARDRAIL_ROLE_ARN", "admin"), ("GUARDRAIL_PARAMETER_PREFIX", "buckets")]).unwrap_err();
         let text = error.to_string();
-        for part in
-            ["GUARDRAIL_TOPIC_ARN is missing", "GUARDRAIL_ROLE_ARN: `admin` is not", "GUARDRAIL_PARAMETER_PREFIX"]
-        {
+        for part in [
+            "GUARDRAIL_TOPIC_ARN is missing",
+            "GUARDRAIL_ROLE_ARN: `admin` is not",
+            "AWS_REGION is missing",
+            "GUARDRAIL_PARAMETER_PREFIX",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

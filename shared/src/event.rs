@@ -25,8 +25,8 @@ pub enum Input {
 /// A CloudTrail record that came through EventBridge.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The bucket it names; `None` when the name cannot be a bucket's, which a failed call may carry.
-    pub bucket: Option<BucketName>,
+    /// The bucket it names; what stands there instead when that cannot be a bucket's name, which a failed call may carry.
+    pub bucket: Result<BucketName, String>,
     pub trigger: Trigger,
     /// Whose credentials made the call, as ARNs: the session and its role.
     identities: Vec<String>,
@@ -118,7 +118,11 @@ impl Event {
             user_agent: text("/detail/userAgent"),
             error_code: text("/detail/errorCode"),
         };
-        Ok(Self { bucket: bucket.parse().ok(), trigger, identities: identities.into_iter().filter_map(text).collect() })
+        Ok(Self {
+            bucket: bucket.parse().map_err(|_| clean(&bucket)),
+            trigger,
+            identities: identities.into_iter().filter_map(text).collect(),
+        })
     }
 
     /// Whether this event is about a write of our own.
@@ -164,7 +168,7 @@ mod tests {
 
     fn bucket_of(detail: Value) -> Option<String> {
         match Input::parse(json!({"detail": detail})) {
-            Ok(Input::Event(event)) => event.bucket.map(|it| it.to_string()),
+            Ok(Input::Event(event)) => event.bucket.ok().map(|it| it.to_string()),
             other => panic!("{other:?}"),
         }
     }

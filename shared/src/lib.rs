@@ -34,8 +34,6 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub struct Guardrail {
     pub config: Config,
-    /// The region that the environment names.
-    pub region: String,
     pub s3: aws_sdk_s3::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
@@ -50,8 +48,10 @@ impl Guardrail {
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
         Self {
             config,
-            region: aws.region().map(ToString::to_string).unwrap_or_default(),
-            s3: aws_sdk_s3::Client::new(aws),
+            // An endpoint of one's own has no name for each bucket.
+            s3: aws_sdk_s3::Client::from_conf(
+                aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some()).build(),
+            ),
             ssm: aws_sdk_ssm::Client::new(aws),
             sns: aws_sdk_sns::Client::new(aws),
             kms: aws_sdk_kms::Client::new(aws),

@@ -36,7 +36,7 @@ pub enum Change {
     DefaultEncryption(Drift<DefaultEncryption>),
     Versioning(Drift<Versioning>),
     Lifecycle(Drift<Lifecycle>),
-    Inventory(Drift<Option<Inventory>, Inventory>),
+    Inventory(Box<Drift<Option<Inventory>, Inventory>>),
 }
 
 /// What is and what should be; never equal.
@@ -236,7 +236,7 @@ pub fn restore_lifecycle(baseline: &Baseline, observed: Lifecycle) -> Option<Cha
 
 fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Option<Change> {
     let desired = Inventory::requiring(observed.as_ref(), baseline);
-    (observed.as_ref() != Some(&desired)).then_some(Change::Inventory(Drift { observed, desired }))
+    (observed.as_ref() != Some(&desired)).then_some(Change::Inventory(Box::new(Drift { observed, desired })))
 }
 
 fn drift<T: PartialEq>(observed: T, desired: T) -> Option<Drift<T>> {

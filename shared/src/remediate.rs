@@ -41,8 +41,8 @@ enum Reason {
 pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
     match Input::parse(input)? {
         Input::Event(event) => match event.bucket.clone() {
-            Some(bucket) => answer(handle(guardrail, &bucket, Reason::Event(event)).await),
-            None => Ok(json!(Report::new("", BucketOutcome::Unguarded, Some(event.trigger)))),
+            Ok(bucket) => answer(handle(guardrail, &bucket, Reason::Event(event)).await),
+            Err(impossible) => Ok(json!(Report::new(impossible, BucketOutcome::Unguarded, Some(event.trigger)))),
         },
         Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
         Input::Direct(Request { bucket, dry_run }) => {

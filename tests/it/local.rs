@@ -478,7 +478,7 @@ async fn bad_input_is_an_error_that_names_the_field() {
 fn a_function_without_its_environment_says_all_that_is_missing() {
     let binary = deploy::build().unwrap().join("guardrail-remediate");
     let error = run(Command::new(binary).env_clear()).unwrap_err().to_string();
-    for name in ["GUARDRAIL_TOPIC_ARN", "GUARDRAIL_ROLE_ARN"] {
+    for name in ["GUARDRAIL_TOPIC_ARN", "GUARDRAIL_ROLE_ARN", "AWS_REGION"] {
         assert!(error.contains(&format!("{name} is missing")), "{error}");
     }
 }

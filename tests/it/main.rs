@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: each would link the AWS SDKs again.
 
 #![recursion_limit = "256"]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod local;
 mod reconcile;

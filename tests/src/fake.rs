@@ -184,6 +184,7 @@ impl FakeAws {
         let vars = |name: &str| match name {
             "GUARDRAIL_TOPIC_ARN" => Some("arn:aws:sns:eu-west-2:111122223333:alerts".to_owned()),
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
+            "AWS_REGION" => Some("eu-west-2".to_owned()),
             _ => None,
         };
         let aws = SdkConfig::builder()
