@@ -70,6 +70,15 @@ impl Deployment {
             deploy.args(["--env-var", &format!("GUARDRAIL_ROLE_ARN={role_arn}")]);
             run(&mut deploy)?;
         }
+        let limit = [
+            "lambda",
+            "put-function-concurrency",
+            "--function-name",
+            FUNCTIONS[0],
+            "--reserved-concurrent-executions",
+            "5",
+        ];
+        aws.aws(&administrator, &limit)?;
         stack("wiring")?;
         let dead_letter_queue_url = output("DeadLetterQueueUrl")?;
         Ok(Self { administrator, topic_arn, role_arn, dead_letter_queue_url, aws })
