@@ -42,6 +42,10 @@ NULL_WHEN_DENIED = ("cloudtrail", "events", "kms")
 
 
 def install() -> None:
+    hooks.need(app, "detect_service", "_ct_request_params")
+    hooks.need(cloudtrail, "_get_event_queue", "_account_trail_items")
+    hooks.need(eventbridge, "_put_events")
+    hooks.need(iam_evaluator, "caller_arn")
     parameters = ["method", "path", "headers", "body", "query_params", "request_id"]
     hooks.patch(app, "_dispatch_service_request", parameters, with_events)
 

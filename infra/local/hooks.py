@@ -25,3 +25,10 @@ def patch(module: ModuleType, name: str, parameters: list[str], make: Callable[[
             "The patch must be read again before it is used with this version."
         )
     setattr(module, name, make(original))
+
+
+def need(module: ModuleType, *names: str) -> None:
+    """Refuse to start when `module` lacks a private name that a patch uses."""
+    missing = [name for name in names if not hasattr(module, name)]
+    if missing:
+        sys.exit(f"MiniStack's {module.__name__} no longer has {', '.join(missing)}; the patches must be read again.")

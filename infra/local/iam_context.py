@@ -7,6 +7,7 @@ KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 
 
 def install() -> None:
+    hooks.need(iam_actions, "_safe_json_field")
     hooks.patch(
         iam_actions, "_s3_object_context", ["iam_action", "query_params", "path", "headers"], with_kms_key_id
     )

@@ -18,6 +18,10 @@ holding = threading.local()
 
 
 def install() -> None:
+    hooks.need(eventbridge, "_rule_arn")
+    hooks.need(iam_evaluator, "EvalContext", "evaluate_resource_policy")
+    hooks.need(lambda_svc, "function_policy_for_arn", "_get_func_record_for_ref", "_execution_record_for_config")
+    hooks.need(lambda_svc, "invoke_async_with_retry")
     hooks.patch(eventbridge, "_invoke_target", ["target", "event", "rule", "view"], with_permission)
     hooks.patch(eventbridge, "_dispatch_to_lambda", ["arn", "payload"], asynchronously)
     hooks.patch(lambda_svc, "_execute_function", ["func", "event"], within_concurrency)

@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree
 
+import hooks
 from ministack import app
 from ministack.core import iam_evaluator, responses
 from ministack.services import s3
@@ -17,6 +18,8 @@ inventories: dict[tuple[str, str], dict[str, str]] = {}
 
 
 def install() -> None:
+    hooks.need(iam_evaluator, "validate_policy_document")
+    hooks.need(s3, "_buckets")
     original = app.SERVICE_HANDLERS["s3"]
 
     async def handler(method, path, headers, body, query_params):

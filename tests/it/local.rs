@@ -434,6 +434,62 @@ async fn bootstrap_adopts_a_bucket_with_everything_its_owner_set() {
 }
 
 #[tokio::test]
+async fn bootstrap_adopts_a_trail_with_everything_its_owner_chose() {
+    let (deployment, _) = &*DEPLOYMENT;
+    let administrator = |arguments: &[&str]| deployment.aws.aws(&deployment.administrator, arguments).unwrap();
+    administrator(&[
+        "s3api",
+        "create-bucket",
+        "--bucket",
+        "it-their-logs",
+        "--create-bucket-configuration",
+        "LocationConstraint=eu-west-2",
+    ]);
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "s3:GetBucketAcl", "Resource": "arn:aws:s3:::it-their-logs"},
+        {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "s3:PutObject", "Resource": "arn:aws:s3:::it-their-logs/*"},
+    ]});
+    administrator(&["s3api", "put-bucket-policy", "--bucket", "it-their-logs", "--policy", &policy.to_string()]);
+    administrator(&["cloudtrail", "create-trail", "--name", "it-theirs", "--s3-bucket-name", "it-their-logs"]);
+    let theirs = json!([{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true, "DataResources": [{"Type": "AWS::Lambda::Function", "Values": ["arn:aws:lambda"]}]}]);
+    administrator(&[
+        "cloudtrail",
+        "put-event-selectors",
+        "--trail-name",
+        "it-theirs",
+        "--event-selectors",
+        &theirs.to_string(),
+    ]);
+
+    let request = json!({"bucket": "it-their-trail", "trail": "it-theirs", "log_bucket": "it-logs", "inventory_bucket": "it-inventory"});
+    let built = deployment.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    let arn = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/it-theirs");
+    let adopted = json!({"type": "AWS::CloudTrail::Trail", "id": arn, "action": "adopted"});
+    assert!(built["resources"].as_array().unwrap().contains(&adopted), "{built}");
+
+    let described = |arguments: &[&str]| -> Value { serde_json::from_str(&administrator(arguments)).unwrap() };
+    let trail = described(&["cloudtrail", "get-trail", "--name", "it-theirs", "--query", "Trail"]);
+    assert_eq!((&trail["IsMultiRegionTrail"], &trail["LogFileValidationEnabled"]), (&json!(true), &json!(true)));
+    assert_eq!(trail["S3BucketName"], "it-their-logs", "where their logs go is theirs");
+    assert!(trail["KmsKeyId"].as_str().unwrap().contains(":key/"));
+    let selectors =
+        described(&["cloudtrail", "get-event-selectors", "--trail-name", "it-theirs", "--query", "EventSelectors"]);
+    assert_eq!(selectors[0]["DataResources"], theirs[0]["DataResources"]);
+    assert_eq!(
+        (&selectors[1]["ReadWriteType"], &selectors[1]["IncludeManagementEvents"]),
+        (&json!("All"), &json!(true))
+    );
+    assert_eq!(
+        selectors[1]["DataResources"],
+        json!([{"Type": "AWS::S3::Object", "Values": ["arn:aws:s3:::it-their-trail/"]}])
+    );
+    assert_eq!(
+        described(&["cloudtrail", "get-trail-status", "--name", "it-theirs", "--query", "IsLogging"]),
+        json!(true)
+    );
+}
+
+#[tokio::test]
 async fn bad_input_is_an_error_that_names_the_field() {
     let it = Guarded::new("it-bad-input").await;
     let before = it.settings().await;

@@ -318,6 +318,12 @@ impl State {
         if self.bucket.is_none() {
             return call.error(404, "NoSuchBucket");
         }
+        let checksum = aws_smithy_types::base64::encode(crc32fast::hash(call.body.as_bytes()).to_be_bytes());
+        match request.headers().get("x-amz-checksum-crc32") {
+            Some(sent) if sent != checksum => return call.error(400, "BadDigest"),
+            None if call.operation == "PutBucketLifecycleConfiguration" => return call.error(400, "InvalidRequest"),
+            _ => {}
+        }
         if request.method() == "GET" {
             let document = self.bucket.as_ref().and_then(|it| it.get(&call.subresource)).cloned();
             return self.read(&call.subresource, document.as_deref());

@@ -25,14 +25,14 @@ pub(super) async fn ensure(cloudtrail: &Client, setup: &Setup, key: &KeyArn) -> 
 async fn ensure_logging(cloudtrail: &Client, setup: &Setup, key: &KeyArn) -> Result<Action, ApiError> {
     let arn = setup.trail.as_str();
     let name = setup.trail.parts().resource.trim_start_matches("trail/");
-    let sent = cloudtrail.get_trail().name(name).send().await;
+    let sent = cloudtrail.get_trail().name(arn).send().await;
     let trail = unless_absent("GetTrail", sent, "TrailNotFoundException")?.and_then(|it| it.trail);
     let mut changed = match &trail {
         Some(trail) => update(cloudtrail, setup, key, trail).await?,
         None if setup.dry_run => return Ok(Action::Created),
         None => create(cloudtrail, setup, name, key).await.map(|()| true)?,
     };
-    let is = output("GetEventSelectors", cloudtrail.get_event_selectors().trail_name(name).send().await)?;
+    let is = output("GetEventSelectors", cloudtrail.get_event_selectors().trail_name(arn).send().await)?;
     let is = Selectors {
         basic: is.event_selectors.unwrap_or_default(),
         advanced: is.advanced_event_selectors.unwrap_or_default(),
@@ -40,7 +40,7 @@ async fn ensure_logging(cloudtrail: &Client, setup: &Setup, key: &KeyArn) -> Res
     if let Some(should) = is.requiring(&format!("{}/", bucket_arn(&setup.partition, &setup.bucket)))? {
         changed = true;
         if !setup.dry_run {
-            let put = cloudtrail.put_event_selectors().trail_name(name);
+            let put = cloudtrail.put_event_selectors().trail_name(arn);
             let put = if should.advanced.is_empty() {
                 put.set_event_selectors(Some(should.basic))
             } else {
@@ -50,14 +50,14 @@ async fn ensure_logging(cloudtrail: &Client, setup: &Setup, key: &KeyArn) -> Res
         }
     }
     let is_logging = async || {
-        let status = output("GetTrailStatus", cloudtrail.get_trail_status().name(name).send().await)?;
+        let status = output("GetTrailStatus", cloudtrail.get_trail_status().name(arn).send().await)?;
         Ok::<_, ApiError>(status.is_logging == Some(true))
     };
     if !is_logging().await? {
         changed = true;
         if !setup.dry_run {
             // Creating a trail does not start it.
-            done("StartLogging", cloudtrail.start_logging().name(name).send().await)?;
+            done("StartLogging", cloudtrail.start_logging().name(arn).send().await)?;
             if !is_logging().await? {
                 return Err(ApiError::new("StartLogging", format!("{arn} still does not log")));
             }
