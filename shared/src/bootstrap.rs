@@ -17,6 +17,7 @@ use crate::{
     Guardrail,
     api::ApiError,
     baseline::{Baseline, InventoryFormat},
+    config::Place,
     event::{self, InputError},
     names::{AccountId, Arn, BucketName, KeyArn, NameError, TrailArn},
     observe::{Bucket, observe},
@@ -219,8 +220,7 @@ impl Setup {
                 .parse()
                 .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
         };
-        let own = guardrail.config.role.parts();
-        let (partition, region, account) = (own.partition, &guardrail.config.region, own.account);
+        let Place { partition, region, account } = guardrail.config.place();
         let key_alias = key_alias.unwrap_or_else(|| "alias/s3-secure-data".to_owned());
         if !key_alias.starts_with("alias/") || key_alias.starts_with("alias/aws/") || key_alias.len() == "alias/".len()
         {
@@ -249,7 +249,7 @@ impl Setup {
             inventory_format,
             dry_run,
             partition: partition.to_owned(),
-            region: region.clone(),
+            region: region.to_owned(),
             account: guardrail.config.account(),
             bucket,
         })

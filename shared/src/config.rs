@@ -15,6 +15,14 @@ pub struct Config {
     pub parameter_prefix: String,
 }
 
+/// Where the guardrail is, and so every bucket it guards. The topic may be elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub partition: &'a str,
+    pub account: &'a str,
+    pub region: &'a str,
+}
+
 /// Everything that is wrong with the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment is not complete: {}", .0.join("; "))]
@@ -24,6 +32,12 @@ impl Config {
     /// The account that the guardrail is in.
     pub fn account(&self) -> AccountId {
         self.role.parts().account.parse().expect("a role ARN has an account")
+    }
+
+    /// Where the guardrail is.
+    pub fn place(&self) -> Place<'_> {
+        let role = self.role.parts();
+        Place { partition: role.partition, account: role.account, region: &self.region }
     }
 
     /// Reads the process's environment.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{self, ApiError},
+    config::Place,
     control::{Control, TOLD_EVENTS},
     event::Trigger,
     names::{Arn, TopicArn},
@@ -46,16 +47,15 @@ pub struct Alert {
 }
 
 /// The message about a report; `None` when there is nothing to tell. `swept`: nobody's call led here, but the schedule.
-pub fn alert(report: &Report, topic: &TopicArn, swept: bool) -> Option<Alert> {
+pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
     if report.dry_run {
         return None;
     }
     let severity = severity(report, swept)?;
-    let place = topic.parts();
     let subject = subject(report);
     let message = VALUE_LIMITS
         .into_iter()
-        .map(|limit| message(report, severity, &place, limit))
+        .map(|limit| message(report, severity, place, limit))
         .find(|it| it.len() <= MAX_MESSAGE_BYTES)
         .unwrap_or_else(|| json!({"default": subject}).to_string());
     let mut attributes = vec![
@@ -105,14 +105,14 @@ fn text_of(value: &impl Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }
 
-fn message(report: &Report, severity: Severity, place: &Arn<'_>, limit: usize) -> String {
+fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> String {
     let machine = machine(report, severity, place, limit);
     let email = email(report, place, limit);
     json!({"default": machine.to_string(), "email": email}).to_string()
 }
 
 /// The report as JSON, with long values cut and marked as cut.
-fn machine(report: &Report, severity: Severity, place: &Arn<'_>, limit: usize) -> Value {
+fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> Value {
     let mut report = report.clone();
     // That a subscriber has it is the proof; what could not be sent says so in the invocation's error.
     report.notified = true;
@@ -226,7 +226,7 @@ fn seconds(ms: u64) -> String {
 }
 
 /// What a person reads at night.
-fn email(report: &Report, place: &Arn<'_>, limit: usize) -> String {
+fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.bucket, headline(report));
     let mut line = |label: &str, value: &str| {
         let _ = writeln!(text, "{label:<8}{value}");
@@ -327,7 +327,7 @@ fn is_infrastructure_code(user_agent: &str) -> bool {
 }
 
 /// CloudTrail's page of one event; each partition has a console of its own.
-fn event_link(place: &Arn<'_>, event_id: &str) -> String {
+fn event_link(place: Place<'_>, event_id: &str) -> String {
     let domain = match place.partition {
         "aws-cn" => "console.amazonaws.cn",
         "aws-us-gov" => "console.amazonaws-us-gov.com",
@@ -374,9 +374,7 @@ mod tests {
 
     use super::*;
 
-    fn topic() -> TopicArn {
-        "arn:aws:sns:eu-west-2:111122223333:alerts".parse().unwrap()
-    }
+    const PLACE: Place<'_> = Place { partition: "aws", account: "111122223333", region: "eu-west-2" };
 
     fn trigger(event_name: &str) -> Trigger {
         Trigger {
@@ -405,7 +403,7 @@ mod tests {
     }
 
     fn subject_of(report: &Report) -> String {
-        alert(report, &topic(), false).unwrap().subject
+        alert(report, PLACE, false).unwrap().subject
     }
 
     #[test]
@@ -415,7 +413,7 @@ mod tests {
             "PutBucketVersioning",
             vec![finding(Control::Versioning, Outcome::Restored)],
         );
-        let alert = alert(&report, &topic(), false).unwrap();
+        let alert = alert(&report, PLACE, false).unwrap();
         let message: Value = serde_json::from_str(&alert.message).unwrap();
         expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored in 1.8 s"].assert_eq(&alert.subject);
         expect![[r#"
@@ -483,7 +481,7 @@ mod tests {
 
     #[test]
     fn severity_follows_the_worst() {
-        let severity_of = |report: &Report| alert(report, &topic(), false).map(|it| it.attributes[0].2.clone());
+        let severity_of = |report: &Report| alert(report, PLACE, false).map(|it| it.attributes[0].2.clone());
         let with = |outcome, finding_outcome| {
             report(outcome, "PutBucketVersioning", vec![finding(Control::Versioning, finding_outcome)])
         };
@@ -501,7 +499,7 @@ mod tests {
         ] {
             assert_eq!(severity_of(&report).as_deref(), severity, "{report:?}");
         }
-        assert!(alert(&with(BucketOutcome::Drifted, Outcome::Exempt), &topic(), true).is_none(), "not at every sweep");
+        assert!(alert(&with(BucketOutcome::Drifted, Outcome::Exempt), PLACE, true).is_none(), "not at every sweep");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Observe, plan, apply: the shell around the decisions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use jiff::Timestamp;
@@ -59,6 +59,10 @@ pub enum Reconciled {
 /// How long lifecycle and other reads may flap after a write of our own before we call it drift.
 const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
+/// How long busy writes of one bucket are tried again. What is left of the function's time is for the other controls,
+/// and for telling people.
+const RETRY_BUDGET: Duration = Duration::from_secs(20);
+
 /// Brings a bucket that was just read back to its baseline.
 pub async fn reconcile(
     s3: &Client,
@@ -95,7 +99,9 @@ pub async fn carry_out(
     baseline: &Baseline,
     steps: Vec<Step>,
 ) -> Reconciled {
-    let mut writer = Writer { read: s3, write: apply::writer(s3, app_name), bucket, baseline, stale: false };
+    let retry_until = Instant::now() + RETRY_BUDGET;
+    let mut writer =
+        Writer { read: s3, write: apply::writer(s3, app_name), bucket, baseline, stale: false, retry_until };
     let mut findings = Vec::new();
     let mut restored_at = None;
     for step in steps {
@@ -115,6 +121,7 @@ struct Writer<'a> {
     baseline: &'a Baseline,
     /// Whether a write or a wait has passed since the bucket was read.
     stale: bool,
+    retry_until: Instant,
 }
 
 /// How a restore ended, with the change as it was last planned.
@@ -165,7 +172,9 @@ impl Writer<'_> {
             self.stale = true;
             match apply(&self.write, self.bucket, &change).await {
                 Ok(()) => return Restored { change, result: Ok(()) },
-                Err(error) if error.passing && wait <= Duration::from_secs(4) => {
+                Err(error)
+                    if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
+                {
                     tracing::warn!(control = %change.control(), %error, "busy, trying again");
                     sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
                     wait *= 2;

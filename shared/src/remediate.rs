@@ -86,7 +86,7 @@ async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: Reason) -> R
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
-    if let Some(alert) = notify::alert(&report, &guardrail.config.topic, matches!(reason, Reason::Sweep)) {
+    if let Some(alert) = notify::alert(&report, guardrail.config.place(), matches!(reason, Reason::Sweep)) {
         match notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await {
             Ok(()) => report.notified = true,
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Command, sync::LazyLock, time::Duration};
 
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, types::CreateBucketConfiguration};
 use guardrail::control::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, Inbox, Received},
@@ -53,6 +53,24 @@ impl Guarded {
         let s3 = Client::new(&deployment.aws.sdk(user).unwrap());
         let inbox = deployment.inbox(bucket, Some(bucket)).await.unwrap();
         Self { deployment, bucket, s3, inbox, looked_before: 0 }
+    }
+
+    async fn create(&self) {
+        create(&self.s3, self.bucket).await;
+    }
+
+    /// Replaces the lifecycle rules, as the account's administrator.
+    fn put_lifecycle(&self, rules: Value) {
+        let rules = json!({"Rules": rules}).to_string();
+        let put = [
+            "s3api",
+            "put-bucket-lifecycle-configuration",
+            "--bucket",
+            self.bucket,
+            "--lifecycle-configuration",
+            &rules,
+        ];
+        self.deployment.aws.aws(&self.deployment.administrator, &put).unwrap();
     }
 
     /// Everything that the controls are about, as S3 tells it.
@@ -221,7 +239,7 @@ async fn events_that_come_twice_or_late_cause_no_write() {
 #[tokio::test]
 async fn an_unguarded_bucket_is_left_alone() {
     let it = Guarded::unguarded("it-unguarded").await;
-    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    it.create().await;
     break_control(&it.s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
     let before = it.settings().await;
     // Its creation and its change.
@@ -236,7 +254,7 @@ async fn a_bucket_of_another_account_is_left_alone() {
     let it = Guarded::unguarded("it-foreign").await;
     let stranger = Keys::administrator("444455556666");
     let s3 = Client::new(&it.deployment.aws.sdk(&stranger).unwrap());
-    s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    create(&s3, it.bucket).await;
     break_control(&s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
     let before = setting(&s3, it.bucket, Control::PublicAccessBlock).await;
     let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
@@ -269,20 +287,11 @@ async fn settings_of_the_owner_that_say_the_same_cause_no_write() {
         "Resource": [objects, objects.trim_end_matches("/*")], "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
     }));
     it.put_policy(json!(statements)).await;
-    let rules = json!({"Rules": [
+    it.put_lifecycle(json!([
         {"ID": "terraform-1", "Status": "Enabled", "Filter": {"Prefix": ""}, "NoncurrentVersionExpiration": {"NoncurrentDays": 30}},
         {"ID": "terraform-2", "Status": "Enabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
         {"ID": "archive", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Transitions": [{"Days": 90, "StorageClass": "GLACIER"}]},
-    ]});
-    let put = [
-        "s3api",
-        "put-bucket-lifecycle-configuration",
-        "--bucket",
-        it.bucket,
-        "--lifecycle-configuration",
-        &rules.to_string(),
-    ];
-    it.deployment.aws.aws(&it.deployment.administrator, &put).unwrap();
+    ]));
     assert_eq!(it.looked(2).await, ["Compliant", "Compliant"]);
     assert_eq!(it.deployment.own_writes(it.bucket).unwrap(), Vec::<String>::new());
 }
@@ -290,7 +299,7 @@ async fn settings_of_the_owner_that_say_the_same_cause_no_write() {
 #[tokio::test]
 async fn a_public_statement_of_the_owner_fails_alone_and_is_named() {
     let it = Guarded::unguarded("it-public-policy").await;
-    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    it.create().await;
     break_control(&it.s3, it.bucket, Control::PublicAccessBlock).await.unwrap();
     let objects = format!("arn:aws:s3:::{}/*", it.bucket);
     it.put_policy(
@@ -392,19 +401,12 @@ async fn bootstrap_goes_on_from_wherever_it_stopped_and_then_changes_nothing() {
 #[tokio::test]
 async fn bootstrap_adopts_a_bucket_with_everything_its_owner_set() {
     let it = Guarded::unguarded("it-adopted").await;
-    it.s3.create_bucket().bucket(it.bucket).create_bucket_configuration(here()).send().await.unwrap();
+    it.create().await;
     let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{}/*", it.bucket)});
     it.put_policy(json!([theirs])).await;
-    let rules = json!({"Rules": [{"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}}]});
-    let put = [
-        "s3api",
-        "put-bucket-lifecycle-configuration",
-        "--bucket",
-        it.bucket,
-        "--lifecycle-configuration",
-        &rules.to_string(),
-    ];
-    it.deployment.aws.aws(&it.deployment.administrator, &put).unwrap();
+    it.put_lifecycle(
+        json!([{"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}}]),
+    );
 
     let request =
         json!({"bucket": it.bucket, "log_bucket": "it-logs", "inventory_bucket": "it-inventory", "trail": "it-trail"});
@@ -539,6 +541,7 @@ fn a_function_without_its_environment_says_all_that_is_missing() {
     }
 }
 
-fn here() -> aws_sdk_s3::types::CreateBucketConfiguration {
-    aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build()
+async fn create(s3: &Client, bucket: &str) {
+    let here = CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+    s3.create_bucket().bucket(bucket).create_bucket_configuration(here).send().await.unwrap();
 }
