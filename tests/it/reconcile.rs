@@ -404,6 +404,61 @@ async fn of_a_batch_only_what_failed_comes_back() {
     assert_eq!(fake.writes(), ["PutBucketVersioning"]);
 }
 
+/// The policy without our statements, and with this one of the owner's.
+fn owners_policy(statement: Value) -> String {
+    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}
+
+#[tokio::test]
+async fn a_dead_principal_is_named_and_dropped_only_if_the_registry_says_so() {
+    let fake = FakeAws::compliant().await;
+    let dead = owners_policy(
+        json!({"Sid": "Dead", "Effect": "Allow", "Principal": {"AWS": ["AROAEXAMPLE", ROLE]}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")}),
+    );
+    fake.set("policy", Some(&dead));
+    fake.fail("PutBucketPolicy", 1, FaultKind::Answer(400, "MalformedPolicy"));
+    let error = fake.remediate(direct()).await.unwrap_err();
+    assert!(error.contains("names a deleted user or role: statement `Dead`"), "{error}");
+    assert_eq!(fake.documents()["policy"], dead);
+
+    fake.register(json!({"drop_dead_principals": true}));
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["bucket-policy: restored"]);
+    let policy = &fake.documents()["policy"];
+    assert!(policy.contains("Dead") && policy.contains(ROLE) && !policy.contains("AROAEXAMPLE"), "{policy}");
+}
+
+#[tokio::test]
+async fn a_policy_that_would_lock_us_out_is_not_written() {
+    let fake = FakeAws::compliant().await;
+    let lock = owners_policy(
+        json!({"Sid": "Lock", "Effect": "Deny", "NotPrincipal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:user/ann")}, "Action": "s3:Put*", "Resource": format!("arn:aws:s3:::{BUCKET}")}),
+    );
+    fake.set("policy", Some(&lock));
+    drift(&fake, Control::Versioning);
+    let error = fake.remediate(direct()).await.unwrap_err();
+    assert!(error.contains("statement `Lock` denies s3:PutBucketPolicy to the guardrail's own role"), "{error}");
+    assert_eq!(fake.writes(), ["PutBucketVersioning"], "the other controls are restored");
+}
+
+#[tokio::test]
+async fn the_registry_chooses_the_policy_the_days_and_the_inventory() {
+    let fake = FakeAws::guarded();
+    fake.register(json!({
+        "policy": "default-encryption",
+        "lifecycle": {"noncurrent_days": 90},
+        "inventory": {"bucket": "reports", "format": "CSV"},
+    }));
+    fake.remediate(direct()).await.unwrap();
+    let documents = fake.documents();
+    assert!(
+        documents["policy"].contains("DenyKMSWithoutKeyId")
+            && !documents["policy"].contains("DenyMissingEncryptionHeader")
+    );
+    assert!(documents["lifecycle"].contains("<NoncurrentDays>90</NoncurrentDays>"));
+    assert!(documents["inventory"].contains("arn:aws:s3:::reports") && documents["inventory"].contains("CSV"));
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
+}
+
 #[tokio::test]
 async fn a_change_of_tags_is_told_and_not_restored() {
     let fake = FakeAws::compliant().await;
