@@ -52,7 +52,8 @@ pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, Rem
 }
 
 fn answer(report: Report) -> Result<Value, RemediateError> {
-    if !report.dry_run && report.must_retry() {
+    // A dry run shows what could not be read; nothing else was tried.
+    if report.error.is_some() || !report.dry_run && report.must_retry() {
         return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket });
     }
     Ok(json!(report))

@@ -348,6 +348,8 @@ async fn a_registry_that_cannot_be_used_is_told_and_nothing_is_written() {
         let error = fake.remediate(direct()).await.unwrap_err();
         assert!(error.contains(part), "{document}: {error}");
         assert_eq!(fake.writes(), Vec::<String>::new());
+        let dry = fake.remediate(json!({"bucket": BUCKET, "dry_run": true})).await.unwrap_err();
+        assert!(dry.contains(part), "{dry}");
         let alert = fake.alerts().remove(0);
         assert_eq!((&alert["severity"], alert["error"].as_str().unwrap().contains(part)), (&json!("CRITICAL"), true));
     }
