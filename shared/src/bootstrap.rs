@@ -134,7 +134,14 @@ pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, Boo
 async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapError> {
     let start = Instant::now();
     // Before anything is written: a document that cannot be read would be overwritten in the end.
-    let registered = registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, &setup.bucket).await?;
+    let prefix = &guardrail.config.parameter_prefix;
+    let registered = registry::read(&guardrail.ssm, prefix, &setup.bucket).await?;
+    for (field, name) in [("log_bucket", &setup.log_bucket), ("inventory_bucket", &setup.inventory_bucket)] {
+        if registry::read(&guardrail.ssm, prefix, name).await?.is_some() {
+            let problem = format!("{name} is a guarded bucket itself: its policy would refuse what is delivered");
+            return Err(BootstrapError::Request { field, problem });
+        }
+    }
 
     let (key, key_action) = key::ensure(&guardrail.kms, setup).await?;
     let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action: key_action }];
@@ -152,13 +159,13 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
     let action = trail::ensure(&guardrail.cloudtrail, setup, &registration.key_arn).await?;
     resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action });
 
-    let parameter = format!("{}{}", guardrail.config.parameter_prefix, setup.bucket);
+    let parameter = format!("{prefix}{}", setup.bucket);
     let action = match &registered {
         None => Action::Created,
         Some(registered) => Action::on_existing(*registered != registration),
     };
     if action != Action::Unchanged && !setup.dry_run {
-        registry::write(&guardrail.ssm, &guardrail.config.parameter_prefix, &registration)
+        registry::write(&guardrail.ssm, prefix, &registration)
             .await
             .map_err(failed(&format!("the registry document {parameter}")))?;
     }

@@ -527,6 +527,11 @@ async fn bad_input_is_an_error_that_names_the_field() {
         (json!({"bucket": "it-bad-input", "key_users": ["alice"]}), "key_users"),
         (json!({"bucket": "it-bad-input", "colour": "red"}), "colour: unknown field"),
         (json!({"bucket": "a".repeat(60)}), "log_bucket"),
+        (json!({"bucket": "it-bad-input", "log_bucket": "it-bad-input"}), "log_bucket: is the guarded bucket itself"),
+        (
+            json!({"bucket": "it-other", "inventory_bucket": "it-first"}),
+            "inventory_bucket: it-first is a guarded bucket itself",
+        ),
     ] {
         let error = it.deployment.invoke("guardrail-bootstrap", &input).unwrap().unwrap_err();
         assert!(error.contains(part), "{input}: {error}");

@@ -49,15 +49,16 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
 }
 
 fn usable(key: &KeyMetadata) -> Result<(), String> {
-    if key.key_manager() != Some(&KeyManagerType::Customer) {
+    if key.key_manager() == Some(&KeyManagerType::Aws) {
         return Err("is AWS's own; a customer managed key is needed".to_owned());
     }
-    if key.key_spec() != Some(&KeySpec::SymmetricDefault) {
+    if key.key_spec().is_some_and(|it| *it != KeySpec::SymmetricDefault) {
         return Err("is not symmetric; S3 encrypts with symmetric keys only".to_owned());
     }
     match key.key_state() {
         Some(KeyState::Enabled) => Ok(()),
-        state => Err(format!("is {}; enable it first", state.map_or("in an unknown state", KeyState::as_str))),
+        None if key.enabled() => Ok(()),
+        state => Err(format!("is {}; enable it first", state.map_or("disabled", KeyState::as_str))),
     }
 }
 
