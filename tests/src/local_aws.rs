@@ -123,11 +123,6 @@ impl LocalAws {
             .env_remove("AWS_SESSION_TOKEN");
         command
     }
-
-    /// Waits until it ends.
-    pub fn wait(mut self) -> std::io::Result<()> {
-        self.process.wait().map(drop)
-    }
 }
 
 impl Drop for LocalAws {
