@@ -10,103 +10,184 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
-import hooks
 from ministack import app
-from ministack.core import iam_evaluator, responses
-from ministack.services import cloudtrail, eventbridge
+from ministack.core import iam_actions, iam_evaluator, responses, router
+from ministack.services import cloudtrail, eventbridge, iam, kms
+
+import cloudtrail_trails
+import hooks
 
 log = logging.getLogger("cloudtrail-events")
 
-# S3's sub-resources, by the query parameter that names them. CloudTrail's names, which are not the API's.
-S3_SUBRESOURCES = {
+# CloudTrail's names of S3's settings, which are not the API's, by the query parameter that names the setting.
+S3_SETTINGS = {
+    "accelerate": "AccelerateConfiguration",
     "acl": "BucketAcl",
+    "analytics": "BucketAnalyticsConfiguration",
     "cors": "BucketCors",
     "encryption": "BucketEncryption",
+    "intelligent-tiering": "BucketIntelligentTieringConfiguration",
     "inventory": "BucketInventoryConfiguration",
     "lifecycle": "BucketLifecycle",
     "logging": "BucketLogging",
+    "metrics": "BucketMetricsConfiguration",
     "notification": "BucketNotification",
+    "object-lock": "BucketObjectLockConfiguration",
     "ownershipControls": "BucketOwnershipControls",
     "policy": "BucketPolicy",
     "publicAccessBlock": "BucketPublicAccessBlock",
     "replication": "BucketReplication",
+    "requestPayment": "BucketRequestPayment",
     "tagging": "BucketTagging",
     "versioning": "BucketVersioning",
     "website": "BucketWebsite",
 }
-JSON_SERVICES = ("cloudtrail", "events", "kms", "ssm")
-READS = ("Get", "List", "Describe", "Lookup", "Generate", "Encrypt", "Decrypt", "ReEncrypt", "PutEvents", "Test")
+# Lambda's records carry the version of the API in their names, most of them.
+LAMBDA_VERSIONS = {
+    "AddPermission": "20150331v2",
+    "CreateAlias": "20150331",
+    "CreateEventSourceMapping": "20150331",
+    "CreateFunction": "20150331",
+    "DeleteAlias": "20150331",
+    "DeleteEventSourceMapping": "20150331",
+    "DeleteFunction": "20150331",
+    "DeleteFunctionConcurrency": "20171031",
+    "PublishVersion": "20150331",
+    "PutFunctionConcurrency": "20171031",
+    "RemovePermission": "20150331v2",
+    "TagResource": "20170331v2",
+    "UntagResource": "20170331v2",
+    "UpdateAlias": "20150331",
+    "UpdateEventSourceMapping": "20150331",
+    "UpdateFunctionCode": "20150331v2",
+    "UpdateFunctionConfiguration": "20150331v2",
+}
+SERVICES = {"cloudtrail", "events", "iam", "kms", "lambda", "s3", "sns", "ssm"}
+# Calls that write nothing, and calls that are data events.
+NOT_RECORDED = (
+    "Decrypt",
+    "Describe",
+    "Encrypt",
+    "Generate",
+    "Get",
+    "Invoke",
+    "List",
+    "Lookup",
+    "Publish",
+    "PutEvents",
+    "ReEncrypt",
+    "Sign",
+    "Simulate",
+    "Test",
+    "Verify",
+)
+RECORDED_ALL_THE_SAME = {"PublishVersion"}
 # Their denied calls are recorded without parameters.
-NULL_WHEN_DENIED = ("cloudtrail", "events", "kms")
+NULL_WHEN_DENIED = {"cloudtrail", "events", "kms", "lambda", "sns"}
+# Nobody's calls: the caller could not be told.
+UNAUTHENTICATED = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+# IAM is global: its events are in this region alone.
+GLOBAL_REGION = "us-east-1"
 
 
-def install() -> None:
-    hooks.need(app, "detect_service", "_ct_request_params")
-    hooks.need(cloudtrail, "_get_event_queue", "_account_trail_items")
+def install(require_trail: bool) -> None:
+    hooks.need(app, "detect_service", "_routing_params")
+    hooks.need(cloudtrail, "_get_event_queue")
     hooks.need(eventbridge, "_put_events")
+    hooks.need(iam, "_users", "_roles")
+    hooks.need(iam_actions, "extract_iam_action")
     hooks.need(iam_evaluator, "caller_arn")
+    hooks.need(kms, "_resolve_key")
+    hooks.need(responses, "request_scope")
+    hooks.need(router, "extract_access_key_id")
+
+    def reaches_eventbridge(call: "Call") -> bool:
+        return not require_trail or cloudtrail_trails.logs_writes(call.source, call.region)
+
+    def with_events(original):
+        async def dispatch(method, path, headers, body, query_params, request_id):
+            call = attempt(lambda: call_of(method, path, headers, body, query_params, request_id))
+            # The call that stops the last trail is still told of.
+            before = call and attempt(lambda: reaches_eventbridge(call))
+            answer = await original(method, path, headers, body, query_params, request_id)
+            record = call and attempt(lambda: record_of(call, answer))
+            if record:
+                attempt(lambda: remember(record))
+                if before or attempt(lambda: reaches_eventbridge(call)):
+                    # After the answer: the call must not wait for whoever listens.
+                    asyncio.get_running_loop().call_soon(attempt, lambda: publish(record))
+            return answer
+
+        return dispatch
+
     parameters = ["method", "path", "headers", "body", "query_params", "request_id"]
     hooks.patch(app, "_dispatch_service_request", parameters, with_events)
 
 
-def with_events(original):
-    async def dispatch(method, path, headers, body, query_params, request_id):
-        answer = await original(method, path, headers, body, query_params, request_id)
-        try:
-            record = record_of(method, path, headers, body, query_params, request_id, answer)
-            if record:
-                remember(record)
-                if trail_logs():
-                    # After the answer: the call must not wait for whoever listens.
-                    asyncio.get_running_loop().call_soon(publish, record)
-        except Exception:
-            log.exception("no event for %s %s", method, path)
-        return answer
-
-    return dispatch
+def attempt(what: Callable):
+    """Do something that the caller must never notice, whatever becomes of it."""
+    try:
+        return what()
+    except Exception:
+        log.exception("no CloudTrail record")
+        return None
 
 
-def record_of(method, path, headers, body, query_params, request_id, answer) -> dict | None:
-    """The record of a call, or None when it is not a management write."""
-    service = app.detect_service(method, path, headers, query_params)
+@dataclass(frozen=True)
+class Call:
+    """A management write, as it came."""
+
+    service: str
+    name: str
+    parameters: dict
+    resources: list
+    region: str
+    headers: dict
+    access_key_id: str
+    request_id: str
+
+    @property
+    def source(self) -> str:
+        return f"{self.service}.amazonaws.com"
+
+
+def call_of(method, path, headers, body, query_params, request_id) -> Call | None:
+    """The call, or None when it is not a management write of the services that matter here."""
+    routing = app._routing_params(method, path, headers, body, query_params)
+    service = app.detect_service(method, path, headers, routing)
+    if service not in SERVICES:
+        return None
     if service == "s3":
         named = s3_call(method, path, headers, body, query_params)
-    elif service in JSON_SERVICES:
-        named = json_call(headers, body, query_params)
     else:
-        named = None
-    if not named:
+        named = other_call(service, method, path, headers, body, routing)
+    if named is None:
         return None
     name, parameters = named
-    account = responses.get_account_id()
-    record = {
-        "eventVersion": "1.11",
-        "userIdentity": identity(account),
-        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "eventSource": f"{service}.amazonaws.com",
-        "eventName": name,
-        "awsRegion": responses.get_region(),
-        "sourceIPAddress": "127.0.0.1",
-        "userAgent": headers.get("user-agent", ""),
-        "requestParameters": parameters,
-        "responseElements": None,
-        "requestID": request_id,
-        "eventID": str(uuid.uuid4()),
-        "readOnly": False,
-        "eventType": "AwsApiCall",
-        "managementEvent": True,
-        "recipientAccountId": account,
-        "eventCategory": "Management",
-    }
-    bucket = (parameters or {}).get("bucketName")
-    if bucket and name != "CreateBucket":
-        record["resources"] = [{"accountId": account, "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{bucket}"}]
-    if answer[0] >= 400:
-        record["errorCode"] = error_code(answer)
-        if service in NULL_WHEN_DENIED and record["errorCode"].startswith("AccessDenied"):
-            record["requestParameters"] = None
-    return record
+    return Call(
+        service=service,
+        name=name,
+        parameters=parameters,
+        resources=resources_of(service, name, parameters),
+        region=GLOBAL_REGION if service == "iam" else responses.get_region(),
+        headers=headers,
+        access_key_id=router.extract_access_key_id(headers, query_params) or "",
+        request_id=request_id,
+    )
 
 
 def s3_call(method, path, headers, body, query_params):
@@ -114,77 +195,181 @@ def s3_call(method, path, headers, body, query_params):
     if not bucket or key or method not in ("PUT", "DELETE"):
         return None
     parameters = {"bucketName": bucket, "Host": headers.get("host", "")}
-    subresource = next((it for it in S3_SUBRESOURCES if it in query_params), None)
-    if subresource is None:
-        # A sub-resource that is not listed here is not an event of ours; `x-id` is no sub-resource.
+    setting = next((it for it in S3_SETTINGS if it in query_params), None)
+    if setting is None:
+        # A setting that is not listed above is not an event of ours; `x-id` is no setting.
         if set(query_params) - {"x-id"}:
             return None
         return ("CreateBucket" if method == "PUT" else "DeleteBucket"), parameters
-    parameters[subresource] = ""
-    if subresource == "policy" and method == "PUT":
-        try:
-            parameters["bucketPolicy"] = json.loads(body)
-        except ValueError:
-            parameters["bucketPolicy"] = ""
-    return ("Put" if method == "PUT" else "Delete") + S3_SUBRESOURCES[subresource], parameters
+    parameters[setting] = ""
+    if setting == "policy" and method == "PUT":
+        parameters["bucketPolicy"] = json_or(body, "")
+    return ("Put" if method == "PUT" else "Delete") + S3_SETTINGS[setting], parameters
 
 
-def json_call(headers, body, query_params):
-    name = headers.get("x-amz-target", "").rsplit(".", 1)[-1].removesuffix("_20131101")
-    if not name or name.startswith(READS):
+def other_call(service, method, path, headers, body, routing):
+    action = iam_actions.extract_iam_action(service, method, path, headers, body, routing)
+    if action is None:
         return None
-    return name, app._ct_request_params(headers, body, query_params)
+    name = action.split(":", 1)[1]
+    if name.startswith(NOT_RECORDED) and name not in RECORDED_ALL_THE_SAME:
+        return None
+    if service == "lambda":
+        return name + LAMBDA_VERSIONS.get(name, ""), lambda_parameters(path, body)
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        form = parse_qsl(body.decode("utf-8", "replace"))
+        # `Attributes.entry.1.key` and its like are left out.
+        given = {key: value for key, value in form if key not in ("Action", "Version") and "." not in key}
+    else:
+        given = json_or(body, {})
+    parameters = decapitalized(given)
+    if service == "ssm" and "value" in parameters:
+        parameters["value"] = "HIDDEN_DUE_TO_SECURITY_REASONS"
+    return name, parameters
+
+
+def lambda_parameters(path: str, body: bytes) -> dict:
+    """AWS leaves out code and environment."""
+    parameters = decapitalized(json_or(body, {}))
+    for secret in ("code", "environment", "zipFile"):
+        parameters.pop(secret, None)
+    named = re.search(r"/functions/([^/]+)", path)
+    return {"functionName": named.group(1), **parameters} if named else parameters
+
+
+def json_or(body: bytes, default):
+    try:
+        return json.loads(body)
+    except ValueError:
+        return default
+
+
+def decapitalized(value):
+    """CloudTrail writes `TrailName` as `trailName`."""
+    if isinstance(value, list):
+        return [decapitalized(it) for it in value]
+    if isinstance(value, dict):
+        return {key[:1].lower() + key[1:]: decapitalized(it) for key, it in value.items()}
+    return value
+
+
+def resources_of(service: str, name: str, parameters: dict) -> list:
+    """What the call is about, before it is done: a deleted alias no longer tells its key."""
+    account = responses.get_account_id()
+    if service == "s3" and name != "CreateBucket":
+        arn = f"arn:aws:s3:::{parameters['bucketName']}"
+        return [{"accountId": account, "type": "AWS::S3::Bucket", "ARN": arn}]
+    if service != "kms":
+        return []
+    alias = parameters.get("aliasName")
+    found = []
+    if alias:
+        arn = f"arn:aws:kms:{responses.get_region()}:{account}:{alias}"
+        found.append({"accountId": account, "type": "AWS::KMS::Alias", "ARN": arn})
+    for name_of_key in {parameters.get("keyId"), parameters.get("targetKeyId"), alias} - {None}:
+        key = kms._resolve_key(name_of_key)
+        if key:
+            found.append({"accountId": account, "type": "AWS::KMS::Key", "ARN": key["Arn"]})
+    return found
+
+
+def record_of(call: Call, answer) -> dict | None:
+    account = responses.get_account_id()
+    failed = answer[0] >= 400
+    code, message = error_of(answer) if failed else ("", "")
+    if code in UNAUTHENTICATED:
+        return None
+    agent = call.headers.get("user-agent", "")
+    record = {
+        "eventVersion": "1.11",
+        "userIdentity": {**identity(account), "accessKeyId": call.access_key_id},
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "eventSource": call.source,
+        "eventName": call.name,
+        "awsRegion": call.region,
+        "sourceIPAddress": responses.get_request_client_ip() or "127.0.0.1",
+        # S3's records have it in brackets.
+        "userAgent": f"[{agent}]" if call.service == "s3" else agent,
+        "requestParameters": call.parameters,
+        "responseElements": None,
+        "requestID": call.request_id,
+        "eventID": str(uuid.uuid4()),
+        "readOnly": False,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": account,
+        "eventCategory": "Management",
+    }
+    if call.resources and code != "NoSuchBucket":
+        record["resources"] = call.resources
+    if failed:
+        record["errorCode"], record["errorMessage"] = code, message
+        if code == "AccessDenied" and call.service in NULL_WHEN_DENIED:
+            record["requestParameters"] = None
+    return record
 
 
 def identity(account: str) -> dict:
     arn = iam_evaluator.caller_arn()
-    name = arn.rsplit("/", 1)[-1]
-    common = {"arn": arn, "accountId": account, "principalId": name}
     if arn.endswith(":root"):
-        return {"type": "Root", **common}
+        return {"type": "Root", "principalId": account, "arn": arn, "accountId": account}
+    name = arn.rsplit("/", 1)[-1]
     if ":assumed-role/" not in arn:
-        return {"type": "IAMUser", "userName": name, **common}
-    role = arn.split("/")[1]
-    issuer = {"type": "Role", "arn": f"arn:aws:iam::{account}:role/{role}", "accountId": account, "userName": role}
-    return {"type": "AssumedRole", "sessionContext": {"sessionIssuer": issuer}, **common}
+        user = iam._users.get_scoped(account, None, name) or {}
+        common = {"principalId": user.get("UserId", name), "arn": arn, "accountId": account}
+        return {"type": "IAMUser", **common, "userName": name}
+    role_name = arn.split("/")[1]
+    role = iam._roles.get_scoped(account, None, role_name) or {}
+    role_id = role.get("RoleId", role_name)
+    role_arn = role.get("Arn", f"arn:aws:iam::{account}:role/{role_name}")
+    issuer = {"type": "Role", "principalId": role_id, "arn": role_arn, "accountId": account, "userName": role_name}
+    return {
+        "type": "AssumedRole",
+        "principalId": f"{role_id}:{name}",
+        "arn": arn,
+        "accountId": account,
+        "sessionContext": {"sessionIssuer": issuer, "attributes": {"mfaAuthenticated": "false"}},
+    }
 
 
-def error_code(answer) -> str:
-    text = bytes(answer[2]).decode("utf-8", "replace")
-    found = re.search(r"<Code>([^<]+)</Code>", text) or re.search(r'"__type"\s*:\s*"(?:[^"]*#)?([^"]+)"', text)
-    return found.group(1) if found else str(answer[0])
+def error_of(answer) -> tuple[str, str]:
+    """Code and message of a failed call, from XML or JSON."""
+    text = answer[2] if isinstance(answer[2], str) else bytes(answer[2]).decode("utf-8", "replace")
+    code = re.search(r"<Code>([^<]+)</Code>", text) or re.search(r'"__type"\s*:\s*"(?:[^"]*#)?([^"]+)"', text)
+    message = re.search(r"<Message>([^<]*)</Message>", text) or re.search(r'"[mM]essage"\s*:\s*"([^"]*)"', text)
+    header = {key.lower(): value for key, value in answer[1].items()}.get("x-amzn-errortype", "")
+    found = code.group(1) if code else header.split(":")[0] or str(answer[0])
+    # CloudTrail has one word for it; the services' own are AccessDenied, AccessDeniedException, AuthorizationError.
+    if found.startswith("AccessDenied") or found == "AuthorizationError":
+        found = "AccessDenied"
+    return found, message.group(1) if message else ""
 
 
 def remember(record: dict) -> None:
+    """Keep it for LookupEvents, which shows management events with or without a trail."""
     bucket = (record["requestParameters"] or {}).get("bucketName")
-    cloudtrail._get_event_queue().append(
-        {
-            "EventId": record["eventID"],
-            "EventName": record["eventName"],
-            "EventSource": record["eventSource"],
-            "EventTime": time.time(),
-            "Username": record["userIdentity"]["principalId"],
-            "AccessKeyId": "",
-            "ReadOnly": "false",
-            "Resources": [{"ResourceName": bucket, "ResourceType": "AWS::S3::Bucket"}] if bucket else [],
-            "CloudTrailEvent": json.dumps(record),
-        }
-    )
-
-
-def trail_logs() -> bool:
-    """Whether a trail of the caller's account logs: without one EventBridge is blind, as on AWS."""
-    return any(trail.get("IsLogging") for _, _, trail in cloudtrail._account_trail_items())
+    caller = record["userIdentity"]
+    with responses.request_scope(record["recipientAccountId"], record["awsRegion"]):
+        cloudtrail._get_event_queue().append(
+            {
+                "EventId": record["eventID"],
+                "EventName": record["eventName"],
+                "EventSource": record["eventSource"],
+                "EventTime": time.time(),
+                "Username": caller.get("userName") or caller["arn"].rsplit("/", 1)[-1],
+                "AccessKeyId": caller["accessKeyId"],
+                "ReadOnly": "false",
+                "Resources": [{"ResourceName": bucket, "ResourceType": "AWS::S3::Bucket"}] if bucket else [],
+                "CloudTrailEvent": json.dumps(record),
+            }
+        )
 
 
 def publish(record: dict) -> None:
-    source = record["eventSource"].removesuffix(".amazonaws.com")
     entry = {
-        "Source": f"aws.{source}",
+        "Source": f"aws.{record['eventSource'].removesuffix('.amazonaws.com')}",
         "DetailType": "AWS API Call via CloudTrail",
         "Detail": json.dumps(record),
     }
-    try:
+    with responses.request_scope(record["recipientAccountId"], record["awsRegion"]):
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-    except Exception:
-        log.exception("event %s was not delivered", record["eventName"])

@@ -1,18 +1,26 @@
-"""What IAM is asked with: condition keys and resources that MiniStack leaves out."""
+"""What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
+
+from ministack.core import iam_actions, iam_evaluator, responses
 
 import hooks
-from ministack.core import iam_actions
 
 KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 
+# What the root user of the bucket's account may do whatever the bucket policy says, so that it can mend the policy.
+ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
 
-def install() -> None:
+
+def install(strict_root: bool) -> None:
     hooks.need(iam_actions, "_safe_json_field")
-    hooks.patch(
-        iam_actions, "_s3_object_context", ["iam_action", "query_params", "path", "headers"], with_kms_key_id
-    )
+    parameters = ["iam_action", "query_params", "path", "headers"]
+    hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
-    hooks.patch(iam_actions, "extract_resource_arn", parameters, with_alias_target)
+    hooks.patch(iam_actions, "extract_resource_arn", parameters, with_resources)
+    if strict_root:
+        hooks.need(iam_evaluator, "resolve_principal", "_resource_policy", "EvalContext", "evaluate_resource_policy")
+        hooks.need(iam_evaluator, "AuthError")
+        parameters = ["access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"]
+        hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
 
 
 def with_kms_key_id(original):
@@ -30,16 +38,56 @@ def with_kms_key_id(original):
     return s3_object_context
 
 
-def with_alias_target(original):
-    """AWS authorizes CreateAlias on the key that it names; MiniStack on `*`, which no exact policy allows."""
+def with_resources(original):
+    """AWS authorizes CreateAlias on the key that it names, and GetParametersByPath on its path.
+
+    MiniStack asks for `*`, which no exact policy allows.
+    """
 
     def extract_resource_arn(service, method, path, headers, body, query_params, region, account_id):
         arn = original(service, method, path, headers, body, query_params, region, account_id)
-        if service != "kms" or arn != "*":
+        if arn != "*":
             return arn
-        target = iam_actions._safe_json_field(body, "TargetKeyId")
-        if not target or target.startswith("arn:"):
-            return target or arn
-        return f"arn:aws:kms:{region}:{account_id}:key/{target}"
+        place = f"{region}:{account_id}"
+        if service == "kms":
+            key = iam_actions._safe_json_field(body, "TargetKeyId")
+            if key:
+                return key if key.startswith("arn:") else f"arn:aws:kms:{place}:key/{key}"
+        if service == "ssm":
+            parent = iam_actions._safe_json_field(body, "Path")
+            if parent:
+                return f"arn:aws:ssm:{place}:parameter/{parent.lstrip('/')}"
+        return arn
 
     return extract_resource_arn
+
+
+def with_root_denied(original):
+    """AWS binds the root user to the Deny statements of a bucket policy; MiniStack lets it do anything."""
+
+    def enforce(access_key_id, iam_action, service, region, resource_arn="*", service_context=None):
+        denied = original(access_key_id, iam_action, service, region, resource_arn, service_context)
+        if denied is not None or service != "s3" or iam_action in ROOT_MAY_ALWAYS:
+            return denied
+        principal = iam_evaluator.resolve_principal(access_key_id or "", responses.get_account_id())
+        if isinstance(principal, iam_evaluator.AuthError) or principal.policies is not None:
+            return None
+        policy = iam_evaluator._resource_policy(service, resource_arn)
+        if policy is None:
+            return None
+        context = iam_evaluator.EvalContext(
+            principal_arn=principal.arn,
+            principal_type=principal.type,
+            principal_account=principal.account,
+            action=iam_action,
+            resource_arn=resource_arn,
+            region=region,
+            service_context={key.lower(): value for key, value in (service_context or {}).items()},
+        )
+        verdict = iam_evaluator.evaluate_resource_policy(policy[0], context)
+        if verdict.decision != "Deny":
+            return None
+        verdict.principal_arn, verdict.resource_policy_arn = principal.arn, resource_arn
+        return verdict
+
+    return enforce

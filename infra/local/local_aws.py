@@ -7,44 +7,34 @@ when a function that a patch replaces is not the one that the patch was written 
 import argparse
 import asyncio
 import datetime
+import fcntl
 import ipaddress
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 REGION = "eu-west-2"
+# Settings of the caller's that MiniStack, or a function that inherits them, would take for its own.
+FOREIGN_SETTINGS = ("AWS_", "LAMBDA_", "LOCALSTACK_", "MINISTACK_", "S3_")
 
 
 def main() -> None:
     options = parse_arguments()
     data = Path(options.data).resolve()
-    data.mkdir(parents=True, exist_ok=True)
-    http, https = (options.http or free_port()), (options.https or free_port())
+    # Bound before MiniStack is told of them: nobody else can take a free port in between.
+    http, https = listen(options.http), listen(options.https)
+    _lock = take(data)
     certificate, key = tls_material(data)
-    # MiniStack reads these when it is imported; the functions it runs inherit the last two.
-    os.environ.update(
-        AUTH="true",
-        GATEWAY_PORT=str(http),
-        MINISTACK_REGION=REGION,
-        MINISTACK_SSL_CERT=str(certificate),
-        MINISTACK_SSL_KEY=str(key),
-        TMPDIR=str(data),
-        # It would listen on all interfaces.
-        IOT_MTLS_ENABLED="0",
-        LAMBDA_ASYNC_RETRY_BASE_SECONDS=str(options.retry_seconds),
-        # Over HTTPS: the baseline's policy denies everything else, also to the guardrail.
-        AWS_ENDPOINT_URL=f"https://127.0.0.1:{https}",
-        SSL_CERT_FILE=str(certificate),
-    )
+    set_environment(options, data, port_of(http), port_of(https), certificate, key)
     if options.exit_with_parent:
-        # A group of our own, so that the functions' processes end with us.
-        os.setsid()
-        threading.Thread(target=end_with_parent, daemon=True).start()
+        exit_with_parent()
     log_to(data / "log")
     asyncio.run(serve(options, http, https, certificate, key))
 
@@ -58,20 +48,91 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="tell programs, not people, when it is ready")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input does")
     parser.add_argument(
-        "--retry-seconds", type=float, default=0.2, help="wait before a failed event is retried (AWS: a minute)"
+        "--retry-seconds",
+        type=float,
+        default=0.2,
+        help="wait before a failed event is retried, doubled each time (default 0.2; AWS: a minute)",
+    )
+    parser.add_argument(
+        "--require-trail",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="events reach EventBridge only while a trail logs them, as on AWS (default)",
+    )
+    parser.add_argument(
+        "--strict-root",
+        action="store_true",
+        help="bind administrators to the Deny statements of bucket policies, as on AWS",
     )
     return parser.parse_args()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def take(data: Path) -> IO[str]:
+    """Make the folder, have it for ourselves as long as the lock is open, and remove what an earlier one unpacked."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = (data / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another local AWS that uses {data} to end", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    for unpacked in data.glob("ministack-provided-code-*"):
+        shutil.rmtree(unpacked, ignore_errors=True)
+    return lock
 
 
-def end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os.killpg(0, signal.SIGTERM)
+def listen(port: int) -> socket.socket:
+    """A listening socket on loopback. Connections wait in it until MiniStack is ready."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        sys.exit(f"port {port} of 127.0.0.1: {error.strerror}; choose others with --http and --https")
+    listener.listen()
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    return listener.getsockname()[1]
+
+
+def set_environment(
+    options: argparse.Namespace, data: Path, http: int, https: int, certificate: Path, key: Path
+) -> None:
+    """What MiniStack reads when it is imported. The functions that it runs inherit all of it."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN_SETTINGS):
+            del os.environ[name]
+    os.environ.update(
+        AUTH="true",
+        GATEWAY_PORT=str(http),
+        MINISTACK_REGION=REGION,
+        MINISTACK_SSL_CERT=str(certificate),
+        MINISTACK_SSL_KEY=str(key),
+        TMPDIR=str(data),
+        # It would listen on all interfaces.
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        LAMBDA_ASYNC_RETRY_BASE_SECONDS=str(options.retry_seconds),
+        # Over HTTPS: the baseline's policy denies everything else, also to the guardrail.
+        AWS_ENDPOINT_URL=f"https://127.0.0.1:{https}",
+        SSL_CERT_FILE=str(certificate),
+        NO_PROXY="127.0.0.1,localhost",
+        no_proxy="127.0.0.1,localhost",
+    )
+
+
+def exit_with_parent() -> None:
+    """End when standard input does, and with us the processes of the functions."""
+    if os.getpgrp() != os.getpid():
+        os.setsid()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.killpg(0, signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def log_to(file: Path) -> None:
@@ -116,39 +177,53 @@ def tls_material(data: Path) -> tuple[Path, Path]:
     return certificate_file, key_file
 
 
-async def serve(options: argparse.Namespace, http: int, https: int, certificate: Path, key: Path) -> None:
+def patched_app(options: argparse.Namespace):
+    """MiniStack, patched; it is first imported here, as it reads the environment then."""
     import hooks
 
     hooks.check_version()
+    from ministack import app
+
     import cloudtrail_events
+    import cloudtrail_trails
     import iam_context
     import lambda_events
     import s3_extras
+
+    iam_context.install(options.strict_root)
+    s3_extras.install()
+    cloudtrail_trails.install()
+    cloudtrail_events.install(options.require_trail)
+    lambda_events.install()
+    return app.app
+
+
+async def serve(
+    options: argparse.Namespace, http: socket.socket, https: socket.socket, certificate: Path, key: Path
+) -> None:
+    app = patched_app(options)
+    http_port, https_port = port_of(http), port_of(https)
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
-    from ministack import app
 
-    for module in (iam_context, s3_extras, cloudtrail_events, lambda_events):
-        module.install()
+    async def announcing_app(scope, receive, send):
+        if scope["type"] != "lifespan":
+            return await app(scope, receive, send)
+
+        async def announce_when_ready(message):
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                announce(options, http_port, https_port, certificate)
+
+        return await app(scope, receive, announce_when_ready)
 
     config = Config()
     config.certfile, config.keyfile = str(certificate), str(key)
-    config.bind, config.insecure_bind = [f"127.0.0.1:{https}"], [f"127.0.0.1:{http}"]
+    config.bind, config.insecure_bind = [f"fd://{https.detach()}"], [f"fd://{http.detach()}"]
     config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
     config.loglevel = "WARNING"
-    server = asyncio.create_task(hypercorn_serve(app.app, config))
-    while not server.done():
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", http)
-            writer.close()
-            break
-        except OSError:
-            await asyncio.sleep(0.01)
-    else:
-        server.result()
-        sys.exit("the local AWS ended before it was ready")
-    announce(options, http, https, certificate)
-    await server
+    await hypercorn_serve(announcing_app, config)
 
 
 def announce(options: argparse.Namespace, http: int, https: int, certificate: Path) -> None:

@@ -1,109 +1,171 @@
-"""What S3 does and MiniStack's S3 does not. Runs behind its handler, so after signature and IAM were checked."""
+"""What S3 does and MiniStack's S3 does not. Runs in its handler, so after signature and IAM were checked."""
 
-import json
 import re
+from html import escape
 from xml.etree import ElementTree
 
-import hooks
 from ministack import app
 from ministack.core import iam_evaluator, responses
-from ministack.services import s3
+from ministack.services import iam, s3
+
+import hooks
+import s3_policies
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-MAX_POLICY_BYTES = 20 * 1024
+OWNER = "x-amz-expected-bucket-owner"
+MINIMUM_SIZE = "x-amz-transition-default-minimum-object-size"
+DEFAULT_MINIMUM_SIZE = "all_storage_classes_128K"
+# Sub-resources that MiniStack does not know. It would take their PUT for CreateBucket, their DELETE for DeleteBucket.
+UNKNOWN = {
+    "abac",
+    "analytics",
+    "intelligent-tiering",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+}
 
-# Inventory configurations as they were put: (account, bucket) -> id -> XML.
+# By (account, bucket): inventory configurations as they were put, id -> XML; the minimum size put with the lifecycle.
 inventories: dict[tuple[str, str], dict[str, str]] = {}
+minimum_sizes: dict[tuple[str, str], str] = {}
 
 
 def install() -> None:
+    hooks.need(iam, "_users", "_roles")
     hooks.need(iam_evaluator, "validate_policy_document")
-    hooks.need(s3, "_buckets")
-    original = app.SERVICE_HANDLERS["s3"]
+    hooks.need(s3, "_bucket_owner_account")
+    parameters = ["method", "path", "headers", "body", "query_params"]
+    hooks.patch(app.SERVICE_HANDLERS, "s3", parameters, with_extras)
+    hooks.patch(s3, "_get_bucket_lifecycle", ["name"], with_v1_prefixes_shown)
+    hooks.patch(s3, "_put_bucket_lifecycle", ["name", "body"], with_v1_prefixes_kept)
 
+
+def with_extras(original):
     async def handler(method, path, headers, body, query_params):
         bucket, _, key = path.lstrip("/").partition("/")
-        if bucket:
-            refusal = owner_refusal(headers)
-            if not key and not refusal and method == "PUT" and "policy" in query_params:
-                refusal = policy_refusal(bucket, body)
-            if refusal:
-                return refusal
-        if bucket and not key and "inventory" in query_params:
+        if not bucket:
+            return await original(method, path, headers, body, query_params)
+        refused = owner_refusal(bucket, headers)
+        if refused or key:
+            return refused or await original(method, path, headers, body, query_params)
+        if UNKNOWN & set(query_params):
+            return error(501, "NotImplemented", "The local AWS does not have this setting.")
+        if "inventory" in query_params:
             return inventory(method, bucket, body, query_params)
+        if method == "PUT" and "policy" in query_params and is_there(bucket):
+            refused = s3_policies.refusal(bucket, body)
+            if refused:
+                return error(400, *refused)
         answer = await original(method, path, headers, body, query_params)
-        if bucket and not key and not query_params and method == "DELETE" and answer[0] < 300:
-            inventories.pop((responses.get_account_id(), bucket), None)
+        if answer[0] < 300:
+            answer = after(method, bucket, headers, query_params, answer)
         return answer
 
-    app.SERVICE_HANDLERS["s3"] = handler
+    return handler
+
+
+def after(method: str, bucket: str, headers: dict, query_params: dict, answer):
+    """Bring what is kept here up to date with a call that worked."""
+    place = (responses.get_account_id(), bucket)
+    if "lifecycle" in query_params:
+        return minimum_size(method, place, headers, answer)
+    if method == "DELETE" and not set(query_params) - {"x-id"}:
+        inventories.pop(place, None)
+        minimum_sizes.pop(place, None)
+    return answer
 
 
 def error(status: int, code: str, message: str):
-    body = f"{XML}<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    body = f"{XML}<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
     return status, {"Content-Type": "application/xml"}, body.encode()
 
 
-def owner_refusal(headers):
-    """AWS refuses a call whose x-amz-expected-bucket-owner is not the owner; MiniStack ignores the header."""
-    owner = headers.get("x-amz-expected-bucket-owner")
-    if owner is None or owner == responses.get_account_id():
+def is_there(bucket: str) -> bool:
+    return s3._bucket_owner_account(bucket) is not None
+
+
+def owner_refusal(bucket: str, headers: dict):
+    """AWS refuses a call whose ExpectedBucketOwner is not the bucket's owner; MiniStack ignores the header."""
+    expected = headers.get(OWNER)
+    if expected is None:
         return None
-    if not re.fullmatch(r"\d{12}", owner):
-        return error(400, "InvalidBucketOwnerAWSAccountID", "The value of the expected bucket owner parameter must be an AWS Account ID")
+    if not re.fullmatch(r"\d{12}", expected):
+        return error(
+            400,
+            "InvalidBucketOwnerAWSAccountID",
+            "The value of the expected bucket owner parameter must be an AWS account ID",
+        )
+    if s3._bucket_owner_account(bucket) in (None, expected):
+        return None
     return error(403, "AccessDenied", "Access Denied")
 
 
-def policy_refusal(bucket: str, body: bytes):
-    """AWS refuses a policy it cannot make sense of; MiniStack stores it."""
-    if len(body) > MAX_POLICY_BYTES:
-        return error(400, "PolicyTooLarge", "The bucket policy exceeds the allowed maximum document size")
-    problem = iam_evaluator.validate_policy_document(body.decode("utf-8", "replace"))
-    if problem:
-        return error(400, "MalformedPolicy", problem)
-    statements = listed(json.loads(body).get("Statement", []))
-    for statement in statements:
-        if "Principal" not in statement and "NotPrincipal" not in statement:
-            return error(400, "MalformedPolicy", "Missing required field Principal")
-        resources = listed(statement.get("Resource", [])) + listed(statement.get("NotResource", []))
-        if not all(names_bucket(resource, bucket) for resource in resources):
-            return error(400, "MalformedPolicy", "Policy has invalid resource")
-        # A deleted user or role reads back as its unique id, and cannot be written again.
-        if any(re.fullmatch(r"(AIDA|AROA)[A-Z0-9]+", name) for name in principals(statement)):
-            return error(400, "MalformedPolicy", "Invalid principal in policy")
-    return None
+def minimum_size(method: str, place: tuple[str, str], headers: dict, answer):
+    """AWS keeps the minimum object size that was put with the rules, and resets it when it is left out.
+
+    MiniStack always answers with the default.
+    """
+    if method == "PUT":
+        minimum_sizes[place] = headers.get(MINIMUM_SIZE, DEFAULT_MINIMUM_SIZE)
+    elif method == "DELETE":
+        minimum_sizes.pop(place, None)
+        return answer
+    status, answer_headers, body = answer
+    return status, {**answer_headers, MINIMUM_SIZE: minimum_sizes.get(place, DEFAULT_MINIMUM_SIZE)}, body
 
 
-def names_bucket(resource: str, bucket: str) -> bool:
-    return resource == f"arn:aws:s3:::{bucket}" or resource.startswith(f"arn:aws:s3:::{bucket}/")
+def with_v1_prefixes_kept(original):
+    """Old lifecycle rules have a `Prefix` of their own instead of a `Filter`, which AWS returns as it was.
+
+    MiniStack loses it: the rule would then hold for the whole bucket.
+    """
+
+    def put_bucket_lifecycle(name, body):
+        answer = original(name, body)
+        rules = s3._bucket_lifecycle.get(name)
+        if answer[0] < 300 and isinstance(rules, list):
+            elements = ElementTree.fromstring(body).findall("{*}Rule")
+            for rule, element in zip(rules, elements):
+                if element.find("{*}Prefix") is not None:
+                    rule["Prefix"] = element.findtext("{*}Prefix") or ""
+        return answer
+
+    return put_bucket_lifecycle
 
 
-def principals(statement: dict) -> list[str]:
-    found = []
-    for element in ("Principal", "NotPrincipal"):
-        value = statement.get(element, {})
-        if isinstance(value, dict):
-            found += [name for names in value.values() for name in listed(names)]
-    return found
+def with_v1_prefixes_shown(original):
+    """The other half of `with_v1_prefixes_kept`."""
 
+    def get_bucket_lifecycle(name):
+        status, headers, body = original(name)
+        rules = s3._bucket_lifecycle.get(name)
+        if status == 200 and isinstance(rules, list):
+            # MiniStack writes exactly one Filter for each rule.
+            parts = re.split(r"(<Filter>.*?</Filter>)", body.decode())
+            for rule, place in zip(rules, range(1, len(parts), 2)):
+                if "Prefix" in rule:
+                    parts[place] = f"<Prefix>{escape(rule['Prefix'])}</Prefix>"
+            body = "".join(parts).encode()
+        return status, headers, body
 
-def listed(value) -> list:
-    return value if isinstance(value, list) else [value]
+    return get_bucket_lifecycle
 
 
 def inventory(method: str, bucket: str, body: bytes, query_params):
     """S3's inventory API. MiniStack takes its PUT for CreateBucket, and its DELETE for DeleteBucket."""
     account = responses.get_account_id()
-    if not s3._buckets.contains_scoped(account, None, bucket):
+    if s3._bucket_owner_account(bucket) != account:
         return error(404, "NoSuchBucket", "The specified bucket does not exist")
     known = inventories.setdefault((account, bucket), {})
     name = (query_params.get("id") or [""])[0]
     absent = error(404, "NoSuchConfiguration", "The specified configuration does not exist.")
     if method == "PUT":
-        refusal = inventory_refusal(name, body)
-        if refusal:
-            return refusal
+        refused = inventory_refusal(name, body)
+        if refused:
+            return refused
         known[name] = re.sub(r"^\s*<\?xml[^>]*\?>", "", body.decode())
         return 204, {}, b""
     if method == "DELETE":

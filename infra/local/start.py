@@ -5,7 +5,7 @@
     python3 infra/local/start.py --install-only  only make the environment
     python3 infra/local/start.py --help          all options
 
-Needs nothing but Python 3.11 or newer; the rest comes from PyPI, pinned with hashes in requirements.txt.
+Needs nothing but Python 3.10 or newer; the rest comes from PyPI, pinned with hashes in requirements.txt.
 """
 
 import fcntl
@@ -19,11 +19,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent.parent / "target" / "local-aws"
 VENV = HOME / "venv"
+PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = HERE / "requirements.txt"
+OLDEST = (3, 10)
 
 
 def install() -> None:
-    """Make the environment anew when requirements.txt, or Python, is not the one it was made from."""
+    """Make the environment anew when requirements.txt, or Python, is not the one it was made from.
+
+    The stamp is written last: what was left half made is made again. The lock makes a second process wait.
+    """
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
     stamp = VENV / "installed"
     HOME.mkdir(parents=True, exist_ok=True)
@@ -34,7 +39,7 @@ def install() -> None:
         print("installing the local AWS into", VENV, file=sys.stderr)
         shutil.rmtree(VENV, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(VENV)])
-        pip = [str(VENV / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         # No dependencies: requirements.txt names all, and leaves out the 470 MB compiler that cargo-lambda wants.
         run([*pip, "install", "--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS)])
         stamp.write_text(wanted)
@@ -43,23 +48,33 @@ def install() -> None:
 def run(command: list) -> None:
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    except subprocess.CalledProcessError:
+    except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(
-            f"failed: {' '.join(command)}\n"
+            f"failed: {' '.join(command)} ({error})\n"
             "The local AWS needs Python's venv and pip (Debian, Ubuntu: apt-get install python3-venv) "
             "and a way to PyPI. Mend that and start it again."
         )
 
 
+def become_a_newer_python() -> None:
+    """The first `python3` of a machine may be an old one, with a newer one beside it."""
+    for minor in range(14, OLDEST[1] - 1, -1):
+        newer = shutil.which(f"python3.{minor}")
+        # A name alone is no proof: version managers put a name for every version on the PATH.
+        if newer and subprocess.run([newer, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0:
+            os.execv(newer, [newer, *sys.argv])
+    found = sys.version.split()[0]
+    sys.exit(f"the local AWS needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {found} ({sys.executable})")
+
+
 def main() -> None:
-    if sys.version_info < (3, 11):
-        sys.exit(f"the local AWS needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    if sys.version_info < OLDEST:
+        become_a_newer_python()
     install()
     arguments = sys.argv[1:]
     if arguments == ["--install-only"]:
         return
-    python = str(VENV / "bin" / "python")
-    os.execv(python, [python, str(HERE / "local_aws.py"), *arguments])
+    os.execv(PYTHON, [str(PYTHON), str(HERE / "local_aws.py"), *arguments])
 
 
 if __name__ == "__main__":
