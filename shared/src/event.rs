@@ -12,6 +12,7 @@ use crate::{
     control::Control,
     names::{Arn, BucketName, RoleArn},
     plan::Echo,
+    registry,
 };
 
 /// The three inputs of `guardrail-remediate`.
@@ -58,7 +59,7 @@ pub struct Request {
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error(
-        "the input is neither an EventBridge event (with `detail`), nor an SQS batch (with `Records`), nor a request (with `bucket`)"
+        "the input is neither an EventBridge event (with `detail`), nor an SQS batch (with `Records`, each with `messageId`), nor a request (with `bucket`)"
     )]
     Unknown,
     #[error("the {what} is not valid: {error}")]
@@ -78,7 +79,10 @@ impl Input {
         if input.get("detail").is_some() {
             Event::parse(&input).map(|it| Self::Event(Box::new(it)))
         } else if input.get("Records").is_some() {
-            decode("SQS batch", input).map(Self::Batch)
+            let batch: SqsEvent = decode("SQS batch", input)?;
+            // S3 and SNS send `Records`, too; what is no queue's message could not even be named as failed.
+            let from_queue = batch.records.iter().all(|it| it.message_id.is_some());
+            if from_queue { Ok(Self::Batch(batch)) } else { Err(InputError::Unknown) }
         } else if input.get("bucket").is_some() {
             decode("request", input).map(Self::Direct)
         } else {
@@ -95,8 +99,7 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<T
 impl Request {
     /// Reads the body of a queue's message.
     pub fn from_body(body: &str) -> Result<Self, InputError> {
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(body))
-            .map_err(|error| InputError::Invalid { what: "message", error })
+        registry::from_json(body).map_err(|error| InputError::Invalid { what: "message", error })
     }
 }
 

@@ -26,7 +26,7 @@ pub mod xml;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::config::Config;
 
@@ -46,6 +46,7 @@ pub struct Guardrail {
 impl Guardrail {
     /// The guardrail on the given AWS.
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
+        let topics_region = Region::new(config.topic.parts().region.to_owned());
         Self {
             config,
             // An endpoint of one's own has no name for each bucket.
@@ -53,7 +54,8 @@ impl Guardrail {
                 aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some()).build(),
             ),
             ssm: aws_sdk_ssm::Client::new(aws),
-            sns: aws_sdk_sns::Client::new(aws),
+            // SNS knows a topic in its own region only.
+            sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),
             kms: aws_sdk_kms::Client::new(aws),
             cloudtrail: aws_sdk_cloudtrail::Client::new(aws),
             metrics: |_| {},

@@ -58,3 +58,69 @@ pub fn lines(report: &Report, now: Timestamp) -> Vec<Value> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{control::Control, reconcile::Finding};
+
+    fn report(outcomes: &[Outcome]) -> Report {
+        let finding = |outcome: &Outcome| Finding {
+            control: Control::Versioning,
+            outcome: *outcome,
+            observed: json!("a long document"),
+            desired: Value::Null,
+            error: None,
+            exemption: None,
+        };
+        let findings = outcomes.iter().map(finding).collect();
+        Report { findings, ..Report::new("acme-data", BucketOutcome::Restored, None) }
+    }
+
+    fn lines(report: &Report) -> Vec<Value> {
+        super::lines(report, "2026-11-23T10:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_restore_is_two_lines() {
+        let report = Report { drift_to_restored_ms: Some(1834), ..report(&[Outcome::Restored]) };
+        let lines: String = lines(&report).iter().map(|it| format!("{it}\n")).collect();
+        expect![[r#"
+            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[[]],"Metrics":[{"Name":"Reconciles","Unit":"Count"},{"Name":"Gone","Unit":"Count"},{"Name":"TimeToRestore","Unit":"Milliseconds"}]}]},"Bucket":"acme-data","Reconciles":1,"Gone":0,"TimeToRestore":1834}
+            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[["Control"]],"Metrics":[{"Name":"Drift","Unit":"Count"},{"Name":"Restored","Unit":"Count"}]}]},"Bucket":"acme-data","Drift":1,"Restored":1,"Control":"versioning"}
+        "#]]
+        .assert_eq(&lines);
+    }
+
+    /// CloudWatch drops a line whose definitions name what is not there, without a word.
+    #[test]
+    fn every_metric_and_dimension_that_a_line_defines_is_in_it() {
+        use Outcome::*;
+        let all = [Restored, WouldRestore, Failed, Unreadable, Exempt, Unstable];
+        let failed = Report { error: Some("no".to_owned()), drift_to_restored_ms: Some(0), ..report(&all) };
+        let lines = lines(&failed);
+        assert_eq!(lines.len(), 1 + all.len());
+        for line in lines {
+            let definition = &line["_aws"]["CloudWatchMetrics"][0];
+            let metrics = definition["Metrics"].as_array().unwrap().iter().map(|it| &it["Name"]);
+            for name in metrics.clone() {
+                assert!(line[name.as_str().unwrap()].is_u64(), "{line}");
+            }
+            for name in definition["Dimensions"][0].as_array().unwrap() {
+                assert!(line[name.as_str().unwrap()].is_string(), "{line}");
+            }
+            assert_eq!(
+                metrics.collect::<std::collections::HashSet<_>>().len(),
+                definition["Metrics"].as_array().unwrap().len()
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_counted_as_drift() {
+        assert_eq!(lines(&report(&[Outcome::Unreadable]))[1]["Drift"], 0);
+        assert_eq!(lines(&report(&[Outcome::Exempt]))[1]["Drift"], 1);
+    }
+}

@@ -201,7 +201,7 @@ fn headline(report: &Report) -> String {
             let all = |outcome| bad.iter().all(|it| it.outcome == outcome);
             let problem = if all(Outcome::Unreadable) {
                 "cannot be read"
-            } else if all(Outcome::Unstable) {
+            } else if all(Outcome::Unstable) && !led_by_failed_call(report) {
                 "does not stay restored"
             } else {
                 "NOT restored"
@@ -219,6 +219,11 @@ fn headline(report: &Report) -> String {
             None => "nothing to restore".to_owned(),
         },
     }
+}
+
+/// For what is unstable: our own write did not undo itself, it failed.
+fn led_by_failed_call(report: &Report) -> bool {
+    report.trigger.as_ref().is_some_and(|it| it.error_code.is_some())
 }
 
 fn seconds(ms: u64) -> String {
@@ -250,7 +255,7 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
         let _ = write!(text, "\n{}\n", cut(error, 4000));
     }
     for finding in &report.findings {
-        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
+        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(report, finding));
         if let Some(error) = &finding.error {
             let _ = writeln!(text, "    {}", cut(error, 2000));
         }
@@ -273,7 +278,7 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     text
 }
 
-fn outcome_in_words(finding: &Finding) -> String {
+fn outcome_in_words(report: &Report, finding: &Finding) -> String {
     match (finding.outcome, &finding.exemption) {
         (Outcome::Restored, _) => "restored".to_owned(),
         (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
@@ -284,6 +289,9 @@ fn outcome_in_words(finding: &Finding) -> String {
             it.until, it.reason, it.approved_by
         ),
         (Outcome::Exempt, None) => "exempt, nothing was written".to_owned(),
+        (Outcome::Unstable, _) if led_by_failed_call(report) => {
+            "not as it should be after a write of the guardrail's own failed; nothing more was written".to_owned()
+        }
         (Outcome::Unstable, _) => "restored before, and drifted again at once; nothing more was written".to_owned(),
     }
 }
@@ -303,7 +311,9 @@ fn advice(report: &Report) -> String {
     if has(Outcome::Unreadable) {
         lines.push("Find out who took the guardrail's rights away: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
     }
-    if has(Outcome::Unstable) {
+    if has(Outcome::Unstable) && led_by_failed_call(report) {
+        lines.push("The alert about the failed write says what to mend; the next event or sweep tries again.");
+    } else if has(Outcome::Unstable) {
         lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
     }
     if has(Outcome::WouldRestore) {
@@ -477,6 +487,56 @@ mod tests {
         let subject = subject_of(&report);
         assert!(subject.len() <= 100 && subject.is_ascii() && !subject.contains(['\r', '\n']), "{subject}");
         assert!(subject.starts_with("[GONE] bbb"), "{subject}");
+    }
+
+    #[test]
+    fn a_call_that_failed_is_never_said_to_have_changed_anything() {
+        for outcome in [BucketOutcome::Restored, BucketOutcome::Gone] {
+            let findings = vec![finding(Control::Versioning, Outcome::Restored)];
+            let event = if outcome == BucketOutcome::Gone { "DeleteBucket" } else { "PutBucketVersioning" };
+            let mut failed = report(outcome, event, findings);
+            failed.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+            let subject = subject_of(&failed);
+            assert!(!subject.contains("changed by") && !subject.contains("deleted by"), "{subject}");
+        }
+        let mut tags = report(BucketOutcome::Compliant, "PutBucketTagging", vec![]);
+        tags.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        assert!(alert(&tags, PLACE, false).is_none());
+    }
+
+    #[test]
+    fn the_longest_findings_of_all_controls_fit_and_are_marked_as_cut() {
+        let long = |text: &str| json!({"Rules": vec![text.repeat(10_000); 8]});
+        // What JSON in JSON makes longest.
+        for text in ["\"", "\u{1}", "é", "x"] {
+            let findings = Control::ALL.map(|control| Finding {
+                observed: long(text),
+                desired: long("y"),
+                error: Some(text.repeat(100_000)),
+                ..finding(control, Outcome::Failed)
+            });
+            let alert = alert(&report(BucketOutcome::Failed, "X", findings.into()), PLACE, false).unwrap();
+            let attributes: usize = alert.attributes.iter().map(|it| it.0.len() + it.1.len() + it.2.len()).sum();
+            assert!(alert.message.len() + attributes <= 256 * 1024, "{}", alert.message.len());
+            let message: Value = serde_json::from_str(&alert.message).unwrap();
+            assert!(message["email"].as_str().unwrap().contains("cut"));
+            let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+            assert_eq!((&machine["schema"], &machine["notified"]), (&json!(SCHEMA), &json!(true)));
+            let findings = machine["findings"].as_array().unwrap();
+            assert!(findings.len() == 7 && findings.iter().all(|it| it["observed"]["cut"] == true));
+        }
+    }
+
+    #[test]
+    fn the_link_is_of_the_partitions_own_console() {
+        for (partition, region, link) in [
+            ("aws", "eu-west-2", "https://eu-west-2.console.aws.amazon.com/"),
+            ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+            ("aws-us-gov", "us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/"),
+        ] {
+            let place = Place { partition, region, ..PLACE };
+            assert!(event_link(place, "id").starts_with(link));
+        }
     }
 
     #[test]

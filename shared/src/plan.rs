@@ -367,6 +367,16 @@ mod tests {
         Err(ApiError::new("Get", "denied"))
     }
 
+    fn refused(code: &str) -> ApiError {
+        let mut error = ApiError::new("Call", "refused");
+        error.code = Some(code.to_owned());
+        error
+    }
+
+    fn absent<T>() -> Read<T> {
+        Err(refused("NoSuchBucket"))
+    }
+
     #[test]
     fn a_compliant_bucket_needs_nothing() {
         check(compliant(), expect![""]);
@@ -526,9 +536,91 @@ mod tests {
     }
 
     #[test]
+    fn an_exemption_comes_before_all_else_and_nothing_makes_the_unreadable_compliant() {
+        let until = "2999-01-01T00:00:00Z".parse().unwrap();
+        let (reason, approved_by) = (String::new(), String::new());
+        let exemptions = vec![Exemption { control: Control::Versioning, until, reason, approved_by }];
+        let exempt = Registration { mode: Mode::Observe, exemptions, ..registration() };
+        for echo in [Echo::No, Echo::Of(Some(Control::Versioning)), Echo::Again] {
+            expect![["exempt versioning\ntell lifecycle\n"]].assert_eq(&decided(&exempt, true, echo));
+            let observed = Observed { versioning: unread(), ..compliant() };
+            let steps = plan(&baseline(), observed, &Stance { dry_run: true, echo, ..stance(&exempt) });
+            expect![["unreadable versioning\n"]].assert_eq(&text(&steps));
+        }
+    }
+
+    #[test]
+    fn dead_principals_alone_are_no_drift() {
+        let baseline = Baseline { drop_dead_principals: true, ..baseline() };
+        let dead =
+            r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":"AIDAEXAMPLE"},"Action":"s3:*","Resource":"*"}}"#;
+        let with_ours = Policy::parse(dead).unwrap().requiring(&baseline.policy);
+        assert_eq!(restore_bucket_policy(&baseline, with_ours), None);
+        let drift = restore_bucket_policy(&baseline, Policy::parse(dead).unwrap()).unwrap();
+        assert!(!drift.to_json().1.to_string().contains("AIDAEXAMPLE"));
+    }
+
+    #[test]
+    fn each_change_says_what_is_and_what_should_be() {
+        for step in plan(&baseline(), Observed::empty(), &stance(&registration())) {
+            let Step::Restore(change) = step else { panic!("{step:?}") };
+            let (observed, desired) = change.to_json();
+            assert_ne!(observed, desired, "{}", change.control());
+        }
+    }
+
+    #[test]
+    fn a_restore_is_no_drift() {
+        for step in plan(&baseline(), Observed::empty(), &stance(&registration())) {
+            let Step::Restore(change) = step else { panic!("{step:?}") };
+            let restored = match change {
+                Change::PublicAccessBlock(it) => Observed { public_access_block: Ok(it.desired), ..compliant() },
+                Change::ObjectOwnership(it) => Observed { object_ownership: Ok(it.desired), ..compliant() },
+                Change::BucketPolicy(it) => Observed { bucket_policy: Ok(it.desired), ..compliant() },
+                Change::DefaultEncryption(it) => Observed { default_encryption: Ok(it.desired), ..compliant() },
+                Change::Versioning(it) => Observed { versioning: Ok(it.desired), ..compliant() },
+                Change::Lifecycle(it) => Observed { lifecycle: Ok(it.desired), ..compliant() },
+                Change::Inventory(it) => Observed { inventory: Ok(Some(it.desired)), ..compliant() },
+            };
+            check(restored, expect![""]);
+        }
+    }
+
+    #[test]
+    fn mfa_delete_explains_why_versioning_cannot_be_enabled() {
+        let explained = |mfa_delete| {
+            let suspended = Versioning { status: Some("Suspended".to_owned()), mfa_delete };
+            restore_versioning(suspended).unwrap().explain(&refused("AccessDenied"))
+        };
+        assert!(explained(true).is_some_and(|it| it.contains("MFA Delete")));
+        assert_eq!(explained(false), None);
+    }
+
+    #[test]
     fn a_bucket_is_gone_only_if_every_read_says_so() {
         assert!(!Observed::empty().is_gone());
         assert!(!Observed { versioning: unread(), ..Observed::empty() }.is_gone());
+        let gone = || Observed {
+            public_access_block: absent(),
+            object_ownership: absent(),
+            bucket_policy: absent(),
+            default_encryption: absent(),
+            versioning: absent(),
+            lifecycle: absent(),
+            inventory: absent(),
+        };
+        assert!(gone().is_gone());
+        for all_but_one in [
+            Observed { public_access_block: unread(), ..gone() },
+            Observed { object_ownership: unread(), ..gone() },
+            Observed { bucket_policy: unread(), ..gone() },
+            Observed { default_encryption: unread(), ..gone() },
+            Observed { versioning: unread(), ..gone() },
+            Observed { lifecycle: unread(), ..gone() },
+            Observed { inventory: Ok(None), ..gone() },
+        ] {
+            assert!(!all_but_one.is_gone());
+        }
     }
 
     #[test]

@@ -219,7 +219,9 @@ impl Statement {
                 one => !is_dead_principal(one),
             });
             if had_some && kinds.is_empty() {
-                return None;
+                // Without its exceptions a Deny would deny everybody, and gone it would deny nobody: it stays, and is named.
+                let only_for_the_dead = element == "Principal" || self.0.get("Effect") == Some(&json!("Allow"));
+                return (!only_for_the_dead).then(|| self.clone());
             }
         }
         Some(statement)
@@ -233,7 +235,7 @@ impl Statement {
         }
     }
 
-    /// Allows somebody unnamed something, unconditionally: what BlockPublicPolicy refuses.
+    /// Allows somebody unnamed something: what BlockPublicPolicy refuses, unless the right condition narrows it.
     fn is_public(&self) -> bool {
         self.0.get("Effect").and_then(Value::as_str) == Some("Allow")
             && (self.principals("Principal").contains(&"*") || self.0.get("NotPrincipal").is_some())
@@ -618,9 +620,7 @@ mod tests {
             for (key, value) in changes.as_object().unwrap() {
                 statement[key] = value.clone();
             }
-            if statement["Principal"].is_null() {
-                statement.as_object_mut().unwrap().remove("Principal");
-            }
+            statement.as_object_mut().unwrap().retain(|_, value| !value.is_null());
             checked(&[statement])
         };
         for changes in [
@@ -634,6 +634,10 @@ mod tests {
             json!({"Action": "s3:Get?ucketPolicy"}),
             json!({"Resource": "*"}),
             json!({"Resource": "arn:aws:s3:::acme-*"}),
+            json!({"Action": null, "NotAction": "s3:GetObject"}),
+            json!({"Resource": null, "NotResource": format!("{BUCKET}/*")}),
+            json!({"Condition": {}}),
+            json!({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111122223333"}, "Bool": {"aws:SecureTransport": "true"}}}),
             json!({"Condition": {"StringNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/admin*"]}}}),
             json!({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}}}),
             json!({"Condition": {"Bool": {"aws:SecureTransport": true}}}),
@@ -648,9 +652,34 @@ mod tests {
             json!({"Condition": {"StringNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/s3-guardrail-*"]}}}),
             // Not known here; it was in force when we read the policy.
             json!({"Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}),
+            json!({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111122223333"}, "IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}),
+            json!({"Condition": {"StringNotEquals": {"aws:PrincipalAccount": "111122223333"}}}),
+            json!({"Action": null, "NotAction": ["s3:*BucketPolicy"]}),
+            json!({"Resource": null, "NotResource": "arn:aws:s3:::acme-*"}),
+            json!({"Principal": {"AWS": "999922223333"}}),
+            json!({"Principal": {"AWS": "arn:aws:iam::999922223333:role/s3-guardrail-remediate"}}),
+            json!({"Principal": {"Service": "cloudtrail.amazonaws.com"}}),
             json!({"Effect": "Allow"}),
         ] {
             assert_eq!(deny(changes.clone()), Ok(()), "{changes}");
+        }
+    }
+
+    #[test]
+    fn what_we_require_locks_nobody_out_in_any_partition() {
+        for variant in [PolicyVariant::Strict, PolicyVariant::DefaultEncryption] {
+            for partition in ["aws", "aws-cn", "aws-us-gov"] {
+                let key = format!("arn:{partition}:kms:r:111122223333:key/k").parse().unwrap();
+                let role = format!("arn:{partition}:iam::111122223333:role/s3-guardrail-remediate").parse().unwrap();
+                let bucket = "acme-data".parse().unwrap();
+                let required = super::required(variant, partition, &bucket, &key);
+                let whole = Policy::default().requiring(&required);
+                assert_eq!(check(&whole, &required, &bucket_arn(partition, &bucket), &role), Ok(()));
+                assert!(
+                    required.iter().all(|it| it.sid().is_some_and(|sid| OUR_SIDS.contains(&sid))),
+                    "ours to replace"
+                );
+            }
         }
     }
 
@@ -677,6 +706,19 @@ mod tests {
         let after = is.without_dead_principals();
         assert_eq!(after.statements.len(), 1);
         assert_eq!(after.statements[0].0["Principal"], json!({"AWS": [ROLE]}));
+    }
+
+    #[test]
+    fn a_deny_is_not_lost_with_its_dead_exceptions() {
+        let statement = |effect: &str, exceptions: Value| json!({"Effect": effect, "NotPrincipal": {"AWS": exceptions}, "Action": "s3:GetObject", "Resource": BUCKET});
+        let cleaned = |effect: &str, exceptions: Value| {
+            policy(&[statement(effect, exceptions)]).without_dead_principals().statements.pop().map(|it| it.0)
+        };
+        let all_dead = json!(["AIDAEXAMPLE", "AROAEXAMPLE"]);
+        assert_eq!(cleaned("Deny", all_dead.clone()), Some(statement("Deny", all_dead.clone())));
+        assert_eq!(cleaned("Deny", json!("AIDAEXAMPLE")), Some(statement("Deny", json!("AIDAEXAMPLE"))));
+        assert_eq!(cleaned("Deny", json!(["AIDAEXAMPLE", ROLE])), Some(statement("Deny", json!([ROLE]))));
+        assert_eq!(cleaned("Allow", all_dead), None, "it would allow everybody");
     }
 
     #[test]

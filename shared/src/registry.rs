@@ -2,7 +2,7 @@
 
 use aws_sdk_ssm::Client;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{self, ApiError},
@@ -80,7 +80,9 @@ pub struct Exemption {
 fn until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = String::deserialize(deserializer)?;
     let end_of = |date: Date| Some(date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
-    let parsed = text.parse().ok().or_else(|| end_of(text.parse().ok()?));
+    // Jiff also takes the date out of a time without a zone, whose exemption would then last longer than it says.
+    let date = || text.parse().ok().filter(|it: &Date| it.to_string() == text);
+    let parsed = text.parse().ok().or_else(|| end_of(date()?));
     parsed.ok_or_else(|| {
         serde::de::Error::custom(format_args!(
             "`{text}` is not a time like 2027-01-31T18:00:00Z or a date like 2027-01-31"
@@ -108,7 +110,7 @@ impl Registration {
 
     /// Reads the document registered for `bucket`.
     pub fn parse(document: &str, bucket: &BucketName) -> Result<Self, RegistryError> {
-        let this: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(document))
+        let this: Self = from_json(document)
             .map_err(|error| RegistryError::Invalid { bucket: bucket.clone(), error: error.to_string() })?;
         if this.bucket != *bucket {
             let error = format!("bucket: `{}` stands under another bucket's name", this.bucket);
@@ -136,6 +138,14 @@ impl Registration {
     pub fn exemption(&self, control: Control, now: Timestamp) -> Option<&Exemption> {
         self.exemptions.iter().find(|it| it.control == control && now < it.until)
     }
+}
+
+/// Reads a JSON text to its end; the error names the field.
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader)?;
+    reader.end().map_err(|error| serde_path_to_error::Error::new(serde_path_to_error::Track::new().path(), error))?;
+    Ok(value)
 }
 
 /// The registry could not say whether, or how, a bucket is guarded.
@@ -170,6 +180,8 @@ pub async fn write(ssm: &Client, prefix: &str, registration: &Registration) -> R
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const REQUIRED: &str =
@@ -215,9 +227,50 @@ mod tests {
             (r#","trail_arn":"t""#, "trail_arn: `t` is not a trail ARN"),
             (r#","log_bucket":"No""#, "log_bucket: `No` is not a bucket name"),
             (r#","lifecycle":{"noncurrent_days":-1}"#, "lifecycle.noncurrent_days"),
+            (r#","lifecycle":{"days":1}"#, "lifecycle.days: unknown field"),
+            (r#","account":"111122223333""#, "duplicate field `account`"),
+            (r#"}{"mode":"observe""#, "trailing characters"),
         ] {
             let error = parse(more).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn an_exemption_never_lasts_longer_than_it_says() {
+        let ends = |until: &str| {
+            let exemption = json!([{"control": "lifecycle", "until": until}]);
+            parse(&format!(",\"exemptions\":{exemption}")).map(|it| it.exemptions[0].until.to_string())
+        };
+        for (until, end) in [
+            ("2027-01-31", "2027-02-01T00:00:00Z"),
+            ("2027-12-31", "2028-01-01T00:00:00Z"),
+            ("2027-01-31T18:00:00Z", "2027-01-31T18:00:00Z"),
+            ("2027-01-31T18:00:00+01:00", "2027-01-31T17:00:00Z"),
+        ] {
+            assert_eq!(ends(until).as_deref(), Ok(end));
+        }
+        for until in ["2027-01-31T18:00:00", "2027-01-31 18:00[Europe/London]", "20270131", "2027-02-29", ""] {
+            assert!(ends(until).is_err(), "{until}");
+        }
+    }
+
+    #[test]
+    fn of_several_exemptions_any_in_force_counts_for_its_control_alone() {
+        let exemption = |control: &str, until: &str| json!({"control": control, "until": until});
+        let both = json!([exemption("lifecycle", "2026-01-01"), exemption("lifecycle", "2027-01-01")]);
+        let registration = parse(&format!(",\"exemptions\":{both}")).unwrap();
+        let in_force = |control, now: &str| registration.exemption(control, now.parse().unwrap()).is_some();
+        assert!(in_force(Control::Lifecycle, "2026-11-23T10:00:00Z"));
+        assert!(!in_force(Control::Versioning, "2026-11-23T10:00:00Z"));
+        assert!(!in_force(Control::Lifecycle, "2027-01-02T00:00:00Z"), "it ends with its last moment");
+    }
+
+    #[test]
+    fn a_long_name_has_no_default_inventory_bucket() {
+        let bucket: BucketName = "b".repeat(60).parse().unwrap();
+        let document = format!("{{{REQUIRED}}}").replace("acme-data", bucket.as_str());
+        let error = Registration::parse(&document, &bucket).unwrap().inventory_bucket().unwrap_err().to_string();
+        assert!(error.contains("inventory.bucket: missing"), "{error}");
     }
 }

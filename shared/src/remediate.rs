@@ -64,7 +64,10 @@ async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchRespons
     let mut response = SqsBatchResponse::default();
     for message in batch.records {
         let failed = match Request::from_body(message.body.as_deref().unwrap_or_default()) {
-            Ok(request) => handle(guardrail, &request.bucket, Reason::Sweep).await.must_retry(),
+            Ok(Request { bucket, dry_run }) => {
+                let reason = if dry_run { Reason::Request { dry_run } } else { Reason::Sweep };
+                handle(guardrail, &bucket, reason).await.must_retry()
+            }
             Err(error) => {
                 tracing::error!(error = %chain(&error), message.id = message.message_id, "message refused");
                 true

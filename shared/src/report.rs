@@ -107,3 +107,64 @@ fn milliseconds_between(start: Option<Timestamp>, end: Option<Timestamp>) -> Opt
     // Clocks differ, and CloudTrail's times are cut to the second: never less than zero.
     Some(u64::try_from(end?.as_millisecond() - start?.as_millisecond()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::control::Control;
+
+    fn finding(outcome: Outcome) -> Finding {
+        let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
+        let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
+        Finding { control, outcome, observed, desired, error, exemption: None }
+    }
+
+    fn report(outcomes: &[Outcome]) -> Report {
+        let findings = outcomes.iter().map(|it| finding(*it)).collect();
+        Report::of(&"acme-data".parse().unwrap(), Reconciled::Bucket { findings, restored_at: None }, None)
+    }
+
+    #[test]
+    fn the_worst_finding_names_the_outcome_and_decides_whether_to_try_again() {
+        use Outcome::*;
+        for (findings, outcome, again) in [
+            (&[][..], BucketOutcome::Compliant, false),
+            (&[Exempt], BucketOutcome::Drifted, false),
+            (&[WouldRestore, Exempt], BucketOutcome::Drifted, false),
+            (&[Exempt, Restored], BucketOutcome::Restored, false),
+            // Trying again would be the loop.
+            (&[Restored, Unstable], BucketOutcome::Failed, false),
+            (&[Restored, Failed], BucketOutcome::Failed, true),
+            (&[Unreadable, Restored], BucketOutcome::Failed, true),
+            (&[Unstable, Failed], BucketOutcome::Failed, true),
+        ] {
+            let report = report(findings);
+            assert_eq!((report.outcome, report.must_retry()), (outcome, again), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let report = Report { error: Some("untold".to_owned()), ..report(&[Outcome::Failed, Outcome::Restored]) };
+        assert_eq!(report.problems(), "untold; versioning: no");
+        assert!(Report::error(&"acme-data".parse().unwrap(), "unknown".to_owned(), None).must_retry());
+        assert!(!Report::of(&"acme-data".parse().unwrap(), Reconciled::Gone, None).must_retry());
+    }
+
+    #[test]
+    fn the_time_to_restore_is_never_negative_and_never_guessed() {
+        let took = |called: Option<&str>, restored: Option<&str>| {
+            let trigger = Trigger { event_time: called.map(str::to_owned), ..Trigger::default() };
+            let restored_at = restored.map(|it| it.parse().unwrap());
+            let reconciled = Reconciled::Bucket { findings: Vec::new(), restored_at };
+            Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+        };
+        assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));
+        assert_eq!(took(Some("2026-11-23T10:00:05Z"), Some("2026-11-23T10:00:01Z")), Some(0));
+        assert_eq!(took(Some("yesterday"), Some("2026-11-23T10:00:01Z")), None);
+        assert_eq!(took(None, Some("2026-11-23T10:00:01Z")), None);
+        assert_eq!(took(Some("2026-11-23T10:00:00Z"), None), None);
+    }
+}

@@ -117,6 +117,8 @@ async fn what_cannot_be_read_is_told_and_not_written() {
             FaultKind::Answer(403, "AccessDenied"),
             FaultKind::Answer(500, "InternalError"),
             FaultKind::Answer(404, "NoSuchWhatever"),
+            // One read alone does not make a bucket gone.
+            FaultKind::Answer(404, "NoSuchBucket"),
             FaultKind::Reset,
         ] {
             let fake = FakeAws::guarded();
@@ -288,6 +290,19 @@ async fn a_restore_that_does_not_stick_is_told_and_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_write_of_ours_that_failed_is_not_said_to_have_been_undone() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::BucketPolicy);
+    let mut event = echo("PutBucketPolicy", "aws-sdk-rust");
+    event["detail"]["errorCode"] = json!("AccessDenied");
+    assert_eq!(findings(&fake.remediate(event).await.unwrap()), ["bucket-policy: unstable"]);
+    assert_eq!(fake.writes(), Vec::<String>::new(), "or each failure would be the cause of the next");
+    let message = fake.state().published[0].clone();
+    assert!(message["Subject"].starts_with(&format!("[FAILED] {BUCKET}: bucket-policy NOT restored;")), "{message:?}");
+    assert!(message["Message"].contains("after a write of the guardrail's own failed"), "{message:?}");
+}
+
+#[tokio::test]
 async fn no_chain_of_our_own_echoes_is_longer_than_two() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);
@@ -374,6 +389,8 @@ async fn bad_input_causes_no_call() {
         (json!({"detail": {"eventName": "PutBucketPolicy"}}), "PutBucketPolicy names no bucket"),
         (sample("failed-stop-logging-null-parameters.json"), "StopLogging names no bucket"),
         (json!({"Records": [{"body": 7}]}), "Records[0].body"),
+        (json!({"Records": [{"eventSource": "aws:s3", "s3": {"bucket": {"name": BUCKET}}}]}), "nor an SQS batch"),
+        (json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}), "nor an SQS batch"),
     ] {
         let fake = FakeAws::guarded();
         let error = fake.remediate(input.clone()).await.unwrap_err();
@@ -400,10 +417,22 @@ async fn of_a_batch_only_what_failed_comes_back() {
         message("poison", "{not json"),
         message("broken", "{\"bucket\":\"broken\"}"),
         message("unguarded", "{\"bucket\":\"unguarded\"}"),
+        message("two", &format!("{0}{0}", direct())),
+        message("empty", ""),
     ]);
     let answer = fake.remediate(batch).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "poison"}, {"itemIdentifier": "broken"}]}));
+    let failed = ["poison", "broken", "two", "empty"].map(|id| json!({"itemIdentifier": id}));
+    assert_eq!(answer, json!({"batchItemFailures": failed}));
     assert_eq!(fake.writes(), ["PutBucketVersioning"]);
+}
+
+#[tokio::test]
+async fn a_dry_run_in_a_queue_is_a_dry_run() {
+    let fake = FakeAws::guarded();
+    let body = json!({"bucket": BUCKET, "dry_run": true}).to_string();
+    let answer = fake.remediate(json!({"Records": [{"messageId": "1", "body": body}]})).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    assert_eq!((fake.reads(), fake.writes(), fake.alerts().len()), (all_reads(), vec![], 0));
 }
 
 /// The policy without our statements, and with this one of the owner's.
@@ -538,4 +567,81 @@ async fn a_message_is_never_longer_than_sns_allows() {
     let lifecycle = &fake.alerts()[0]["findings"][1];
     assert_eq!((&lifecycle["control"], &lifecycle["observed"]["cut"]), (&json!("lifecycle"), &json!(true)));
     assert!(message.contains("cut"));
+}
+
+#[tokio::test]
+async fn people_are_told_wherever_their_topic_is() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    let guardrail = fake.guardrail_telling("arn:aws:sns:us-east-1:999922223333:security");
+    guardrail::remediate::remediate(&guardrail, direct()).await.unwrap();
+    assert_eq!(fake.alerts()[0]["region"], "eu-west-2", "where the bucket is");
+}
+
+#[tokio::test]
+async fn a_read_that_fails_once_is_read_again() {
+    for kind in [FaultKind::Answer(503, "SlowDown"), FaultKind::Answer(500, "InternalError"), FaultKind::Reset] {
+        let fake = FakeAws::compliant().await;
+        fake.fail("GetBucketPolicy", 1, kind);
+        assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
+        assert_eq!(fake.writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_restores_meanwhile_is_not_written_again() {
+    let fake = FakeAws::compliant().await;
+    let policy = fake.documents()["policy"].clone();
+    drift(&fake, Control::PublicAccessBlock);
+    drift(&fake, Control::BucketPolicy);
+    fake.before("PutPublicAccessBlock", move |state| state.set("policy", Some(&policy)));
+    fake.remediate(direct()).await.unwrap();
+    assert_eq!(fake.writes(), ["PutPublicAccessBlock"]);
+}
+
+#[tokio::test]
+async fn acls_that_somebody_turns_off_meanwhile_are_no_failure() {
+    let fake = FakeAws::compliant().await;
+    let ownership = fake.documents()["ownershipControls"].clone();
+    drift(&fake, Control::ObjectOwnership);
+    fake.before("PutBucketAcl", move |state| {
+        state.set("acl", None);
+        state.set("ownershipControls", Some(&ownership));
+    });
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["object-ownership: restored"]);
+}
+
+#[tokio::test]
+async fn a_bucket_deleted_while_it_is_restored_is_a_failure_and_then_gone() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    fake.before("PutBucketVersioning", |state| state.bucket = None);
+    let error = fake.remediate(direct()).await.unwrap_err();
+    assert!(error.contains("versioning: PutBucketVersioning: NoSuchBucket"), "{error}");
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "gone", "the next attempt knows");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_none_is_unreadable_and_stays() {
+    let fake = FakeAws::compliant().await;
+    for document in ["<html>", "{}", "{\"Statement\":[1]}"] {
+        fake.set("policy", Some(document));
+        let error = fake.remediate(direct()).await.unwrap_err();
+        assert!(error.contains("bucket-policy: GetBucketPolicy: the policy is not"), "{error}");
+        assert_eq!((fake.writes(), &*fake.documents()["policy"]), (vec![], document));
+    }
+}
+
+#[tokio::test]
+async fn a_deny_whose_only_exceptions_are_dead_is_named_and_never_lost() {
+    let fake = FakeAws::compliant().await;
+    let deny = owners_policy(
+        json!({"Sid": "OnlyAnn", "Effect": "Deny", "NotPrincipal": {"AWS": "AIDAANN"}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")}),
+    );
+    fake.set("policy", Some(&deny));
+    fake.register(json!({"drop_dead_principals": true}));
+    fake.fail("PutBucketPolicy", 1, FaultKind::Answer(400, "MalformedPolicy"));
+    let error = fake.remediate(direct()).await.unwrap_err();
+    assert!(error.contains("names a deleted user or role: statement `OnlyAnn`"), "{error}");
+    assert_eq!(fake.documents()["policy"], deny);
 }

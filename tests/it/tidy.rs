@@ -1,6 +1,9 @@
 //! What holds of the repository itself.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use guardrail::control::{Control, TOLD_EVENTS};
 use guardrail_tests::local_aws::workspace;
@@ -14,6 +17,18 @@ fn code(path: impl AsRef<Path>) -> String {
     read(path).split("#[cfg(test)]").next().unwrap().to_owned()
 }
 
+/// The Rust files in a folder and its folders.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+        .collect()
+}
+
 #[test]
 fn decisions_import_no_aws_crate() {
     for file in ["baseline", "control", "lifecycle", "plan", "policy", "report"] {
@@ -23,11 +38,10 @@ fn decisions_import_no_aws_crate() {
 
 #[test]
 fn no_code_names_a_partition() {
-    for entry in fs::read_dir(workspace().join("shared/src")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|it| it == "rs") {
-            assert!(!code(&path).contains("arn:aws:"), "{}", path.display());
-        }
+    let sources = ["shared/src", "functions"].map(|it| sources(&workspace().join(it))).concat();
+    assert!(sources.len() > 20, "{sources:?}");
+    for path in sources {
+        assert!(!code(&path).contains("arn:aws:"), "{}", path.display());
     }
     for template in ["infra/foundation.yaml", "infra/wiring.yaml"] {
         assert!(!read(template).contains("arn:aws:"), "{template}");
@@ -68,7 +82,8 @@ fn the_role_may_do_exactly_what_the_table_says_to_buckets() {
 #[test]
 fn every_package_forbids_unsafe_code() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
-    for package in ["shared", "tests", "functions/remediate", "functions/bootstrap"] {
-        assert!(read(format!("{package}/Cargo.toml")).contains("[lints]\nworkspace = true"), "{package}");
+    let functions = fs::read_dir(workspace().join("functions")).unwrap().map(|it| it.unwrap().path());
+    for package in functions.chain(["shared", "tests"].map(PathBuf::from)) {
+        assert!(read(package.join("Cargo.toml")).contains("[lints]\nworkspace = true"), "{}", package.display());
     }
 }

@@ -5,10 +5,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
 use aws_smithy_runtime_api::{
     client::{
         http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -19,7 +21,7 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
-use guardrail::{Guardrail, config::Config};
+use guardrail::{Guardrail, config::Config, names::Arn};
 use serde_json::{Value, json};
 
 /// The account that everything is in.
@@ -30,6 +32,8 @@ pub const BUCKET: &str = "acme-data";
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 /// The guardrail's own role.
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+
+const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
 /// S3's sub-resources: query parameter, operation names, the error code that says "absent".
 const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
@@ -181,8 +185,13 @@ impl FakeAws {
 
     /// The guardrail on this AWS.
     pub fn guardrail(&self) -> Guardrail {
+        self.guardrail_telling(TOPIC)
+    }
+
+    /// The guardrail on this AWS, with another topic.
+    pub fn guardrail_telling(&self, topic: &str) -> Guardrail {
         let vars = |name: &str| match name {
-            "GUARDRAIL_TOPIC_ARN" => Some("arn:aws:sns:eu-west-2:111122223333:alerts".to_owned()),
+            "GUARDRAIL_TOPIC_ARN" => Some(topic.to_owned()),
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
             _ => None,
@@ -191,7 +200,7 @@ impl FakeAws {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-west-2"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "fake")))
-            .sleep_impl(SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()))
+            .sleep_impl(SharedAsyncSleep::new(ShortSleep))
             .http_client(self.clone())
             .build();
         Guardrail::new(Config::from_vars(vars).expect("complete"), &aws)
@@ -221,6 +230,16 @@ impl FakeAws {
             Some(FaultKind::Stale(document)) => Ok(state.read(&call.subresource, document.as_deref())),
             None => Ok(state.serve(request, &call)),
         }
+    }
+}
+
+/// The SDK's waits between its attempts, a hundredth as long.
+#[derive(Debug)]
+struct ShortSleep;
+
+impl AsyncSleep for ShortSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration / 100))
     }
 }
 
@@ -298,7 +317,12 @@ impl State {
                 }
             }
             "Publish" => {
-                self.published.push(form(&call.body));
+                let fields = form(&call.body);
+                let region = fields.get("TopicArn").and_then(|it| Arn::parse(it)).map_or("", |it| it.region);
+                if !request.uri().starts_with(&format!("https://sns.{region}.")) {
+                    return call.error(400, "InvalidParameter");
+                }
+                self.published.push(fields);
                 response(
                     200,
                     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",

@@ -1,0 +1,122 @@
+//! Every sample event, and what the guardrail makes of it.
+
+use std::{fs, path::PathBuf};
+
+use expect_test::expect;
+use guardrail::{
+    event::{Event, Input},
+    names::RoleArn,
+    plan::Echo,
+};
+use guardrail_tests::{fake::ROLE, local_aws::workspace};
+use serde_json::Value;
+
+fn samples() -> Vec<PathBuf> {
+    let files = fs::read_dir(workspace().join("events")).unwrap().map(|it| it.unwrap().path());
+    let mut samples: Vec<_> = files.filter(|it| it.extension().is_some_and(|it| it == "json")).collect();
+    samples.sort();
+    samples
+}
+
+fn read(sample: &PathBuf) -> Value {
+    serde_json::from_str(&fs::read_to_string(sample).unwrap()).unwrap()
+}
+
+fn of_event(event: &Event) -> String {
+    let own: RoleArn = ROLE.parse().unwrap();
+    let bucket = event.bucket.as_ref().map_or("no bucket", |it| it.as_str());
+    let failed = event.trigger.error_code.as_ref().map(|it| format!(", failed: {it}")).unwrap_or_default();
+    let echo = match event.echo(&own) {
+        Echo::No => String::new(),
+        Echo::Of(Some(control)) => format!(", echo of {control}"),
+        Echo::Of(None) => ", echo".to_owned(),
+        Echo::Again => ", echo of an echo".to_owned(),
+    };
+    format!("{} of {bucket}{failed}{echo}", event.trigger.event_name)
+}
+
+#[test]
+fn each_sample_is_what_its_name_says() {
+    let line = |sample: &PathBuf| {
+        let is = match Input::parse(read(sample)) {
+            Ok(Input::Event(event)) => of_event(&event),
+            Ok(Input::Batch(batch)) => format!("a batch of {}", batch.records.len()),
+            Ok(Input::Direct(request)) => format!("a request for {}, dry run: {}", request.bucket, request.dry_run),
+            Err(error) => format!("error: {error}"),
+        };
+        format!("{}: {is}\n", sample.file_stem().unwrap().display())
+    };
+    expect![[r#"
+        another-account: DeleteBucketPolicy of acme-data
+        bootstrap: error: the request is not valid: key_alias: unknown field `key_alias`, expected `bucket` or `dry_run`
+        create-bucket: CreateBucket of acme-data
+        delete-alias: error: the event DeleteAlias names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        delete-bucket-encryption: DeleteBucketEncryption of acme-data
+        delete-bucket-inventory-configuration: DeleteBucketInventoryConfiguration of acme-data
+        delete-bucket-lifecycle: DeleteBucketLifecycle of acme-data
+        delete-bucket-ownership-controls: DeleteBucketOwnershipControls of acme-data
+        delete-bucket-policy: DeleteBucketPolicy of acme-data
+        delete-bucket-public-access-block: DeleteBucketPublicAccessBlock of acme-data
+        delete-bucket: DeleteBucket of acme-data
+        delete-trail: error: the event DeleteTrail names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        direct-dry-run: a request for acme-data, dry run: true
+        direct: a request for acme-data, dry run: false
+        disable-key-rotation: error: the event DisableKeyRotation names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        disable-key: error: the event DisableKey names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        failed-put-bucket-policy: PutBucketPolicy of acme-data, failed: AccessDenied
+        failed-stop-logging-null-parameters: error: the event StopLogging names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        impossible-bucket-name: PutBucketPolicy of no bucket, failed: InvalidBucketName
+        lone-object-put-bucket-lifecycle: PutBucketLifecycle of acme-data
+        missing-fields: PutBucketVersioning of acme-data
+        no-bucket: error: the event PutAccountPublicAccessBlock names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, echo of lifecycle
+        own-echo-put-bucket-policy: PutBucketPolicy of acme-data, echo of bucket-policy
+        put-bucket-acl: PutBucketAcl of acme-data
+        put-bucket-encryption: PutBucketEncryption of acme-data
+        put-bucket-inventory-configuration: PutBucketInventoryConfiguration of acme-data
+        put-bucket-lifecycle: PutBucketLifecycle of acme-data
+        put-bucket-ownership-controls: PutBucketOwnershipControls of acme-data
+        put-bucket-policy: PutBucketPolicy of acme-data
+        put-bucket-public-access-block: PutBucketPublicAccessBlock of acme-data
+        put-bucket-tagging: PutBucketTagging of acme-data
+        put-bucket-versioning: PutBucketVersioning of acme-data
+        put-event-selectors: error: the event PutEventSelectors names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        put-key-policy: error: the event PutKeyPolicy names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        put-object-data-event: PutObject of acme-data
+        schedule-key-deletion: error: the event ScheduleKeyDeletion names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        sqs-batch: a batch of 2
+        stop-logging: error: the event StopLogging names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        truncated-parameters: PutBucketLifecycle of acme-data
+        unknown-name: PutBucketQuantumConfiguration of acme-data
+        update-alias: error: the event UpdateAlias names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        update-trail: error: the event UpdateTrail names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+    "#]]
+    .assert_eq(&samples().iter().map(line).collect::<String>());
+}
+
+/// CloudTrail leaves out or cuts whatever it likes: only the name of the call is needed, and where the bucket's name stands.
+#[test]
+fn an_event_without_any_one_of_its_fields_is_still_an_event() {
+    for sample in samples() {
+        let whole = read(&sample);
+        let Ok(Input::Event(event)) = Input::parse(whole.clone()) else { continue };
+        for field in whole["detail"].as_object().unwrap().keys().filter(|it| *it != "eventName") {
+            for instead in [None, Some(Value::Null), Some(Value::from("x")), Some(Value::from(7))] {
+                let mut event_without = whole.clone();
+                let detail = event_without["detail"].as_object_mut().unwrap();
+                match instead {
+                    Some(value) => drop(detail.insert(field.clone(), value)),
+                    None => drop(detail.shift_remove(field)),
+                }
+                match Input::parse(event_without) {
+                    Ok(Input::Event(it)) => assert_eq!(it.bucket, event.bucket, "{} {field}", sample.display()),
+                    Err(error) => {
+                        let only_name = field == "requestParameters" || field == "resources";
+                        assert!(only_name && error.to_string().contains("names no bucket"), "{field}: {error}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
