@@ -564,6 +564,14 @@ mod tests {
     }
 
     #[test]
+    fn one_of_ours_under_the_name_of_another_counts_for_neither() {
+        let misnamed = policy(&[tls(json!({"Sid": "DenyNotUsingKMS"}))]);
+        let after = misnamed.requiring(&strict());
+        assert!(after.statements.len() == 4 && strict().iter().all(|it| after.statements.contains(it)), "{after:?}");
+        assert_eq!(after.requiring(&strict()), after);
+    }
+
+    #[test]
     fn a_forgery_under_our_name_goes_even_if_the_owner_says_the_same_elsewhere() {
         let (after, _) = with_first(tls(json!({"Effect": "Allow"})));
         let mut statements = own();
@@ -637,6 +645,7 @@ mod tests {
             json!({"Action": null, "NotAction": "s3:GetObject"}),
             json!({"Resource": null, "NotResource": format!("{BUCKET}/*")}),
             json!({"Condition": {}}),
+            json!({"Condition": {"StringNotEqualsIfExists": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}}}),
             json!({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111122223333"}, "Bool": {"aws:SecureTransport": "true"}}}),
             json!({"Condition": {"StringNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/admin*"]}}}),
             json!({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}}}),

@@ -137,7 +137,12 @@ async fn what_cannot_be_read_is_told_and_not_written() {
 
 #[tokio::test]
 async fn a_busy_bucket_is_tried_again() {
-    for kind in [FaultKind::Answer(409, "OperationAborted"), FaultKind::Answer(503, "SlowDown"), FaultKind::Reset] {
+    for kind in [
+        FaultKind::Answer(409, "OperationAborted"),
+        FaultKind::Answer(429, "TooManyRequests"),
+        FaultKind::Answer(503, "SlowDown"),
+        FaultKind::Reset,
+    ] {
         let fake = FakeAws::compliant().await;
         drift(&fake, Control::Versioning);
         fake.fail("PutBucketVersioning", 2, kind);
@@ -175,6 +180,22 @@ async fn what_we_do_not_know_survives_a_restore_of_the_lifecycle() {
     assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["lifecycle: restored"]);
     assert!(fake.documents()["lifecycle"].contains(rule), "{:#?}", fake.documents());
     assert_eq!(fake.state().transition_size.as_deref(), Some("varies_by_storage_class"));
+}
+
+#[tokio::test]
+async fn what_the_owner_chose_in_the_inventory_survives_its_restore() {
+    let fake = FakeAws::compliant().await;
+    let ours = fake.documents()["inventory"].clone();
+    let theirs = ours
+        .replace("</S3BucketDestination>", "<Prefix>reports</Prefix></S3BucketDestination>")
+        .replace("</OptionalFields>", "<Field>Size</Field><Field>InventedIn2027</Field></OptionalFields>");
+    fake.set("inventory", Some(&theirs.replace("Daily", "Weekly")));
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["inventory: restored"]);
+    let restored = fake.documents()["inventory"].clone();
+    let account = format!("<AccountId>{ACCOUNT}</AccountId>");
+    for part in ["<Frequency>Daily", "<Prefix>reports<", "<Field>Size<", "<Field>InventedIn2027<", &account] {
+        assert!(restored.contains(part), "{part}: {restored}");
+    }
 }
 
 #[tokio::test]
@@ -306,10 +327,29 @@ async fn a_write_of_ours_that_failed_is_not_said_to_have_been_undone() {
 async fn no_chain_of_our_own_echoes_is_longer_than_two() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);
-    // What CloudTrail records of the write that the test above saw.
-    let report = fake.remediate(echo("PutBucketPolicy", "aws-sdk-rust app/s3-guardrail-echo m/E")).await.unwrap();
-    assert_eq!(findings(&report), ["versioning: unstable"]);
+    // An event of somebody else's, then what CloudTrail records of each write that the one before led to.
+    fake.remediate(sample("put-bucket-versioning.json")).await.unwrap();
+    let mut chain = Vec::new();
+    for control in [Control::Lifecycle, Control::BucketPolicy, Control::Inventory] {
+        let written = fake.state().calls.iter().position(|it| it.starts_with("PutBucket"));
+        let Some(written) = written else { break };
+        let user_agent = fake.state().user_agents[written].clone();
+        fake.forget();
+        drift(&fake, control);
+        chain.push(findings(&fake.remediate(echo("PutBucketVersioning", &user_agent)).await.unwrap()));
+    }
+    assert_eq!(chain, [["lifecycle: restored"], ["bucket-policy: unstable"]]);
     assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_echo_of_a_bucket_deleted_in_the_meantime_finds_it_gone() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    fake.before("GetPublicAccessBlock", |_| ());
+    fake.before("GetPublicAccessBlock", |state| state.bucket = None);
+    let report = fake.remediate(echo("PutBucketVersioning", "aws-sdk-rust")).await.unwrap();
+    assert_eq!((&report["outcome"], fake.alerts()[0]["outcome"].as_str()), (&json!("gone"), Some("gone")));
 }
 
 #[tokio::test]
@@ -582,7 +622,9 @@ async fn people_are_told_wherever_their_topic_is() {
 async fn a_read_that_fails_once_is_read_again() {
     for kind in [FaultKind::Answer(503, "SlowDown"), FaultKind::Answer(500, "InternalError"), FaultKind::Reset] {
         let fake = FakeAws::compliant().await;
-        fake.fail("GetBucketPolicy", 1, kind);
+        for read in Control::ALL.iter().flat_map(|it| it.vocabulary().reads) {
+            fake.fail(read, 1, kind.clone());
+        }
         assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
         assert_eq!(fake.writes(), Vec::<String>::new());
     }
@@ -644,4 +686,22 @@ async fn a_deny_whose_only_exceptions_are_dead_is_named_and_never_lost() {
     let error = fake.remediate(direct()).await.unwrap_err();
     assert!(error.contains("names a deleted user or role: statement `OnlyAnn`"), "{error}");
     assert_eq!(fake.documents()["policy"], deny);
+}
+
+thread_local! {
+    static METRICS: std::cell::RefCell<Vec<Value>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[tokio::test]
+async fn what_is_guarded_is_counted_and_nothing_else() {
+    let fake = FakeAws::compliant().await;
+    drift(&fake, Control::Versioning);
+    let metrics = |line: &Value| METRICS.with_borrow_mut(|it| it.push(line.clone()));
+    let guardrail = guardrail::Guardrail { metrics, ..fake.guardrail() };
+    let remediate = async |input| guardrail::remediate::remediate(&guardrail, input).await.unwrap();
+    remediate(direct()).await;
+    let lines = METRICS.take();
+    assert_eq!((lines.len(), &lines[0]["Reconciles"], &lines[1]["Restored"]), (2, &json!(1), &json!(1)));
+    remediate(json!({"bucket": "unguarded"})).await;
+    assert_eq!(METRICS.take(), Vec::<Value>::new());
 }

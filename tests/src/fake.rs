@@ -66,6 +66,8 @@ pub struct State {
     pub parameters: HashMap<String, String>,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
+    /// The user agent of each call; CloudTrail keeps it.
+    pub user_agents: Vec<String>,
     /// Messages that SNS took, as form fields.
     pub published: Vec<HashMap<String, String>>,
     faults: Vec<Fault>,
@@ -158,6 +160,7 @@ impl FakeAws {
     pub fn forget(&self) {
         let mut state = self.state();
         state.calls.clear();
+        state.user_agents.clear();
         state.published.clear();
     }
 
@@ -215,6 +218,7 @@ impl FakeAws {
         let mut state = self.state();
         let call = Call::of(request);
         state.calls.push(call.operation.clone());
+        state.user_agents.push(request.headers().get("user-agent").unwrap_or_default().to_owned());
         if let Some(hook) = state.hooks.iter().position(|it| it.0 == call.operation) {
             let (_, hook) = state.hooks.remove(hook);
             hook(&mut state);
