@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use serde::Serialize;
 
 /// An AWS call that failed: which one, and what AWS said.
 #[derive(Debug, thiserror::Error)]
@@ -14,14 +15,49 @@ pub struct ApiError {
     pub code: Option<String>,
     /// Whether the same call may succeed a little later.
     pub passing: bool,
+    /// Set when AWS denied the call.
+    pub denied_by: Option<Denial>,
     /// AWS's words and request id, or the whole chain of causes when AWS did not answer.
     text: String,
+}
+
+/// Which kind of policy denied a call, from AWS's words. For people: nothing is decided by it.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denial {
+    ResourceControlPolicy,
+    ServiceControlPolicy,
+    /// A bucket's or a key's own policy.
+    ResourcePolicy,
+    PermissionsBoundary,
+    SessionPolicy,
+    VpcEndpointPolicy,
+    /// The role's own policies.
+    IdentityPolicy,
+    /// AWS does not say: S3 answers like that across accounts, too.
+    Unsaid,
+}
+
+impl Denial {
+    fn of(message: &str) -> Self {
+        let kinds = [
+            ("resource control policy", Self::ResourceControlPolicy),
+            ("service control policy", Self::ServiceControlPolicy),
+            ("resource-based policy", Self::ResourcePolicy),
+            ("permissions boundary", Self::PermissionsBoundary),
+            ("session policy", Self::SessionPolicy),
+            ("VPC endpoint policy", Self::VpcEndpointPolicy),
+            ("identity-based policy", Self::IdentityPolicy),
+        ];
+        kinds.into_iter().find(|it| message.contains(it.0)).map_or(Self::Unsaid, |it| it.1)
+    }
 }
 
 impl ApiError {
     /// An answer that makes no sense, or a request that could not be built.
     pub fn new(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { operation, code: None, passing: false, text: chain(source.into().as_ref()) }
+        Self { operation, code: None, passing: false, denied_by: None, text: chain(source.into().as_ref()) }
     }
 
     /// The same failure, with what a person should know or do about it.
@@ -47,13 +83,18 @@ impl ApiError {
             ),
             _ => chain(&error),
         };
-        // S3 answers a configuration write that meets another one with 409 OperationAborted.
+        // A configuration write that meets another one: S3's 409 and CloudTrail's word for it.
+        let busy = ["OperationAborted", "ConflictException", "ThrottlingException"];
         let passing = match (&error, status) {
             (SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_), _) => true,
-            (_, Some(status)) => status >= 500 || status == 429 || code.as_deref() == Some("OperationAborted"),
+            (_, Some(status)) => {
+                status >= 500 || status == 429 || code.as_deref().is_some_and(|it| busy.contains(&it))
+            }
             (_, None) => false,
         };
-        Self { operation, code, passing, text }
+        let denied = code.as_deref().is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
+        let denied_by = denied.then(|| Denial::of(error.message().unwrap_or_default()));
+        Self { operation, code, passing, denied_by, text }
     }
 }
 
@@ -103,4 +144,26 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn awss_words_say_which_policy_denied() {
+        let user = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: s3:GetBucketPolicy on resource: \"arn:aws:s3:::acme-data\"";
+        for (reason, denial) in [
+            ("with an explicit deny in a resource-based policy", Denial::ResourcePolicy),
+            ("with an explicit deny in a service control policy", Denial::ServiceControlPolicy),
+            ("because no service control policy allows the s3:GetBucketPolicy action", Denial::ServiceControlPolicy),
+            ("with an explicit deny in a resource control policy", Denial::ResourceControlPolicy),
+            ("with an explicit deny in a VPC endpoint policy", Denial::VpcEndpointPolicy),
+            ("because no permissions boundary allows the s3:GetBucketPolicy action", Denial::PermissionsBoundary),
+            ("because no identity-based policy allows the s3:GetBucketPolicy action", Denial::IdentityPolicy),
+            ("", Denial::Unsaid),
+        ] {
+            assert_eq!(Denial::of(&format!("{user} {reason}")), denial);
+        }
+    }
 }

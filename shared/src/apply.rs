@@ -1,5 +1,8 @@
 //! Writing a bucket. Nothing is decided here.
 
+use std::time::Duration;
+
+use aws_sdk_cloudtrail::types as cloudtrail;
 use aws_sdk_s3::{
     Client,
     config::{
@@ -18,27 +21,56 @@ use aws_sdk_s3::{
     },
 };
 
+use tokio::time::sleep;
+
 use crate::{
+    Guardrail,
     api::{ApiError, done},
-    baseline::{self, DefaultEncryption, INVENTORY_ID, PublicAccessBlock, ReportEncryption},
+    baseline::{self, Baseline, DefaultEncryption, INVENTORY_ID, PublicAccessBlock, ReportEncryption},
+    kms_key::{self, KeyCall},
     lifecycle::Lifecycle,
-    observe::Bucket,
+    observe::{Bucket, at_home},
     plan::Change,
     policy::Policy,
+    trail::{self, AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, TrailCall, TrailUpdate},
 };
 
 /// In the user agent of writes made on an echo of our own; CloudTrail keeps it, so the next echo knows.
 pub const ECHO_APP_NAME: &str = "s3-guardrail-echo";
 
-/// A client for writes. It does not retry by itself: what a retry writes has to be read again first.
-pub fn writer(s3: &Client, app_name: &'static str) -> Client {
-    let app_name = AppName::new(app_name).expect("our app names are plain text");
-    let config = s3.config().to_builder().retry_config(RetryConfig::disabled()).app_name(app_name);
-    Client::from_conf(config.build())
+/// Clients for writes. They do not retry by themselves: what a retry writes has to be read again first.
+#[derive(Debug)]
+pub struct Writers {
+    s3: Client,
+    kms: aws_sdk_kms::Client,
+    cloudtrail: aws_sdk_cloudtrail::Client,
 }
 
-/// Writes what the plan says: one request, two for object ownership.
-pub async fn apply(s3: &Client, bucket: Bucket<'_>, change: &Change) -> Result<(), ApiError> {
+impl Writers {
+    /// Clients whose calls CloudTrail shows as `app/APP_NAME`.
+    pub fn new(guardrail: &Guardrail, app_name: &'static str) -> Self {
+        let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
+        let app_name = AppName::new(app_name).expect("our app names are plain text");
+        let once = RetryConfig::disabled;
+        let s3 = s3.config().to_builder().retry_config(once()).app_name(app_name.clone());
+        let kms = kms.config().to_builder().retry_config(once()).app_name(app_name.clone());
+        let cloudtrail = cloudtrail.config().to_builder().retry_config(once()).app_name(app_name);
+        Self {
+            s3: Client::from_conf(s3.build()),
+            kms: aws_sdk_kms::Client::from_conf(kms.build()),
+            cloudtrail: aws_sdk_cloudtrail::Client::from_conf(cloudtrail.build()),
+        }
+    }
+}
+
+/// Writes what the plan says.
+pub async fn apply(
+    writers: &Writers,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    change: &Change,
+) -> Result<(), ApiError> {
+    let Writers { s3, kms, cloudtrail } = writers;
     match change {
         Change::PublicAccessBlock(drift) => put_public_access_block(s3, bucket, drift.desired).await,
         Change::ObjectOwnership(_) => {
@@ -51,7 +83,131 @@ pub async fn apply(s3: &Client, bucket: Bucket<'_>, change: &Change) -> Result<(
         Change::Versioning(_) => put_versioning_enabled(s3, bucket).await,
         Change::Lifecycle(drift) => put_lifecycle(s3, bucket, &drift.desired).await,
         Change::Inventory(drift) => put_inventory(s3, bucket, &drift.desired).await,
+        Change::KmsKey(drift) => {
+            let Some(required) = &baseline.kms_key else { return Ok(()) };
+            for call in kms_key::calls(drift, required) {
+                restore_key(kms, required.arn.as_str(), call).await?;
+            }
+            Ok(())
+        }
+        Change::Trail(drift) => {
+            let Some(required) = &baseline.trail else { return Ok(()) };
+            let cloudtrail = at_home(cloudtrail, &required.arn);
+            for call in trail::calls(drift) {
+                restore_trail(&cloudtrail, required, call).await?;
+            }
+            Ok(())
+        }
     }
+}
+
+async fn restore_key(kms: &aws_sdk_kms::Client, key: &str, call: KeyCall) -> Result<(), ApiError> {
+    match call {
+        KeyCall::CancelDeletion => done("CancelKeyDeletion", kms.cancel_key_deletion().key_id(key).send().await),
+        KeyCall::Enable => done("EnableKey", kms.enable_key().key_id(key).send().await),
+        KeyCall::EnableRotation => done("EnableKeyRotation", kms.enable_key_rotation().key_id(key).send().await),
+        KeyCall::PutPolicy(policy) => {
+            done("PutKeyPolicy", kms.put_key_policy().key_id(key).policy_name("default").policy(policy).send().await)
+        }
+        KeyCall::CreateAlias(alias) => {
+            done("CreateAlias", kms.create_alias().alias_name(alias.as_str()).target_key_id(key).send().await)
+        }
+        KeyCall::UpdateAlias(alias) => {
+            done("UpdateAlias", kms.update_alias().alias_name(alias.as_str()).target_key_id(key).send().await)
+        }
+    }
+}
+
+async fn restore_trail(
+    cloudtrail: &aws_sdk_cloudtrail::Client,
+    required: &RequiredTrail,
+    call: TrailCall,
+) -> Result<(), ApiError> {
+    let arn = required.arn.as_str();
+    match call {
+        TrailCall::Create => create_trail(cloudtrail, required).await,
+        TrailCall::Update(TrailUpdate { multi_region, validation, key }) => {
+            let update = cloudtrail.update_trail().name(arn).set_kms_key_id(key);
+            let update = update
+                .set_is_multi_region_trail(multi_region.then_some(true))
+                .set_include_global_service_events(multi_region.then_some(true))
+                .set_enable_log_file_validation(validation.then_some(true));
+            done("UpdateTrail", update.send().await)
+        }
+        TrailCall::PutSelectors(selectors) => {
+            let put = cloudtrail.put_event_selectors().trail_name(arn);
+            let put = if selectors.advanced.is_empty() {
+                put.set_event_selectors(Some(selectors.basic.into_iter().map(basic_selector).collect()))
+            } else {
+                let advanced: Result<_, _> = selectors.advanced.into_iter().map(advanced_selector).collect();
+                let advanced = advanced.map_err(|error| ApiError::new("PutEventSelectors", error))?;
+                put.set_advanced_event_selectors(Some(advanced))
+            };
+            done("PutEventSelectors", put.send().await)
+        }
+        TrailCall::StartLogging => done("StartLogging", cloudtrail.start_logging().name(arn).send().await),
+    }
+}
+
+async fn create_trail(cloudtrail: &aws_sdk_cloudtrail::Client, required: &RequiredTrail) -> Result<(), ApiError> {
+    let mut wait = Duration::from_millis(500);
+    loop {
+        let create = cloudtrail
+            .create_trail()
+            .name(required.arn.parts().resource.trim_start_matches("trail/"))
+            .s3_bucket_name(required.log_bucket.as_str())
+            .kms_key_id(required.key.as_str())
+            .is_multi_region_trail(true)
+            .include_global_service_events(true)
+            .enable_log_file_validation(true);
+        let Err(error) = done("CreateTrail", create.send().await) else { return Ok(()) };
+        // Policies that were just written take a moment to count.
+        let settling = ["InsufficientS3BucketPolicyException", "InsufficientEncryptionPolicyException"];
+        let settles = error.code.as_deref().is_some_and(|it| settling.contains(&it));
+        if !settles || wait > Duration::from_secs(4) {
+            return Err(error);
+        }
+        sleep(wait).await;
+        wait *= 2;
+    }
+}
+
+fn basic_selector(selector: EventSelector) -> cloudtrail::EventSelector {
+    let EventSelector {
+        read_write_type,
+        include_management_events,
+        data_resources,
+        exclude_management_event_sources,
+    } = selector;
+    let resource = |(kind, values)| cloudtrail::DataResource::builder().r#type(kind).set_values(Some(values)).build();
+    cloudtrail::EventSelector::builder()
+        .read_write_type(cloudtrail::ReadWriteType::from(read_write_type.as_str()))
+        .include_management_events(include_management_events)
+        .set_data_resources(Some(data_resources.into_iter().map(resource).collect()))
+        .set_exclude_management_event_sources(Some(exclude_management_event_sources))
+        .build()
+}
+
+fn advanced_selector(
+    selector: AdvancedEventSelector,
+) -> Result<cloudtrail::AdvancedEventSelector, aws_sdk_cloudtrail::error::BuildError> {
+    let filled = |it: Vec<String>| Some(it).filter(|it| !it.is_empty());
+    let field = |selector| {
+        let FieldSelector { field, equals, starts_with, ends_with, not_equals, not_starts_with, not_ends_with } =
+            selector;
+        cloudtrail::AdvancedFieldSelector::builder()
+            .field(field)
+            .set_equals(filled(equals))
+            .set_starts_with(filled(starts_with))
+            .set_ends_with(filled(ends_with))
+            .set_not_equals(filled(not_equals))
+            .set_not_starts_with(filled(not_starts_with))
+            .set_not_ends_with(filled(not_ends_with))
+            .build()
+    };
+    let AdvancedEventSelector { name, field_selectors } = selector;
+    let fields: Result<_, _> = field_selectors.into_iter().map(field).collect();
+    cloudtrail::AdvancedEventSelector::builder().set_name(name).set_field_selectors(Some(fields?)).build()
 }
 
 async fn put_public_access_block(s3: &Client, bucket: Bucket<'_>, block: PublicAccessBlock) -> Result<(), ApiError> {

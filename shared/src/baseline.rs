@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    kms_key::{self, RequiredKey},
     lifecycle::{self, RequiredRule},
     names::{AccountId, KeyArn, RoleArn, bucket_arn},
     policy::{self, Statement},
     registry::{Registration, RegistryError},
+    trail::RequiredTrail,
 };
 
 /// The inventory configuration that is ours.
@@ -26,6 +28,10 @@ pub struct Baseline {
     pub inventory_bucket_arn: String,
     /// `None`: CSV and Parquet are both fine.
     pub inventory_format: Option<InventoryFormat>,
+    /// `None`: the key is another account's, and so not ours to keep.
+    pub kms_key: Option<RequiredKey>,
+    /// `None`: the registry names no trail, or one of another account, such as the organization's.
+    pub trail: Option<RequiredTrail>,
     /// Our own role, which no policy that we write may lock out.
     pub role: RoleArn,
 }
@@ -41,6 +47,21 @@ impl Baseline {
             );
         }
         let partition = key_arn.parts().partition;
+        let own = |account: &str| account == owner.as_str();
+        let trail_arn = registration.trail_arn.as_ref().filter(|it| own(it.parts().account));
+        let trail = trail_arn.map(|arn| {
+            Ok::<_, RegistryError>(RequiredTrail {
+                arn: arn.clone(),
+                key: key_arn.clone(),
+                log_bucket: registration.log_bucket()?,
+                objects: format!("{}/", bucket_arn(partition, bucket)),
+            })
+        });
+        let kms_key = own(key_arn.parts().account).then(|| RequiredKey {
+            arn: key_arn.clone(),
+            alias: registration.key_alias.clone(),
+            statements: kms_key::service_statements(partition, owner, trail_arn),
+        });
         Ok(Self {
             bucket_arn: bucket_arn(partition, bucket),
             account: account.clone(),
@@ -50,6 +71,8 @@ impl Baseline {
             lifecycle: lifecycle::required(*lifecycle),
             inventory_bucket_arn: bucket_arn(partition, &registration.inventory_bucket()?),
             inventory_format: registration.inventory.format,
+            kms_key,
+            trail: trail.transpose()?,
             role: role.clone(),
         })
     }

@@ -5,7 +5,6 @@
 
 mod bucket;
 mod key;
-mod trail;
 
 use std::time::Instant;
 
@@ -19,11 +18,11 @@ use crate::{
     baseline::{Baseline, InventoryFormat},
     config::Place,
     event::{self, InputError},
-    names::{AccountId, Arn, BucketName, KeyArn, NameError, TrailArn},
-    observe::{Bucket, observe},
+    names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn},
+    observe::{Bucket, Scope, look, observe},
     plan::{Echo, Observed, Stance},
     reconcile::reconcile,
-    registry::{self, InventorySettings, Registration, RegistryError},
+    registry::{self, InventorySettings, Mode, Registration, RegistryError},
     report::Report,
 };
 
@@ -34,7 +33,7 @@ pub struct Request {
     pub bucket: BucketName,
     /// Default: `alias/s3-secure-data`.
     #[serde(default)]
-    pub key_alias: Option<String>,
+    pub key_alias: Option<KeyAlias>,
     /// ARNs of those who may administer the key, besides those who may already.
     #[serde(default)]
     pub key_administrators: Vec<String>,
@@ -61,7 +60,7 @@ pub struct Request {
 #[derive(Debug)]
 struct Setup {
     bucket: BucketName,
-    key_alias: String,
+    key_alias: KeyAlias,
     key_administrators: Vec<String>,
     key_users: Vec<String>,
     log_bucket: BucketName,
@@ -156,7 +155,7 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
     let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration).await?;
     resources.push(Resource { r#type: "AWS::S3::Bucket", id: setup.bucket.to_string(), action: bucket_action });
 
-    let action = trail::ensure(&guardrail.cloudtrail, setup, &registration.key_arn).await?;
+    let action = ensure_trail(guardrail, setup, &registration).await?;
     resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action });
 
     let parameter = format!("{prefix}{}", setup.bucket);
@@ -193,7 +192,7 @@ async fn ensure_guarded(
         };
     }
     let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
-    let reconciled = reconcile(&guardrail.s3, named, &baseline, observed, &stance).await;
+    let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
     if report.must_retry() {
         return Err(BootstrapError::Resource {
@@ -203,6 +202,34 @@ async fn ensure_guarded(
     }
     let action = if created { Action::Created } else { Action::on_existing(!report.findings.is_empty()) };
     Ok((report, action))
+}
+
+/// The trail: the same reconcile, from whatever is there. Not told as a finding: it is a resource.
+async fn ensure_trail(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+) -> Result<Action, BootstrapError> {
+    let resource = format!("trail {}", setup.trail);
+    let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let seen = look(guardrail, named, &baseline, Scope::TRAIL).await;
+    let Some(Ok(observed)) = &seen.trail else {
+        return match seen.trail {
+            Some(Err(error)) => Err(failed(&resource)(error)),
+            _ => Err(BootstrapError::Request { field: "trail", problem: "is another account's".to_owned() }),
+        };
+    };
+    let exists = observed.is_some();
+    // Without a trail there is nothing to observe or to exempt from.
+    let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
+    let stance = Stance { registration: &enforced, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let reconciled = reconcile(guardrail, named, &baseline, seen, &stance).await;
+    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    if report.must_retry() {
+        return Err(BootstrapError::Resource { resource, problem: report.problems() });
+    }
+    Ok(if exists { Action::on_existing(!report.findings.is_empty()) } else { Action::Created })
 }
 
 impl Setup {
@@ -228,11 +255,8 @@ impl Setup {
                 .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
         };
         let Place { partition, region, account } = guardrail.config.place();
-        let key_alias = key_alias.unwrap_or_else(|| "alias/s3-secure-data".to_owned());
-        if !key_alias.starts_with("alias/") || key_alias.starts_with("alias/aws/") || key_alias.len() == "alias/".len()
-        {
-            return Err(invalid("key_alias", &"must be alias/NAME, and not one of AWS's own (alias/aws/...)"));
-        }
+        let default_alias = || "alias/s3-secure-data".parse();
+        let key_alias = key_alias.map_or_else(default_alias, Ok).map_err(|error| invalid("key_alias", &error))?;
         for (field, arns) in [("key_administrators", &key_administrators), ("key_users", &key_users)] {
             if let Some(bad) =
                 arns.iter().find(|it| Arn::parse(it).is_none_or(|it| !["iam", "sts"].contains(&it.service)))
@@ -269,6 +293,7 @@ impl Setup {
         let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
         Registration {
             key_arn,
+            key_alias: Some(self.key_alias.clone()),
             trail_arn: Some(self.trail.clone()),
             log_bucket: Some(self.log_bucket.clone()),
             inventory: InventorySettings { bucket: Some(self.inventory_bucket.clone()), format: Some(format) },
@@ -281,17 +306,4 @@ impl Setup {
 fn failed(resource: &str) -> impl FnOnce(ApiError) -> BootstrapError {
     let resource = resource.to_owned();
     |source| BootstrapError::Api { resource, source }
-}
-
-/// Letters and digits that are different for different names: what a Sid may hold.
-fn sid_part(name: &str) -> String {
-    let mut part = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() && byte != b'Z' {
-            part.push(char::from(byte));
-        } else {
-            part.push_str(&format!("Z{byte:02x}"));
-        }
-    }
-    part
 }

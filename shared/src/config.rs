@@ -13,6 +13,15 @@ pub struct Config {
     pub region: String,
     /// The registry's path in the Parameter Store; begins and ends with `/`.
     pub parameter_prefix: String,
+    /// Where the sweep's messages go; `None` where nobody sweeps.
+    pub queue_url: Option<String>,
+}
+
+/// What a function needs besides what all need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    NoQueue,
+    Queue,
 }
 
 /// Where the guardrail is, and so every bucket it guards. The topic may be elsewhere.
@@ -41,13 +50,13 @@ impl Config {
     }
 
     /// Reads the process's environment.
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub fn from_env(needs: Needs) -> Result<Self, ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Self::from_vars(|name| std::env::var(name).ok())
+        Self::from_vars(needs, |name| std::env::var(name).ok())
     }
 
     /// Reads the variables that `lookup` knows.
-    pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    pub fn from_vars(needs: Needs, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         fn required<T: std::str::FromStr<Err: std::fmt::Display>>(
             name: &str,
             value: Option<String>,
@@ -66,12 +75,17 @@ impl Config {
         } else {
             Err("GUARDRAIL_PARAMETER_PREFIX: must be a path that begins and ends with `/`".to_owned())
         };
-        match (topic, role, region, prefix) {
-            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix)) => {
-                Ok(Self { topic, role, region, parameter_prefix })
+        let queue = match needs {
+            Needs::NoQueue => Ok(None),
+            Needs::Queue => required("GUARDRAIL_QUEUE_URL", read("GUARDRAIL_QUEUE_URL")).map(Some),
+        };
+        match (topic, role, region, prefix, queue) {
+            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url)) => {
+                Ok(Self { topic, role, region, parameter_prefix, queue_url })
             }
-            (topic, role, region, prefix) => {
-                Err(ConfigError([topic.err(), role.err(), region.err(), prefix.err()].into_iter().flatten().collect()))
+            (topic, role, region, prefix, queue) => {
+                let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err()];
+                Err(ConfigError(problems.into_iter().flatten().collect()))
             }
         }
     }
@@ -82,16 +96,17 @@ mod tests {
     use super::*;
 
     fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_vars(|name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+        Config::from_vars(Needs::Queue, |name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
     }
 
     const TOPIC: (&str, &str) = ("GUARDRAIL_TOPIC_ARN", "arn:aws:sns:eu-west-2:111122223333:alerts");
+    const QUEUE: (&str, &str) = ("GUARDRAIL_QUEUE_URL", "https://sqs.eu-west-2.amazonaws.com/111122223333/work");
     const ROLE: (&str, &str) = ("GUARDRAIL_ROLE_ARN", "arn:aws:iam::111122223333:role/guardrail");
 
     #[test]
     fn the_prefix_has_a_default() {
         assert_eq!(
-            config(&[TOPIC, ROLE, ("AWS_REGION", "eu-west-2")]).unwrap().parameter_prefix,
+            config(&[TOPIC, ROLE, QUEUE, ("AWS_REGION", "eu-west-2")]).unwrap().parameter_prefix,
             "/s3-guardrail/buckets/"
         );
     }
@@ -104,6 +119,7 @@ mod tests {
             "GUARDRAIL_TOPIC_ARN is missing",
             "GUARDRAIL_ROLE_ARN: `admin` is not",
             "AWS_REGION is missing",
+            "GUARDRAIL_QUEUE_URL is missing",
             "GUARDRAIL_PARAMETER_PREFIX",
         ] {
             assert!(text.contains(part), "{text}");

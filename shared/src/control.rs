@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One setting of a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
+/// One thing about a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Control {
@@ -17,6 +17,8 @@ pub enum Control {
     Versioning,
     Lifecycle,
     Inventory,
+    KmsKey,
+    Trail,
 }
 
 /// What AWS calls a control's parts, in its three vocabularies.
@@ -26,9 +28,9 @@ pub struct Vocabulary {
     pub id: &'static str,
     /// CloudTrail event names of the calls that can make it drift.
     pub events: &'static [&'static str],
-    /// S3 API calls that read it.
+    /// API calls that read it.
     pub reads: &'static [&'static str],
-    /// S3 API calls that restore it.
+    /// API calls that restore it.
     pub writes: &'static [&'static str],
     /// IAM actions that `reads` need.
     pub iam_reads: &'static [&'static str],
@@ -38,7 +40,7 @@ pub struct Vocabulary {
 
 impl Control {
     /// In restore order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::PublicAccessBlock,
         Self::ObjectOwnership,
         Self::BucketPolicy,
@@ -46,7 +48,15 @@ impl Control {
         Self::Versioning,
         Self::Lifecycle,
         Self::Inventory,
+        Self::KmsKey,
+        Self::Trail,
     ];
+
+    /// Those that are settings of the bucket itself. The key and the trail may be shared with other buckets.
+    pub const OF_BUCKET: [Self; 7] = {
+        let [a, b, c, d, e, f, g, _, _] = Self::ALL;
+        [a, b, c, d, e, f, g]
+    };
 
     /// What AWS calls this control's parts.
     pub const fn vocabulary(self) -> Vocabulary {
@@ -106,6 +116,48 @@ impl Control {
                 writes: &["PutBucketInventoryConfiguration"],
                 iam_reads: &["s3:GetInventoryConfiguration"],
                 iam_writes: &["s3:PutInventoryConfiguration"],
+            },
+            Self::KmsKey => Vocabulary {
+                id: "kms-key",
+                events: &[
+                    "DisableKey",
+                    "ScheduleKeyDeletion",
+                    "DisableKeyRotation",
+                    "PutKeyPolicy",
+                    "DeleteAlias",
+                    "UpdateAlias",
+                ],
+                reads: &["DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy"],
+                writes: &[
+                    "CancelKeyDeletion",
+                    "EnableKey",
+                    "EnableKeyRotation",
+                    "PutKeyPolicy",
+                    "CreateAlias",
+                    "UpdateAlias",
+                ],
+                iam_reads: &["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:GetKeyPolicy"],
+                iam_writes: &[
+                    "kms:CancelKeyDeletion",
+                    "kms:EnableKey",
+                    "kms:EnableKeyRotation",
+                    "kms:PutKeyPolicy",
+                    "kms:CreateAlias",
+                    "kms:UpdateAlias",
+                ],
+            },
+            Self::Trail => Vocabulary {
+                id: "trail",
+                events: &["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"],
+                reads: &["GetTrail", "GetTrailStatus", "GetEventSelectors"],
+                writes: &["CreateTrail", "UpdateTrail", "PutEventSelectors", "StartLogging"],
+                iam_reads: &["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors"],
+                iam_writes: &[
+                    "cloudtrail:CreateTrail",
+                    "cloudtrail:UpdateTrail",
+                    "cloudtrail:PutEventSelectors",
+                    "cloudtrail:StartLogging",
+                ],
             },
         }
     }

@@ -1,6 +1,6 @@
 //! What a function is invoked with: an event, a batch of messages, or a request.
 //!
-//! An event only says *look there*. Nothing of it is needed but the bucket's name; the rest is told to people.
+//! An event only says *look there*. Nothing of it is needed but what it is about; the rest is told to people.
 
 use aws_lambda_events::sqs::SqsEvent;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::{
     control::Control,
     names::{Arn, BucketName, RoleArn},
     plan::Echo,
-    registry,
+    registry, rules,
 };
 
 /// The three inputs of `guardrail-remediate`.
@@ -26,11 +26,23 @@ pub enum Input {
 /// A CloudTrail record that came through EventBridge.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The bucket it names; what stands there instead when that cannot be a bucket's name, which a failed call may carry.
-    pub bucket: Result<BucketName, String>,
+    pub subject: Subject,
     pub trigger: Trigger,
     /// Whose credentials made the call, as ARNs: the session and its role.
     identities: Vec<String>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A bucket; what stands there instead when that cannot be a bucket's name, which a failed call may carry.
+    Bucket(Result<BucketName, String>),
+    /// A key: its ARN, its id, its alias, whatever the event names.
+    KmsKey(Vec<String>),
+    /// A trail: its ARN or its name.
+    Trail(Vec<String>),
+    /// Perhaps a part of the guardrail: names and ARNs.
+    Part(Vec<String>),
 }
 
 /// What people are told of an event. All of it is somebody else's text.
@@ -44,6 +56,9 @@ pub struct Trigger {
     pub user_agent: Option<String>,
     /// Set when the call failed.
     pub error_code: Option<String>,
+    /// What AWS said then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
 }
 
 /// `{"bucket": "...", "dry_run": true}`
@@ -72,6 +87,9 @@ pub enum InputError {
 
 /// A text of a stranger's, longer than this, is cut.
 const MAX_TEXT: usize = 256;
+
+/// How many names an event's parameters and resources are searched for.
+const MAX_NAMED: usize = 64;
 
 impl Input {
     /// Tells the three inputs apart and reads them.
@@ -104,10 +122,11 @@ impl Request {
 }
 
 impl Event {
-    fn parse(event: &Value) -> Result<Self, InputError> {
+    /// Reads a CloudTrail record that came through EventBridge.
+    pub fn parse(event: &Value) -> Result<Self, InputError> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(clean);
         let event_name = text("/detail/eventName").ok_or(InputError::NoEventName)?;
-        let bucket = bucket_name(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
+        let subject = subject(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
         let identities = ["/detail/userIdentity/arn", "/detail/userIdentity/sessionContext/sessionIssuer/arn"];
         let trigger = Trigger {
             event_name,
@@ -120,12 +139,18 @@ impl Event {
             source_ip: text("/detail/sourceIPAddress"),
             user_agent: text("/detail/userAgent"),
             error_code: text("/detail/errorCode"),
+            error_message: text("/detail/errorMessage"),
         };
         Ok(Self {
-            bucket: bucket.parse().map_err(|_| clean(&bucket)),
+            subject,
             trigger,
             identities: identities.into_iter().filter_map(text).collect(),
         })
+    }
+
+    /// Whether the call was made by one of our own roles.
+    pub fn is_own(&self, own_role: &RoleArn) -> bool {
+        self.identities.iter().any(|it| rules::is_own_role(it, own_role))
     }
 
     /// Whether this event is about a write of our own.
@@ -143,6 +168,41 @@ impl Trigger {
     pub fn time(&self) -> Option<Timestamp> {
         self.event_time.as_deref()?.parse().ok()
     }
+}
+
+/// What an event is about. `None`: it does not say.
+fn subject(event: &Value) -> Option<Subject> {
+    let source = event.pointer("/detail/eventSource").and_then(Value::as_str).unwrap_or_default();
+    match source {
+        "kms.amazonaws.com" => Some(Subject::KmsKey(named(event, "kms", &["keyId", "targetKeyId", "aliasName"]))),
+        "cloudtrail.amazonaws.com" => Some(Subject::Trail(named(event, "cloudtrail", &["name", "trailName"]))),
+        "events.amazonaws.com" => Some(Subject::Part(named(event, "events", &["name", "rule"]))),
+        "iam.amazonaws.com" => Some(Subject::Part(named(event, "iam", &["roleName"]))),
+        "lambda.amazonaws.com" => Some(Subject::Part(named(event, "lambda", &["functionName"]))),
+        "sns.amazonaws.com" => Some(Subject::Part(named(event, "sns", &["topicArn", "subscriptionArn"]))),
+        "sqs.amazonaws.com" => Some(Subject::Part(named(event, "sqs", &["queueUrl"]))),
+        "ssm.amazonaws.com" => Some(Subject::Part(named(event, "ssm", &["name", "names"]))),
+        _ => {
+            let bucket = bucket_name(event)?;
+            Some(Subject::Bucket(bucket.parse().map_err(|_| clean(&bucket))))
+        }
+    }
+}
+
+/// What the event's parameters and resources name. Denied calls have no parameters, but most say in words what they
+/// were aimed at; that is good enough to look there.
+fn named(event: &Value, service: &str, parameters: &[&str]) -> Vec<String> {
+    let given = parameters.iter().filter_map(|it| event.pointer(&format!("/detail/requestParameters/{it}")));
+    let given = given.flat_map(|it| match it {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect::<Vec<_>>(),
+    });
+    let resources = event.pointer("/detail/resources").and_then(Value::as_array).into_iter().flatten();
+    let resources = resources.filter_map(|it| it.get("ARN")?.as_str());
+    let message = event.pointer("/detail/errorMessage").and_then(Value::as_str).unwrap_or_default();
+    let aim = message.split_once("on resource: ").and_then(|it| it.1.split_whitespace().next());
+    let aim = aim.filter(|it| Arn::parse(it).is_some_and(|it| it.service == service));
+    given.chain(resources).chain(aim).take(MAX_NAMED).map(clean).collect()
 }
 
 /// The name of the bucket that an event is about, as the event has it. `None`: it names none.
@@ -171,7 +231,10 @@ mod tests {
 
     fn bucket_of(detail: Value) -> Option<String> {
         match Input::parse(json!({"detail": detail})) {
-            Ok(Input::Event(event)) => event.bucket.ok().map(|it| it.to_string()),
+            Ok(Input::Event(event)) => match event.subject {
+                Subject::Bucket(bucket) => bucket.ok().map(|it| it.to_string()),
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -200,6 +263,29 @@ mod tests {
         ] {
             assert_eq!(bucket_of(json!({"eventName": "X", "requestParameters": {"bucketName": name}})), None);
         }
+    }
+
+    #[test]
+    fn keys_trails_and_parts_are_found_by_whatever_names_them() {
+        let subject = |source: &str, more: Value| {
+            let mut detail = json!({"eventName": "X", "eventSource": format!("{source}.amazonaws.com")});
+            detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let Ok(Input::Event(event)) = Input::parse(json!({"detail": detail})) else { panic!() };
+            event.subject
+        };
+        let texts = |it: &[&str]| it.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let alias = json!({"requestParameters": {"aliasName": "alias/a", "targetKeyId": "k2"}, "resources": [{"ARN": "arn:aws:kms:r:1:key/k2"}]});
+        assert_eq!(subject("kms", alias), Subject::KmsKey(texts(&["k2", "alias/a", "arn:aws:kms:r:1:key/k2"])));
+        let stopped = json!({"requestParameters": {"name": "t"}});
+        assert_eq!(subject("cloudtrail", stopped), Subject::Trail(texts(&["t"])));
+        let deleted = json!({"requestParameters": {"names": ["/a", 7, "/b"]}});
+        assert_eq!(subject("ssm", deleted), Subject::Part(texts(&["/a", "/b"])));
+        let denied = json!({"requestParameters": null, "errorCode": "AccessDenied", "errorMessage": "User: arn:aws:iam::1:user/m is not authorized to perform: events:DisableRule on resource: arn:aws:events:r:1:rule/x because no identity-based policy allows it"});
+        assert_eq!(subject("events", denied), Subject::Part(texts(&["arn:aws:events:r:1:rule/x"])));
+        let silent = json!({"requestParameters": null, "errorCode": "AccessDenied"});
+        assert_eq!(subject("lambda", silent), Subject::Part(vec![]));
+        let other = json!({"errorMessage": "not authorized to perform: iam:X on resource: arn:aws:iam::1:role/x"});
+        assert_eq!(subject("events", other), Subject::Part(vec![]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod kms_key;
 pub mod lambda;
 pub mod lifecycle;
 pub mod metrics;
@@ -22,6 +23,10 @@ pub mod reconcile;
 pub mod registry;
 pub mod remediate;
 pub mod report;
+pub mod rules;
+pub mod sweep;
+pub mod trail;
+pub mod watch;
 pub mod xml;
 
 use std::time::Duration;
@@ -39,6 +44,9 @@ pub struct Guardrail {
     pub sns: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudtrail: aws_sdk_cloudtrail::Client,
+    pub events: aws_sdk_eventbridge::Client,
+    pub lambda: aws_sdk_lambda::Client,
+    pub sqs: aws_sdk_sqs::Client,
     /// Where lines of metrics go; nowhere, outside Lambda.
     pub metrics: fn(&serde_json::Value),
 }
@@ -58,6 +66,9 @@ impl Guardrail {
             sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),
             kms: aws_sdk_kms::Client::new(aws),
             cloudtrail: aws_sdk_cloudtrail::Client::new(aws),
+            events: aws_sdk_eventbridge::Client::new(aws),
+            lambda: aws_sdk_lambda::Client::new(aws),
+            sqs: aws_sdk_sqs::Client::new(aws),
             metrics: |_| {},
         }
     }

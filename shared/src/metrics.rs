@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     reconcile::Outcome,
     report::{BucketOutcome, Report},
+    watch::{WatchOutcome, Watched},
 };
 
 /// The namespace of every metric.
@@ -23,25 +24,17 @@ pub fn print(line: &Value) {
 /// `Drift` and what came of it by `Control` (each a count), `Reconciles`, `Gone` (counts) and
 /// `TimeToRestore` (milliseconds) over all. The bucket is a property, not a dimension: there may be thousands.
 pub fn lines(report: &Report, now: Timestamp) -> Vec<Value> {
-    let line = |dimensions: Value, metrics: &[(&str, &str, u64)]| {
-        let definitions: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
-        let mut line = json!({
-            "_aws": {
-                "Timestamp": now.as_millisecond(),
-                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": definitions}],
-            },
-            "Bucket": report.bucket,
-        });
-        for (name, _, value) in metrics {
-            line[*name] = json!(value);
-        }
+    let line = |dimensions: &[(&str, &str)], metrics: &[(&str, &str, u64)]| {
+        let mut line = line(now, dimensions, metrics);
+        line["Bucket"] = json!(report.bucket);
         line
     };
     let mut overall =
         vec![("Reconciles", "Count", 1), ("Gone", "Count", u64::from(report.outcome == BucketOutcome::Gone))];
     overall.extend(report.error.iter().map(|_| ("Failed", "Count", 1)));
     overall.extend(report.drift_to_restored_ms.map(|it| ("TimeToRestore", "Milliseconds", it)));
-    let mut lines = vec![line(json!([]), &overall)];
+    overall.extend(report.missed_event.then_some(("MissedEvents", "Count", 1)));
+    let mut lines = vec![line(&[], &overall)];
     for finding in &report.findings {
         let outcome = match finding.outcome {
             Outcome::Restored => "Restored",
@@ -52,11 +45,44 @@ pub fn lines(report: &Report, now: Timestamp) -> Vec<Value> {
             Outcome::Unstable => "Unstable",
         };
         let drift = u64::from(finding.outcome != Outcome::Unreadable);
-        let mut line = line(json!(["Control"]), &[("Drift", "Count", drift), (outcome, "Count", 1)]);
-        line["Control"] = json!(finding.control);
-        lines.push(line);
+        let dimensions = [("Control", finding.control.id())];
+        lines.push(line(&dimensions, &[("Drift", "Count", drift), (outcome, "Count", 1)]));
     }
     lines
+}
+
+/// `Sweeps` (1) and `SweptBuckets` (counts).
+pub fn sweep(buckets: usize, now: Timestamp) -> Value {
+    line(now, &[], &[("Sweeps", "Count", 1), ("SweptBuckets", "Count", u64::try_from(buckets).unwrap_or(u64::MAX))])
+}
+
+/// `Tampered`, `TamperingAttempted` or `ChainBroken` (1): what happened to the guardrail itself.
+pub fn watched(watched: &Watched, now: Timestamp) -> Value {
+    let name = match watched.outcome {
+        WatchOutcome::Tampered => "Tampered",
+        WatchOutcome::Attempted => "TamperingAttempted",
+        WatchOutcome::Broken | WatchOutcome::Unguarded => "ChainBroken",
+    };
+    line(now, &[], &[(name, "Count", 1)])
+}
+
+/// A line that defines these metrics with these dimensions.
+fn line(now: Timestamp, dimensions: &[(&str, &str)], metrics: &[(&str, &str, u64)]) -> Value {
+    let definitions: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let names: Vec<_> = dimensions.iter().map(|it| it.0).collect();
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": now.as_millisecond(),
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions}],
+        },
+    });
+    for (name, value) in dimensions {
+        line[*name] = json!(value);
+    }
+    for (name, _, value) in metrics {
+        line[*name] = json!(value);
+    }
+    line
 }
 
 #[cfg(test)]
@@ -73,6 +99,7 @@ mod tests {
             observed: json!("a long document"),
             desired: Value::Null,
             error: None,
+            denied_by: None,
             exemption: None,
         };
         let findings = outcomes.iter().map(finding).collect();
@@ -88,8 +115,8 @@ mod tests {
         let report = Report { drift_to_restored_ms: Some(1834), ..report(&[Outcome::Restored]) };
         let lines: String = lines(&report).iter().map(|it| format!("{it}\n")).collect();
         expect![[r#"
-            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[[]],"Metrics":[{"Name":"Reconciles","Unit":"Count"},{"Name":"Gone","Unit":"Count"},{"Name":"TimeToRestore","Unit":"Milliseconds"}]}]},"Bucket":"acme-data","Reconciles":1,"Gone":0,"TimeToRestore":1834}
-            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[["Control"]],"Metrics":[{"Name":"Drift","Unit":"Count"},{"Name":"Restored","Unit":"Count"}]}]},"Bucket":"acme-data","Drift":1,"Restored":1,"Control":"versioning"}
+            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[[]],"Metrics":[{"Name":"Reconciles","Unit":"Count"},{"Name":"Gone","Unit":"Count"},{"Name":"TimeToRestore","Unit":"Milliseconds"}]}]},"Reconciles":1,"Gone":0,"TimeToRestore":1834,"Bucket":"acme-data"}
+            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[["Control"]],"Metrics":[{"Name":"Drift","Unit":"Count"},{"Name":"Restored","Unit":"Count"}]}]},"Control":"versioning","Drift":1,"Restored":1,"Bucket":"acme-data"}
         "#]]
         .assert_eq(&lines);
     }

@@ -60,6 +60,25 @@ impl FromStr for AccountId {
     }
 }
 
+/// The name of a customer's KMS alias: `alias/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String")]
+pub struct KeyAlias(String);
+
+impl FromStr for KeyAlias {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);
+        let name = text.strip_prefix("alias/").filter(|it| !it.is_empty() && it.chars().all(plain));
+        if name.is_some_and(|it| !it.starts_with("aws/")) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::new(text, "an alias of yours (alias/NAME, and not AWS's own alias/aws/...)"))
+        }
+    }
+}
+
 /// An ARN in its parts; `resource` is all that follows the account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +161,7 @@ macro_rules! text_newtype {
 
 text_newtype!(BucketName);
 text_newtype!(AccountId);
+text_newtype!(KeyAlias);
 
 arn_type!(
     /// A KMS key's own ARN, never an alias: a bucket policy compares it letter by letter.
@@ -219,6 +239,14 @@ mod tests {
             "naïve",
         ] {
             assert!(bad.parse::<BucketName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn aliases_are_the_customers() {
+        assert!("alias/s3-secure-data".parse::<KeyAlias>().is_ok());
+        for bad in ["", "alias/", "alias/aws/s3", "s3-secure-data", "alias/a b", "alias/a:b"] {
+            assert!(bad.parse::<KeyAlias>().is_err(), "{bad}");
         }
     }
 

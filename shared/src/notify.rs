@@ -7,13 +7,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{self, ApiError},
+    api::{self, ApiError, Denial},
     config::Place,
     control::{Control, TOLD_EVENTS},
     event::Trigger,
     names::{Arn, TopicArn},
     reconcile::{Finding, Outcome},
     report::{BucketOutcome, Report},
+    watch::{PartFinding, PartOutcome, WatchOutcome, Watched},
 };
 
 /// The version of the machine-readable part.
@@ -71,6 +72,80 @@ pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
         attributes.push(("control", "String.Array", json!(controls).to_string()));
     }
     Some(Alert { subject, message, attributes })
+}
+
+/// The message about something that happened to the guardrail itself.
+pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
+    let severity = match watched.outcome {
+        WatchOutcome::Attempted => Severity::Warning,
+        WatchOutcome::Tampered | WatchOutcome::Broken | WatchOutcome::Unguarded => Severity::Critical,
+    };
+    let headline = watch_headline(watched);
+    let tag = text_of(&watched.outcome).to_ascii_uppercase();
+    let mut machine = json!({"schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region});
+    if let (Some(machine), Value::Object(watched)) = (machine.as_object_mut(), json!(watched)) {
+        machine.extend(watched);
+    }
+    machine["notified"] = json!(true);
+    let mut text = format!("The guardrail itself: {headline}.\n\n");
+    who_and_where(&mut text, watched.trigger.as_ref(), place);
+    for PartFinding { part, outcome, problem } in &watched.findings {
+        let outcome = match outcome {
+            PartOutcome::Restored => "put back",
+            PartOutcome::Broken => "NOT put back, that is yours to do",
+            PartOutcome::Failed => "could NOT be put back",
+            PartOutcome::Unreadable => "could not be read, so nobody knows",
+        };
+        let _ = write!(text, "\n{part}: {outcome}\n    {}\n", cut(problem, 2000));
+    }
+    let _ = write!(text, "\nWhat to do now\n  {}\n", watch_advice(watched));
+    Alert {
+        subject: plain(&format!("[{tag}] s3-guardrail: {headline}")),
+        message: json!({"default": machine.to_string(), "email": text}).to_string(),
+        attributes: vec![
+            ("severity", "String", text_of(&severity)),
+            ("outcome", "String", text_of(&watched.outcome)),
+            ("account", "String", place.account.to_owned()),
+            ("region", "String", place.region.to_owned()),
+            ("schema", "String", SCHEMA.to_owned()),
+        ],
+    }
+}
+
+fn watch_headline(watched: &Watched) -> String {
+    let parts = |outcome| watched.findings.iter().filter(|it| it.outcome == outcome).count();
+    let left = watched.findings.len() - parts(PartOutcome::Restored);
+    let part = watched.part.as_deref().unwrap_or("something that AWS does not name");
+    let Some(trigger) = &watched.trigger else {
+        return match (watched.findings.as_slice(), left) {
+            ([one], 0) => format!("{} was not as it should be, put back", one.part),
+            ([one], _) => format!("{} is not as it should be", one.part),
+            (many, 0) => format!("{} parts were not as they should be, put back", many.len()),
+            (many, left) => format!("{} parts are not as they should be, {left} of them still", many.len()),
+        };
+    };
+    let (call, actor) = (&trigger.event_name, short_actor(trigger));
+    let done = match (&watched.outcome, watched.findings.len(), left) {
+        (WatchOutcome::Attempted, ..) => ", and failed",
+        (_, 0, _) => "",
+        (_, _, 0) => ", undone",
+        _ => ", NOT all undone",
+    };
+    format!("{call} on {part} by {actor}{done}")
+}
+
+fn watch_advice(watched: &Watched) -> &'static str {
+    match watched.outcome {
+        WatchOutcome::Attempted => {
+            "Ask who made the call what it was for. It changed nothing; AWS may not say what it was aimed at, so it may have had nothing to do with the guardrail."
+        }
+        WatchOutcome::Tampered => {
+            "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
+        WatchOutcome::Broken | WatchOutcome::Unguarded => {
+            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; RUNBOOK.md, \"BROKEN\", has each part."
+        }
+    }
 }
 
 /// Publishes an alert.
@@ -165,7 +240,11 @@ fn controls(findings: &[Finding]) -> String {
 
 fn subject(report: &Report) -> String {
     let tag = text_of(&report.outcome).to_ascii_uppercase();
-    let subject = format!("[{tag}] {}: {}", report.bucket, headline(report));
+    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report)))
+}
+
+/// A subject as SNS takes it.
+fn plain(subject: &str) -> String {
     let ascii: String = subject.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
     // SNS wants less than 100 characters.
     if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
@@ -233,23 +312,12 @@ fn seconds(ms: u64) -> String {
 /// What a person reads at night.
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.bucket, headline(report));
-    let mut line = |label: &str, value: &str| {
-        let _ = writeln!(text, "{label:<8}{value}");
-    };
-    if let Some(trigger) = &report.trigger {
-        let failed = trigger.error_code.as_ref().map(|it| format!(" (the call failed: {it})")).unwrap_or_default();
-        line("Call", &format!("{}{failed}", trigger.event_name));
-        line("Who", trigger.actor.as_deref().unwrap_or("not said"));
-        line("When", trigger.event_time.as_deref().unwrap_or("not said"));
-        let agent = trigger.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
-        line("From", &format!("{}{agent}", trigger.source_ip.as_deref().unwrap_or("not said")));
-        if !report.findings.is_empty() && !is_cause(trigger, &report.findings) {
-            line("", "This call led here; at least some of what is below was changed by another.");
-        }
+    who_and_where(&mut text, report.trigger.as_ref(), place);
+    if report.trigger.as_ref().is_some_and(|it| !report.findings.is_empty() && !is_cause(it, &report.findings)) {
+        text.push_str("\nThis call led here; at least some of what is below was changed by another.\n");
     }
-    line("Where", &format!("account {}, {}", place.account, place.region));
-    if let Some(event_id) = report.trigger.as_ref().and_then(|it| it.event_id.as_deref()) {
-        line("Event", &event_link(place, event_id));
+    if report.missed_event {
+        text.push_str("\nThe sweep found this. No event had told of it by then.\n");
     }
     if let Some(error) = &report.error {
         let _ = write!(text, "\n{}\n", cut(error, 4000));
@@ -276,6 +344,27 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     }
     let _ = write!(text, "\nWhat to do now\n{}", advice(report));
     text
+}
+
+fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>) {
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(text, "{label:<8}{value}");
+    };
+    if let Some(trigger) = trigger {
+        let failed = trigger.error_code.as_ref().map(|it| format!(" (the call failed: {it})")).unwrap_or_default();
+        line("Call", &format!("{}{failed}", trigger.event_name));
+        line("Who", trigger.actor.as_deref().unwrap_or("not said"));
+        line("When", trigger.event_time.as_deref().unwrap_or("not said"));
+        let agent = trigger.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        line("From", &format!("{}{agent}", trigger.source_ip.as_deref().unwrap_or("not said")));
+        if let Some(message) = &trigger.error_message {
+            line("Error", message);
+        }
+    }
+    line("Where", &format!("account {}, {}", place.account, place.region));
+    if let Some(event_id) = trigger.and_then(|it| it.event_id.as_deref()) {
+        line("Event", &event_link(place, event_id));
+    }
 }
 
 fn outcome_in_words(report: &Report, finding: &Finding) -> String {
@@ -308,8 +397,28 @@ fn advice(report: &Report) -> String {
     if has(Outcome::Failed) {
         lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
     }
-    if has(Outcome::Unreadable) {
-        lines.push("Find out who took the guardrail's rights away: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
+    let denied = |key: bool, denial| {
+        let about_key = |it: &Finding| it.control == Control::KmsKey;
+        report.findings.iter().any(|it| it.denied_by == Some(denial) && about_key(it) == key)
+    };
+    let denied_at_all = |denial| denied(true, denial) || denied(false, denial);
+    if denied(false, Denial::ResourcePolicy) {
+        lines.push("The bucket's own policy denies the guardrail's role. The way out: the account's root user can always delete or mend it; without a root password, sts:AssumeRoot from the management account with the task policy root-task/S3UnlockBucketPolicy. Then find out who wrote it.");
+    }
+    if denied(true, Denial::ResourcePolicy) {
+        lines.push("The key's own policy denies the guardrail's role. One of the key's administrators has to mend it; if it has none left, AWS Support.");
+    }
+    if denied_at_all(Denial::ServiceControlPolicy) || denied_at_all(Denial::ResourceControlPolicy) {
+        lines.push("A policy of the organization (SCP or RCP) denies the guardrail's role. Nobody in this account can change that, root included: ask for an exception for the role.");
+    }
+    if denied_at_all(Denial::IdentityPolicy) || denied_at_all(Denial::PermissionsBoundary) || denied_at_all(Denial::SessionPolicy) {
+        lines.push("The guardrail's role itself lacks the right: somebody changed its policy or its boundary. Run infra/deploy.sh again.");
+    }
+    if denied_at_all(Denial::VpcEndpointPolicy) {
+        lines.push("The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.");
+    }
+    if denied_at_all(Denial::Unsaid) {
+        lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
     }
     if has(Outcome::Unstable) && led_by_failed_call(report) {
         lines.push("The alert about the failed write says what to mend; the next event or sweep tries again.");
@@ -318,6 +427,9 @@ fn advice(report: &Report) -> String {
     }
     if has(Outcome::WouldRestore) {
         lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
+    }
+    if report.missed_event {
+        lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
     }
     if has(Outcome::Restored) {
         lines.push("The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.");
@@ -395,13 +507,14 @@ mod tests {
             source_ip: Some("203.0.113.17".to_owned()),
             user_agent: Some("[Terraform/1.13.4]".to_owned()),
             error_code: None,
+            error_message: None,
         }
     }
 
     fn finding(control: Control, outcome: Outcome) -> Finding {
         let (observed, desired) =
             (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
-        Finding { control, outcome, observed, desired, error: None, exemption: None }
+        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None }
     }
 
     fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
@@ -523,7 +636,7 @@ mod tests {
             let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
             assert_eq!((&machine["schema"], &machine["notified"]), (&json!(SCHEMA), &json!(true)));
             let findings = machine["findings"].as_array().unwrap();
-            assert!(findings.len() == 7 && findings.iter().all(|it| it["observed"]["cut"] == true));
+            assert!(findings.len() == Control::ALL.len() && findings.iter().all(|it| it["observed"]["cut"] == true));
         }
     }
 

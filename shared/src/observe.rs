@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use aws_sdk_cloudtrail::types as cloudtrail;
 use aws_sdk_s3::{
     Client,
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef},
@@ -10,14 +11,17 @@ use aws_sdk_s3::{
 };
 
 use crate::{
+    Guardrail,
     api::{ApiError, output, unless_absent},
     baseline::{
-        DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning,
+        Baseline, DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning,
     },
     lifecycle::Lifecycle,
-    names::{AccountId, BucketName},
-    plan::{Observed, Read},
+    kms_key::{KmsKey, RequiredKey},
+    names::{AccountId, BucketName, TrailArn},
+    plan::{Observed, Read, Seen},
     policy::Policy,
+    trail::{AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, Selectors, Trail},
     xml::Element,
 };
 
@@ -28,7 +32,35 @@ pub struct Bucket<'a> {
     pub owner: &'a AccountId,
 }
 
-/// Reads every setting of the baseline, in one round trip's time.
+/// Where to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub bucket: bool,
+    pub kms_key: bool,
+    pub trail: bool,
+}
+
+impl Scope {
+    pub const BUCKET: Self = Self { bucket: true, kms_key: false, trail: false };
+    pub const KMS_KEY: Self = Self { bucket: false, kms_key: true, trail: false };
+    pub const TRAIL: Self = Self { bucket: false, kms_key: false, trail: true };
+    pub const EVERYTHING: Self = Self { bucket: true, kms_key: true, trail: true };
+}
+
+/// Looks wherever `scope` says, in one round trip's time.
+pub async fn look(guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline, scope: Scope) -> Seen {
+    let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
+    let required_key = baseline.kms_key.as_ref().filter(|_| scope.kms_key);
+    let required_trail = baseline.trail.as_ref().filter(|_| scope.trail);
+    let (bucket, kms_key, trail) = tokio::join!(
+        async { if scope.bucket { Some(observe(s3, bucket).await) } else { None } },
+        async { Some(kms_key(kms, required_key?).await) },
+        async { Some(trail(cloudtrail, required_trail?).await) },
+    );
+    Seen { bucket, kms_key, trail }
+}
+
+/// Reads every setting of the bucket itself, in one round trip's time.
 pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
     let (public_access_block, object_ownership, bucket_policy, default_encryption, versioning, lifecycle, inventory) = tokio::join!(
         public_access_block(s3, bucket),
@@ -181,6 +213,106 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
         filter_prefix: config.filter().map(|it| it.prefix().to_owned()),
         optional_fields: config.optional_fields().iter().map(|it| it.as_str().to_owned()).collect(),
     }
+}
+
+/// Reads the key: its state, its rotation, its policy, and where its alias points.
+pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<KmsKey> {
+    let key = required.arn.as_str();
+    let (metadata, rotation, policy, alias_target) =
+        tokio::try_join!(metadata(kms, key), rotation(kms, key), key_policy(kms, key), async {
+            match &required.alias {
+                Some(alias) => alias_target(kms, alias.as_str()).await,
+                None => Ok(None),
+            }
+        })?;
+    let state = metadata.key_state.map(|it| it.as_str().to_owned());
+    let enabled = if metadata.enabled { "Enabled" } else { "Disabled" };
+    Ok(KmsKey { state: state.unwrap_or_else(|| enabled.to_owned()), rotation, alias_target, policy })
+}
+
+async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<aws_sdk_kms::types::KeyMetadata> {
+    const OPERATION: &str = "DescribeKey";
+    let described = unless_absent(OPERATION, kms.describe_key().key_id(key).send().await, "NotFoundException")?;
+    let missing = "the key does not exist, and what it encrypted cannot be read; name another one with guardrail-bootstrap";
+    described.and_then(|it| it.key_metadata).ok_or_else(|| ApiError::new(OPERATION, missing))
+}
+
+async fn rotation(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<bool>> {
+    let sent = kms.get_key_rotation_status().key_id(key).send().await;
+    let status = unless_absent("GetKeyRotationStatus", sent, "UnsupportedOperationException")?;
+    Ok(status.map(|it| it.key_rotation_enabled))
+}
+
+async fn key_policy(kms: &aws_sdk_kms::Client, key: &str) -> Read<Policy> {
+    const OPERATION: &str = "GetKeyPolicy";
+    let get = kms.get_key_policy().key_id(key).policy_name("default");
+    let document = output(OPERATION, get.send().await)?.policy.unwrap_or_default();
+    Policy::parse(&document).map_err(|error| ApiError::new(OPERATION, error))
+}
+
+async fn alias_target(kms: &aws_sdk_kms::Client, alias: &str) -> Read<Option<String>> {
+    let described = unless_absent("DescribeKey", kms.describe_key().key_id(alias).send().await, "NotFoundException")?;
+    Ok(described.and_then(|it| it.key_metadata).and_then(|it| it.arn))
+}
+
+/// A client in the trail's home region, the only one where it can be changed.
+pub fn at_home(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) -> aws_sdk_cloudtrail::Client {
+    let home = aws_sdk_cloudtrail::config::Region::new(trail.parts().region.to_owned());
+    aws_sdk_cloudtrail::Client::from_conf(client.config().to_builder().region(home).build())
+}
+
+/// Reads the trail; `None`: it does not exist.
+pub async fn trail(client: &aws_sdk_cloudtrail::Client, required: &RequiredTrail) -> Read<Option<Trail>> {
+    let client = at_home(client, &required.arn);
+    let arn = required.arn.as_str();
+    let (trail, status, selectors) = tokio::join!(
+        client.get_trail().name(arn).send(),
+        client.get_trail_status().name(arn).send(),
+        client.get_event_selectors().trail_name(arn).send(),
+    );
+    const ABSENT: &str = "TrailNotFoundException";
+    let trail = unless_absent("GetTrail", trail, ABSENT)?.and_then(|it| it.trail);
+    let status = unless_absent("GetTrailStatus", status, ABSENT)?;
+    let selectors = unless_absent("GetEventSelectors", selectors, ABSENT)?;
+    let (Some(trail), Some(status), Some(selectors)) = (trail, status, selectors) else { return Ok(None) };
+    let filled = |it: Option<String>| it.filter(|it| !it.is_empty());
+    Ok(Some(Trail {
+        is_logging: status.is_logging == Some(true),
+        is_multi_region_trail: trail.is_multi_region_trail == Some(true),
+        log_file_validation_enabled: trail.log_file_validation_enabled == Some(true),
+        kms_key_id: filled(trail.kms_key_id),
+        s3_bucket_name: filled(trail.s3_bucket_name),
+        latest_delivery_error: filled(status.latest_delivery_error),
+        selectors: selectors_of(selectors.event_selectors, selectors.advanced_event_selectors),
+    }))
+}
+
+/// Selectors as plain values.
+pub fn selectors_of(
+    basic: Option<Vec<cloudtrail::EventSelector>>,
+    advanced: Option<Vec<cloudtrail::AdvancedEventSelector>>,
+) -> Selectors {
+    let resource = |it: cloudtrail::DataResource| (it.r#type.unwrap_or_default(), it.values.unwrap_or_default());
+    let basic = basic.into_iter().flatten().map(|it| EventSelector {
+        read_write_type: it.read_write_type.map_or("All".to_owned(), |it| it.as_str().to_owned()),
+        include_management_events: it.include_management_events != Some(false),
+        data_resources: it.data_resources.into_iter().flatten().map(resource).collect(),
+        exclude_management_event_sources: it.exclude_management_event_sources.unwrap_or_default(),
+    });
+    let field = |it: cloudtrail::AdvancedFieldSelector| FieldSelector {
+        field: it.field,
+        equals: it.equals.unwrap_or_default(),
+        starts_with: it.starts_with.unwrap_or_default(),
+        ends_with: it.ends_with.unwrap_or_default(),
+        not_equals: it.not_equals.unwrap_or_default(),
+        not_starts_with: it.not_starts_with.unwrap_or_default(),
+        not_ends_with: it.not_ends_with.unwrap_or_default(),
+    };
+    let advanced = advanced.into_iter().flatten().map(|it| AdvancedEventSelector {
+        name: it.name,
+        field_selectors: it.field_selectors.into_iter().map(field).collect(),
+    });
+    Selectors { basic: basic.collect(), advanced: advanced.collect() }
 }
 
 /// Keeps a response's body as S3 sent it: the SDK's types drop elements that are newer than the SDK.

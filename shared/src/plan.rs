@@ -7,15 +7,26 @@ use crate::{
     api::ApiError,
     baseline::{Baseline, DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
     control::Control,
+    kms_key::KmsKey,
     lifecycle::{self, Lifecycle},
     policy::{self, Policy, PolicyRefusal},
     registry::{Exemption, Mode, Registration},
+    trail::Trail,
 };
 
 /// A setting that could not be read is unknown, which is not the same as compliant.
 pub type Read<T> = Result<T, ApiError>;
 
-/// What AWS says of a bucket now: one field per control.
+/// What was looked at, and what AWS says of it now. `None`: not looked at this time, or not ours to keep.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub bucket: Option<Observed>,
+    pub kms_key: Option<Read<KmsKey>>,
+    /// A trail that does not exist is no trail.
+    pub trail: Option<Read<Option<Trail>>>,
+}
+
+/// What AWS says of a bucket's own settings now: one field per control.
 #[derive(Debug)]
 pub struct Observed {
     pub public_access_block: Read<PublicAccessBlock>,
@@ -37,6 +48,8 @@ pub enum Change {
     Versioning(Drift<Versioning>),
     Lifecycle(Drift<Lifecycle>),
     Inventory(Box<Drift<Option<Inventory>, Inventory>>),
+    KmsKey(Box<Drift<KmsKey>>),
+    Trail(Box<Drift<Option<Trail>, Trail>>),
 }
 
 /// What is and what should be; never equal.
@@ -65,6 +78,8 @@ pub enum Refusal {
     Policy(#[from] PolicyRefusal),
     #[error("the lifecycle configuration with the required rules would have {0} rules and S3 allows {max}; remove some", max = lifecycle::MAX_RULES)]
     TooManyRules(usize),
+    #[error("CloudTrail could not deliver its last log file: {0}; look at the policies of the trail's bucket and key")]
+    Undelivered(String),
 }
 
 /// How a reconcile is to take what it finds.
@@ -95,6 +110,19 @@ impl Echo {
             Self::Of(own) => own == Some(control),
             Self::Again => true,
         }
+    }
+}
+
+impl Seen {
+    /// The bucket does not exist.
+    pub fn is_gone(&self) -> bool {
+        self.bucket.as_ref().is_some_and(Observed::is_gone)
+    }
+}
+
+impl From<Observed> for Seen {
+    fn from(bucket: Observed) -> Self {
+        Self { bucket: Some(bucket), ..Self::default() }
     }
 }
 
@@ -134,8 +162,22 @@ impl Observed {
     }
 }
 
-/// Everything to do about a bucket, in the order in which to do it. Empty: the bucket is compliant.
-pub fn plan(baseline: &Baseline, observed: Observed, stance: &Stance<'_>) -> Vec<Step> {
+/// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
+pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
+    let Seen { bucket, kms_key, trail } = seen;
+    let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it));
+    let kms_key = kms_key.map(|it| verdict(Control::KmsKey, it, |it| restore_kms_key(baseline, it)));
+    let trail = trail.map(|it| verdict(Control::Trail, it, |it| restore_trail(baseline, it)));
+    let verdicts = bucket.chain(kms_key).chain(trail);
+    verdicts
+        .filter_map(|verdict| match verdict {
+            Ok(change) => Some(step(change?, stance)),
+            Err((control, error)) => Some(Step::Unreadable(control, error)),
+        })
+        .collect()
+}
+
+fn bucket_verdicts(baseline: &Baseline, observed: Observed) -> [Verdict; 7] {
     // Destructured, so that a new control does not compile until it is planned.
     let Observed {
         public_access_block,
@@ -146,7 +188,7 @@ pub fn plan(baseline: &Baseline, observed: Observed, stance: &Stance<'_>) -> Vec
         lifecycle,
         inventory,
     } = observed;
-    let verdicts = [
+    [
         // First shut the door: this alone makes public policies and ACLs inert.
         verdict(Control::PublicAccessBlock, public_access_block, restore_public_access_block),
         verdict(Control::ObjectOwnership, object_ownership, restore_object_ownership),
@@ -156,14 +198,7 @@ pub fn plan(baseline: &Baseline, observed: Observed, stance: &Stance<'_>) -> Vec
         // Only now: expiring noncurrent versions means something once there are versions.
         verdict(Control::Lifecycle, lifecycle, |it| restore_lifecycle(baseline, it)),
         verdict(Control::Inventory, inventory, |it| restore_inventory(baseline, it)),
-    ];
-    verdicts
-        .into_iter()
-        .filter_map(|verdict| match verdict {
-            Ok(change) => Some(step(change?, stance)),
-            Err((control, error)) => Some(Step::Unreadable(control, error)),
-        })
-        .collect()
+    ]
 }
 
 type Verdict = Result<Option<Change>, (Control, ApiError)>;
@@ -239,6 +274,18 @@ fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Option
     (observed.as_ref() != Some(&desired)).then_some(Change::Inventory(Box::new(Drift { observed, desired })))
 }
 
+/// The key's drift, if any.
+pub fn restore_kms_key(baseline: &Baseline, observed: KmsKey) -> Option<Change> {
+    let required = baseline.kms_key.as_ref()?;
+    drift_to(observed, |it| it.requiring(required)).map(|it| Change::KmsKey(Box::new(it)))
+}
+
+/// The trail's drift, if any.
+pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Change> {
+    let desired = Trail::requiring(observed.as_ref(), baseline.trail.as_ref()?);
+    (observed.as_ref() != Some(&desired)).then(|| Change::Trail(Box::new(Drift { observed, desired })))
+}
+
 fn drift<T: PartialEq>(observed: T, desired: T) -> Option<Drift<T>> {
     (observed != desired).then_some(Drift { observed, desired })
 }
@@ -271,6 +318,8 @@ impl Change {
             Self::Versioning(_) => Control::Versioning,
             Self::Lifecycle(_) => Control::Lifecycle,
             Self::Inventory(_) => Control::Inventory,
+            Self::KmsKey(_) => Control::KmsKey,
+            Self::Trail(_) => Control::Trail,
         }
     }
 
@@ -284,7 +333,16 @@ impl Change {
             Self::Versioning(drift) => (json!(drift.observed), json!(drift.desired)),
             Self::Lifecycle(drift) => (drift.observed.to_json(), drift.desired.to_json()),
             Self::Inventory(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::KmsKey(drift) => (drift.observed.to_json(), drift.desired.to_json()),
+            Self::Trail(drift) => (json!(drift.observed), drift.desired.to_json()),
         }
+    }
+
+    /// What no write of ours can restore.
+    pub fn beyond_us(&self) -> Option<Refusal> {
+        let Self::Trail(drift) = self else { return None };
+        let error = drift.observed.as_ref()?.latest_delivery_error.clone()?;
+        Some(Refusal::Undelivered(error))
     }
 
     /// What a person should know of AWS refusing this write.
@@ -294,6 +352,9 @@ impl Change {
             Self::BucketPolicy(drift) => policy::suspects(&drift.desired, code),
             Self::Versioning(Drift { observed: Versioning { mfa_delete: true, .. }, .. }) => {
                 Some("MFA Delete is on: only the root user with its second factor can enable versioning".to_owned())
+            }
+            Self::Trail(_) if code == "MaximumNumberOfTrailsExceededException" => {
+                Some("Name a trail that exists: in the registry document's `trail_arn`, or in the bootstrap's `trail`".to_owned())
             }
             _ => None,
         }
@@ -352,12 +413,12 @@ mod tests {
 
     #[track_caller]
     fn check(observed: Observed, expected: Expect) {
-        expected.assert_eq(&text(&plan(&baseline(), observed, &stance(&registration()))));
+        expected.assert_eq(&text(&plan(&baseline(), observed.into(), &stance(&registration()))));
     }
 
     /// The plan's one change, before and after.
     fn only_change(observed: Observed) -> (Value, Value) {
-        match plan(&baseline(), observed, &stance(&registration())).as_slice() {
+        match plan(&baseline(), observed.into(), &stance(&registration())).as_slice() {
             [Step::Restore(change)] => change.to_json(),
             other => panic!("{other:?}"),
         }
@@ -501,7 +562,7 @@ mod tests {
     fn decided(registration: &Registration, dry_run: bool, echo: Echo) -> String {
         let observed =
             Observed { versioning: Ok(Versioning::default()), lifecycle: Ok(Lifecycle::default()), ..compliant() };
-        text(&plan(&baseline(), observed, &Stance { dry_run, echo, ..stance(registration) }))
+        text(&plan(&baseline(), observed.into(), &Stance { dry_run, echo, ..stance(registration) }))
     }
 
     #[test]
@@ -544,7 +605,7 @@ mod tests {
         for echo in [Echo::No, Echo::Of(Some(Control::Versioning)), Echo::Again] {
             expect![["exempt versioning\ntell lifecycle\n"]].assert_eq(&decided(&exempt, true, echo));
             let observed = Observed { versioning: unread(), ..compliant() };
-            let steps = plan(&baseline(), observed, &Stance { dry_run: true, echo, ..stance(&exempt) });
+            let steps = plan(&baseline(), observed.into(), &Stance { dry_run: true, echo, ..stance(&exempt) });
             expect![["unreadable versioning\n"]].assert_eq(&text(&steps));
         }
     }
@@ -562,7 +623,7 @@ mod tests {
 
     #[test]
     fn each_change_says_what_is_and_what_should_be() {
-        for step in plan(&baseline(), Observed::empty(), &stance(&registration())) {
+        for step in plan(&baseline(), Observed::empty().into(), &stance(&registration())) {
             let Step::Restore(change) = step else { panic!("{step:?}") };
             let (observed, desired) = change.to_json();
             assert_ne!(observed, desired, "{}", change.control());
@@ -571,7 +632,7 @@ mod tests {
 
     #[test]
     fn a_restore_is_no_drift() {
-        for step in plan(&baseline(), Observed::empty(), &stance(&registration())) {
+        for step in plan(&baseline(), Observed::empty().into(), &stance(&registration())) {
             let Step::Restore(change) = step else { panic!("{step:?}") };
             let restored = match change {
                 Change::PublicAccessBlock(it) => Observed { public_access_block: Ok(it.desired), ..compliant() },
@@ -581,6 +642,7 @@ mod tests {
                 Change::Versioning(it) => Observed { versioning: Ok(it.desired), ..compliant() },
                 Change::Lifecycle(it) => Observed { lifecycle: Ok(it.desired), ..compliant() },
                 Change::Inventory(it) => Observed { inventory: Ok(Some(it.desired)), ..compliant() },
+                Change::KmsKey(_) | Change::Trail(_) => panic!("not looked at"),
             };
             check(restored, expect![""]);
         }
@@ -621,6 +683,58 @@ mod tests {
         ] {
             assert!(!all_but_one.is_gone());
         }
+    }
+
+    fn around(kms_key: Read<KmsKey>, trail: Read<Option<Trail>>) -> Seen {
+        Seen { kms_key: Some(kms_key), trail: Some(trail), ..Seen::default() }
+    }
+
+    fn with_trail() -> Baseline {
+        let trail_arn = Some("arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().unwrap());
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        let registration = Registration { trail_arn, ..registration() };
+        Baseline::new(&registration, &"111122223333".parse().unwrap(), &role).unwrap()
+    }
+
+    fn bare_key(state: &str) -> KmsKey {
+        KmsKey { state: state.to_owned(), rotation: Some(true), alias_target: None, policy: Policy::default() }
+    }
+
+    #[test]
+    fn key_and_trail_are_planned_like_settings_of_the_bucket() {
+        let baseline = with_trail();
+        let planned = |seen| text(&plan(&baseline, seen, &stance(&registration())));
+        let good_key = bare_key("Enabled").requiring(baseline.kms_key.as_ref().unwrap());
+        let good_trail = Trail::requiring(None, baseline.trail.as_ref().unwrap());
+        expect![[""]].assert_eq(&planned(around(Ok(good_key.clone()), Ok(Some(good_trail.clone())))));
+        expect![["restore kms-key\nrestore trail\n"]].assert_eq(&planned(around(Ok(bare_key("Disabled")), Ok(None))));
+        let stopped = Trail { is_logging: false, ..good_trail };
+        expect![["unreadable kms-key\nrestore trail\n"]].assert_eq(&planned(around(unread(), Ok(Some(stopped)))));
+        expect![["unreadable trail\n"]].assert_eq(&planned(around(Ok(good_key), unread())));
+        let both = Seen { bucket: Some(Observed { versioning: unread(), ..compliant() }), ..around(unread(), unread()) };
+        expect![["unreadable versioning\nunreadable kms-key\nunreadable trail\n"]].assert_eq(&planned(both));
+    }
+
+    #[test]
+    fn what_is_another_accounts_is_not_ours_to_keep() {
+        let foreign = |text: &str| text.replace("111122223333", "999922223333");
+        let registration = Registration {
+            key_arn: foreign(KEY).parse().unwrap(),
+            trail_arn: Some(foreign("arn:aws:cloudtrail:eu-west-2:111122223333:trail/t").parse().unwrap()),
+            ..registration()
+        };
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        let baseline = Baseline::new(&registration, &"111122223333".parse().unwrap(), &role).unwrap();
+        assert!(baseline.kms_key.is_none() && baseline.trail.is_none());
+    }
+
+    #[test]
+    fn an_undelivered_log_file_is_told_though_nothing_can_be_written() {
+        let baseline = with_trail();
+        let good = Trail::requiring(None, baseline.trail.as_ref().unwrap());
+        let undelivered = Trail { latest_delivery_error: Some("AccessDenied".to_owned()), ..good };
+        let change = restore_trail(&baseline, Some(undelivered)).unwrap();
+        assert!(change.beyond_us().unwrap().to_string().contains("AccessDenied"));
     }
 
     #[test]

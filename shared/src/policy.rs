@@ -69,6 +69,19 @@ pub fn required(variant: PolicyVariant, partition: &str, bucket: &BucketName, ke
     statements
 }
 
+/// Letters and digits that are different for different names: what a Sid may hold.
+pub fn sid_part(name: &str) -> String {
+    let mut part = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() && byte != b'Z' {
+            part.push(char::from(byte));
+        } else {
+            part.push_str(&format!("Z{byte:02x}"));
+        }
+    }
+    part
+}
+
 /// One statement, as it stands in the document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_s3::Client;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    api::ApiError,
-    apply::{self, apply},
+    Guardrail,
+    api::{ApiError, Denial},
+    apply::{self, Writers, apply},
     baseline::Baseline,
     control::Control,
-    observe::{self, Bucket, observe},
-    plan::{self, Change, Echo, Observed, Stance, Step, plan},
+    observe::{self, Bucket, Scope, look},
+    plan::{self, Change, Echo, Refusal, Seen, Stance, Step, plan},
     registry::Exemption,
 };
 
@@ -28,6 +28,9 @@ pub struct Finding {
     /// As it should be.
     pub desired: Value,
     pub error: Option<String>,
+    /// The kind of policy that denied the guardrail's role, when that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied_by: Option<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
 }
@@ -63,45 +66,47 @@ const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_
 /// and for telling people.
 const RETRY_BUDGET: Duration = Duration::from_secs(20);
 
-/// Brings a bucket that was just read back to its baseline.
+/// Brings what was just seen of a bucket back to its baseline.
 pub async fn reconcile(
-    s3: &Client,
+    guardrail: &Guardrail,
     bucket: Bucket<'_>,
     baseline: &Baseline,
-    observed: Observed,
+    seen: Seen,
     stance: &Stance<'_>,
 ) -> Reconciled {
-    if observed.is_gone() {
+    if seen.is_gone() {
         return Reconciled::Gone;
     }
-    let mut steps = plan(baseline, observed, stance);
+    let scope =
+        Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let mut steps = plan(baseline, seen, stance);
     for wait in ECHO_REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
             break;
         }
         sleep(wait).await;
-        let observed = observe(s3, bucket).await;
-        if observed.is_gone() {
+        let seen = look(guardrail, bucket, baseline, scope).await;
+        if seen.is_gone() {
             return Reconciled::Gone;
         }
-        steps = plan(baseline, observed, stance);
+        steps = plan(baseline, seen, stance);
     }
 
     let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { apply::ECHO_APP_NAME };
-    carry_out(s3, app_name, bucket, baseline, steps).await
+    carry_out(guardrail, app_name, bucket, baseline, steps).await
 }
 
 /// Does what was planned, one write after the other. One that fails does not stop the next.
 pub async fn carry_out(
-    s3: &Client,
+    guardrail: &Guardrail,
     app_name: &'static str,
     bucket: Bucket<'_>,
     baseline: &Baseline,
     steps: Vec<Step>,
 ) -> Reconciled {
     let retry_until = Instant::now() + RETRY_BUDGET;
-    let mut writer =
-        Writer { read: s3, write: apply::writer(s3, app_name), bucket, baseline, stale: false, retry_until };
+    let write = Writers::new(guardrail, app_name);
+    let mut writer = Writer { read: guardrail, write, bucket, baseline, stale: false, retry_until };
     let mut findings = Vec::new();
     let mut restored_at = None;
     for step in steps {
@@ -115,11 +120,11 @@ pub async fn carry_out(
 }
 
 struct Writer<'a> {
-    read: &'a Client,
-    write: Client,
+    read: &'a Guardrail,
+    write: Writers,
     bucket: Bucket<'a>,
     baseline: &'a Baseline,
-    /// Whether a write or a wait has passed since the bucket was read.
+    /// Whether a write or a wait has passed since all was read.
     stale: bool,
     retry_until: Instant,
 }
@@ -127,7 +132,24 @@ struct Writer<'a> {
 /// How a restore ended, with the change as it was last planned.
 struct Restored {
     change: Change,
-    result: Result<(), String>,
+    result: Result<(), Problem>,
+}
+
+struct Problem {
+    text: String,
+    denied_by: Option<Denial>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self { text: error.to_string(), denied_by: error.denied_by }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { text: refusal.to_string(), denied_by: None }
+    }
 }
 
 impl Writer<'_> {
@@ -137,7 +159,9 @@ impl Writer<'_> {
                 let Restored { change, result } = self.restore(change).await;
                 match result {
                     Ok(()) => Finding::of(&change, Outcome::Restored),
-                    Err(error) => Finding { error: Some(error), ..Finding::of(&change, Outcome::Failed) },
+                    Err(Problem { text, denied_by }) => {
+                        Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
+                    }
                 }
             }
             Step::Tell(change) => Finding::of(&change, Outcome::WouldRestore),
@@ -151,6 +175,7 @@ impl Writer<'_> {
                 observed: Value::Null,
                 desired: Value::Null,
                 error: Some(error.to_string()),
+                denied_by: error.denied_by,
                 exemption: None,
             },
         }
@@ -164,14 +189,17 @@ impl Writer<'_> {
                 Ok(Some(fresh)) => change = fresh,
                 // Somebody else restored it in the meantime.
                 Ok(None) => return Restored { change, result: Ok(()) },
-                Err(error) => return Restored { change, result: Err(error.to_string()) },
+                Err(error) => return Restored { change, result: Err(error.into()) },
             }
             if let Err(refusal) = plan::check(self.baseline, &change) {
-                return Restored { change, result: Err(refusal.to_string()) };
+                return Restored { change, result: Err(refusal.into()) };
             }
             self.stale = true;
-            match apply(&self.write, self.bucket, &change).await {
-                Ok(()) => return Restored { change, result: Ok(()) },
+            match apply(&self.write, self.bucket, self.baseline, &change).await {
+                Ok(()) => {
+                    let result = change.beyond_us().map_or(Ok(()), |it| Err(it.into()));
+                    return Restored { change, result };
+                }
                 Err(error)
                     if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
                 {
@@ -184,7 +212,7 @@ impl Writer<'_> {
                         Some(hint) => error.explained(&hint),
                         None => error,
                     };
-                    return Restored { change, result: Err(error.to_string()) };
+                    return Restored { change, result: Err(error.into()) };
                 }
             }
         }
@@ -193,14 +221,18 @@ impl Writer<'_> {
     /// The change as it is to be written now. A merged document is read again when something has passed
     /// since it was read, so that what its owner wrote in the meantime is not lost.
     async fn refreshed(&self, change: &Change) -> Result<Option<Change>, ApiError> {
-        Ok(match change {
-            Change::BucketPolicy(_) if self.stale => {
-                plan::restore_bucket_policy(self.baseline, observe::bucket_policy(self.read, self.bucket).await?)
+        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
+        Ok(match (change, &baseline.kms_key, &baseline.trail) {
+            (change, ..) if !self.stale => Some(change.clone()),
+            (Change::BucketPolicy(_), ..) => {
+                plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, *bucket).await?)
             }
-            Change::Lifecycle(_) if self.stale => {
-                plan::restore_lifecycle(self.baseline, observe::lifecycle(self.read, self.bucket).await?)
+            (Change::Lifecycle(_), ..) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, *bucket).await?),
+            (Change::KmsKey(_), Some(key), _) => plan::restore_kms_key(baseline, observe::kms_key(kms, key).await?),
+            (Change::Trail(_), _, Some(trail)) => {
+                plan::restore_trail(baseline, observe::trail(cloudtrail, trail).await?)
             }
-            other => Some(other.clone()),
+            (other, ..) => Some(other.clone()),
         })
     }
 }
@@ -208,6 +240,6 @@ impl Writer<'_> {
 impl Finding {
     fn of(change: &Change, outcome: Outcome) -> Self {
         let (observed, desired) = change.to_json();
-        Self { control: change.control(), outcome, observed, desired, error: None, exemption: None }
+        Self { control: change.control(), outcome, observed, desired, error: None, denied_by: None, exemption: None }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     baseline::InventoryFormat,
     control::Control,
     lifecycle::LifecycleDays,
-    names::{AccountId, BucketName, KeyArn, TrailArn},
+    names::{AccountId, BucketName, KeyAlias, KeyArn, NameError, TrailArn},
     policy::PolicyVariant,
 };
 
@@ -22,6 +22,9 @@ pub struct Registration {
     pub account: AccountId,
     /// The one key that uploads may use.
     pub key_arn: KeyArn,
+    /// The alias that points at the key; `alias/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_alias: Option<KeyAlias>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trail_arn: Option<TrailArn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +100,7 @@ impl Registration {
             bucket,
             account,
             key_arn,
+            key_alias: None,
             trail_arn: None,
             log_bucket: None,
             inventory: InventorySettings::default(),
@@ -121,12 +125,23 @@ impl Registration {
 
     /// The bucket that inventory reports go to.
     pub fn inventory_bucket(&self) -> Result<BucketName, RegistryError> {
-        let default = || format!("{}-inventory", self.bucket).parse();
-        self.inventory
-            .bucket
-            .clone()
-            .map_or_else(default, Ok)
-            .map_err(|error| self.invalid(format!("inventory.bucket: missing, and its default {error}; set it")))
+        self.or_derived("inventory.bucket", self.inventory.bucket.as_ref(), "inventory")
+    }
+
+    /// The bucket that the trail delivers to when it has to be created.
+    pub fn log_bucket(&self) -> Result<BucketName, RegistryError> {
+        self.or_derived("log_bucket", self.log_bucket.as_ref(), "logs")
+    }
+
+    fn or_derived(
+        &self,
+        field: &str,
+        given: Option<&BucketName>,
+        suffix: &str,
+    ) -> Result<BucketName, RegistryError> {
+        let derived = || format!("{}-{suffix}", self.bucket).parse();
+        let name = given.cloned().map_or_else(derived, Ok);
+        name.map_err(|error| self.invalid(format!("{field}: missing, and its default {error}; set it")))
     }
 
     /// The error that this document is not valid.
@@ -163,6 +178,31 @@ pub async fn read(ssm: &Client, prefix: &str, bucket: &BucketName) -> Result<Opt
     let output = api::unless_absent("GetParameter", sent, "ParameterNotFound")?;
     let document = output.and_then(|it| it.parameter).and_then(|it| it.value);
     document.map(|it| Registration::parse(&it, bucket)).transpose()
+}
+
+/// A parameter below the registry's path.
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: String,
+    /// Whose document it is; an error when what stands there is no bucket's name.
+    pub bucket: Result<BucketName, NameError>,
+    pub document: String,
+}
+
+/// One page of the registry, ten documents at most, and where the next one begins.
+pub async fn page(
+    ssm: &Client,
+    prefix: &str,
+    token: Option<String>,
+) -> Result<(Vec<Parameter>, Option<String>), ApiError> {
+    let get = ssm.get_parameters_by_path().path(prefix.trim_end_matches('/')).with_decryption(true);
+    let output = api::output("GetParametersByPath", get.max_results(10).set_next_token(token).send().await)?;
+    let parameter = |it: aws_sdk_ssm::types::Parameter| {
+        let name = it.name.unwrap_or_default();
+        let bucket = name.strip_prefix(prefix).unwrap_or(&name).parse();
+        Parameter { name, bucket, document: it.value.unwrap_or_default() }
+    };
+    Ok((output.parameters.into_iter().flatten().map(parameter).collect(), output.next_token))
 }
 
 /// Writes the registry document of its bucket.

@@ -1,6 +1,6 @@
 //! `guardrail-remediate`: an event, a batch or a request in; bucket restored, people told, report out.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::Timestamp;
@@ -8,17 +8,20 @@ use serde_json::{Value, json};
 
 use crate::{
     Guardrail,
-    api::chain,
+    api::{ApiError, chain},
     baseline::Baseline,
-    event::{Event, Input, InputError, Request},
+    control::Control,
+    event::{Event, Input, InputError, Request, Subject},
     metrics,
-    names::BucketName,
+    names::{AccountId, Arn, BucketName},
     notify,
-    observe::{Bucket, observe},
-    plan::{Echo, Stance},
+    observe::{self, Bucket, Scope, observe},
+    plan::{Echo, Seen, Stance},
     reconcile::reconcile,
-    registry,
+    registry::{self, Registration, RegistryError},
     report::{BucketOutcome, Report},
+    trail::Trail,
+    watch::{self, WatchError},
 };
 
 /// Why an invocation fails. The alert was sent before, unless it is what failed.
@@ -28,6 +31,10 @@ pub enum RemediateError {
     Input(#[from] InputError),
     #[error("{bucket}: {problems}")]
     NotRestored { bucket: String, problems: String },
+    #[error("the buckets that the event is about could not be found out")]
+    Registry(#[from] ApiError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 /// What led to a bucket.
@@ -37,17 +44,43 @@ enum Reason {
     Request { dry_run: bool },
 }
 
+/// What earlier buckets of the same batch told of their trails. CloudTrail answers ten calls a second, and no more.
+type KnownTrails = HashMap<String, Trail>;
+
 /// Answers one invocation.
 pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
     match Input::parse(input)? {
-        Input::Event(event) => match event.bucket.clone() {
-            Ok(bucket) => answer(handle(guardrail, &bucket, Reason::Event(event)).await),
-            Err(impossible) => Ok(json!(Report::new(impossible, BucketOutcome::Unguarded, Some(event.trigger)))),
-        },
+        Input::Event(event) => handle_event(guardrail, event).await,
         Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
         Input::Direct(Request { bucket, dry_run }) => {
-            answer(handle(guardrail, &bucket, Reason::Request { dry_run }).await)
+            let reason = Reason::Request { dry_run };
+            answer(handle(guardrail, &bucket, &reason, &mut KnownTrails::new()).await)
         }
+    }
+}
+
+async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value, RemediateError> {
+    match &event.subject {
+        Subject::Bucket(Ok(bucket)) => {
+            let bucket = bucket.clone();
+            answer(handle(guardrail, &bucket, &Reason::Event(event), &mut KnownTrails::new()).await)
+        }
+        Subject::Bucket(Err(impossible)) => {
+            let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
+            Ok(json!(report))
+        }
+        Subject::KmsKey(names) if !names.is_empty() => {
+            let place = guardrail.config.place();
+            let uses = |it: &Registration| names.iter().any(|named| uses_key(it, named, place.region));
+            let uses: Vec<_> = registrations(guardrail, uses).await?;
+            handle_shared(guardrail, &uses, Control::KmsKey, event).await
+        }
+        Subject::Trail(names) if !names.is_empty() => {
+            let uses = |it: &Registration| names.iter().any(|named| uses_trail(it, named));
+            let uses: Vec<_> = registrations(guardrail, uses).await?;
+            handle_shared(guardrail, &uses, Control::Trail, event).await
+        }
+        Subject::Part(_) | Subject::KmsKey(_) | Subject::Trail(_) => Ok(json!(watch::touched(guardrail, &event).await?)),
     }
 }
 
@@ -62,11 +95,12 @@ fn answer(report: Report) -> Result<Value, RemediateError> {
 /// Each message stands for itself: only those that failed come back.
 async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
+    let mut known = KnownTrails::new();
     for message in batch.records {
         let failed = match Request::from_body(message.body.as_deref().unwrap_or_default()) {
             Ok(Request { bucket, dry_run }) => {
                 let reason = if dry_run { Reason::Request { dry_run } } else { Reason::Sweep };
-                handle(guardrail, &bucket, reason).await.must_retry()
+                handle(guardrail, &bucket, &reason, &mut known).await.must_retry()
             }
             Err(error) => {
                 tracing::error!(error = %chain(&error), message.id = message.message_id, "message refused");
@@ -80,17 +114,114 @@ async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchRespons
     response
 }
 
+/// The registered buckets that `wanted` accepts. A document that is not valid is the sweep's to tell.
+async fn registrations(
+    guardrail: &Guardrail,
+    wanted: impl Fn(&Registration) -> bool,
+) -> Result<Vec<Registration>, ApiError> {
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let (parameters, next) = registry::page(&guardrail.ssm, &guardrail.config.parameter_prefix, token).await?;
+        for parameter in parameters {
+            let Ok(bucket) = parameter.bucket else { continue };
+            match Registration::parse(&parameter.document, &bucket) {
+                Ok(registration) if wanted(&registration) => found.push(registration),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "passed over"),
+            }
+        }
+        match next {
+            Some(_) => token = next,
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Whether an event that names this key or alias is about the bucket's key.
+fn uses_key(registration: &Registration, named: &str, region: &str) -> bool {
+    let key = &registration.key_arn;
+    let alias = registration.key_alias.as_ref().map(|it| it.as_str());
+    match Arn::parse(named) {
+        Some(arn) if arn.resource.starts_with("alias/") => {
+            (arn.account, arn.region) == (key.parts().account, region) && Some(arn.resource) == alias
+        }
+        Some(_) => named == key.as_str(),
+        None => Some(named) == alias || key.parts().resource.strip_prefix("key/") == Some(named),
+    }
+}
+
+/// Whether an event that names this trail is about the bucket's trail.
+fn uses_trail(registration: &Registration, named: &str) -> bool {
+    let Some(trail) = &registration.trail_arn else { return false };
+    named == trail.as_str() || trail.parts().resource.strip_prefix("trail/") == Some(named)
+}
+
+/// A key or a trail may serve many buckets: one after the other, so that each finds what the one before has restored.
+async fn handle_shared(
+    guardrail: &Guardrail,
+    registrations: &[Registration],
+    control: Control,
+    event: Box<Event>,
+) -> Result<Value, RemediateError> {
+    let scope = if control == Control::KmsKey { Scope::KMS_KEY } else { Scope::TRAIL };
+    let attempt = event.trigger.clone();
+    let reason = Reason::Event(event);
+    let owner = guardrail.config.account();
+    let mut reports = Vec::new();
+    for registration in registrations {
+        let bucket = &registration.bucket;
+        let looked = async {
+            match Baseline::new(registration, &owner, &guardrail.config.role) {
+                Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
+                Ok(baseline) => {
+                    let named = Bucket { name: bucket, owner: &owner };
+                    let seen = observe::look(guardrail, named, &baseline, scope).await;
+                    restore(guardrail, named, &baseline, registration, seen, &reason).await
+                }
+            }
+        };
+        reports.push(told(guardrail, bucket, &reason, Box::pin(looked)).await);
+    }
+    let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
+    if !failed.is_empty() {
+        return Err(RemediateError::NotRestored {
+            bucket: failed.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>().join(", "),
+            problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
+        });
+    }
+    if let (Some(_), Some(registration), false) = (&attempt.error_code, registrations.first(), reports.iter().any(|it| it.notified)) {
+        let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
+        let part = if control == Control::KmsKey { registration.key_arn.as_str() } else { trail };
+        watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource))).await?;
+    }
+    Ok(json!({"buckets": reports}))
+}
+
 /// Reconciles one bucket, tells people, and counts.
-#[tracing::instrument(skip_all, fields(%bucket))]
-async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: Reason) -> Report {
+async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut KnownTrails) -> Report {
+    // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
+    told(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
+}
+
+/// Does the work, tells people, and counts.
+#[tracing::instrument(name = "handle", skip_all, fields(%bucket))]
+async fn told(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    reason: &Reason,
+    work: impl Future<Output = Report>,
+) -> Report {
     let start = Instant::now();
-    let mut report = look(guardrail, bucket, &reason).await;
+    let mut report = work.await;
     report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let swept = matches!(reason, Reason::Sweep);
+    report.missed_event = swept && report.outcome == BucketOutcome::Restored;
     for finding in &report.findings {
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
-    if let Some(alert) = notify::alert(&report, guardrail.config.place(), matches!(reason, Reason::Sweep)) {
+    if let Some(alert) = notify::alert(&report, guardrail.config.place(), swept) {
         match notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await {
             Ok(()) => report.notified = true,
             Err(error) => {
@@ -107,27 +238,76 @@ async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: Reason) -> R
 }
 
 /// Reads bucket and registry at once; restores what is ours to restore.
-async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason) -> Report {
+///
+/// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
+/// the sweep and people's requests look at all of it.
+async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut KnownTrails) -> Report {
     let Guardrail { config, s3, ssm, .. } = guardrail;
-    let (echo, dry_run, trigger) = match reason {
-        Reason::Event(event) => (event.echo(&config.role), false, Some(event.trigger.clone())),
-        Reason::Sweep => (Echo::No, false, None),
-        Reason::Request { dry_run } => (Echo::No, *dry_run, None),
-    };
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
     let named = Bucket { name: bucket, owner: &owner };
     let (registration, observed) =
         tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, named));
-    let plan = registration.and_then(|it| it.map(|it| Ok((Baseline::new(&it, &owner, &config.role)?, it))).transpose());
-    let report = match plan {
-        Ok(None) => Report::new(bucket.as_str(), BucketOutcome::Unguarded, trigger),
-        Err(error) => Report::error(bucket, chain(&error), trigger),
-        Ok(Some((baseline, registration))) => {
-            let stance = Stance { registration: &registration, now: Timestamp::now(), dry_run, echo };
-            let reconciled = reconcile(s3, named, &baseline, observed, &stance).await;
-            Report::of(bucket, reconciled, trigger)
-        }
+    let registered = match registered(registration, guardrail, &owner) {
+        Ok(Some(it)) => it,
+        Ok(None) => return Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger()),
+        Err(error) => return Report { dry_run: reason.is_dry_run(), ..Report::error(bucket, chain(&error), reason.trigger()) },
     };
-    Report { dry_run, ..report }
+    let (baseline, registration) = &registered;
+    let mut seen = Seen::from(observed);
+    // What a bucket that is gone leans on is nobody's concern.
+    if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
+        let trail = baseline.trail.as_ref().and_then(|it| known.get(it.arn.as_str()));
+        let scope = Scope { bucket: false, kms_key: true, trail: trail.is_none() };
+        let around = Box::pin(observe::look(guardrail, named, baseline, scope)).await;
+        seen.kms_key = around.kms_key;
+        seen.trail = trail.map(|it| Ok(Some(it.clone()))).or(around.trail);
+    }
+    let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
+    let report = restore(guardrail, named, baseline, registration, seen, reason).await;
+    if let (Some(required), Some(trail)) = (&baseline.trail, trail) {
+        let arn = required.arn.as_str();
+        let untouched = report.findings.iter().all(|it| it.control != Control::Trail);
+        if untouched { known.insert(arn.to_owned(), trail) } else { known.remove(arn) };
+    }
+    report
+}
+
+fn registered(
+    registration: Result<Option<Registration>, RegistryError>,
+    guardrail: &Guardrail,
+    owner: &AccountId,
+) -> Result<Option<(Baseline, Registration)>, RegistryError> {
+    let Some(registration) = registration? else { return Ok(None) };
+    Ok(Some((Baseline::new(&registration, owner, &guardrail.config.role)?, registration)))
+}
+
+async fn restore(
+    guardrail: &Guardrail,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    registration: &Registration,
+    seen: Seen,
+    reason: &Reason,
+) -> Report {
+    let echo = match reason {
+        Reason::Event(event) => event.echo(&guardrail.config.role),
+        Reason::Sweep | Reason::Request { .. } => Echo::No,
+    };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: reason.is_dry_run(), echo };
+    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
+    Report { dry_run: stance.dry_run, ..Report::of(bucket.name, reconciled, reason.trigger()) }
+}
+
+impl Reason {
+    fn trigger(&self) -> Option<crate::event::Trigger> {
+        match self {
+            Self::Event(event) => Some(event.trigger.clone()),
+            Self::Sweep | Self::Request { .. } => None,
+        }
+    }
+
+    fn is_dry_run(&self) -> bool {
+        matches!(self, Self::Request { dry_run: true })
+    }
 }

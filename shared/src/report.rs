@@ -21,6 +21,9 @@ pub struct Report {
     /// From the call that the event tells of (to the second) to the last restore.
     pub drift_to_restored_ms: Option<u64>,
     pub notified: bool,
+    /// The sweep restored something that no event had told of: the chain of events is broken somewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missed_event: bool,
     /// Why nothing could be found out about the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -51,6 +54,7 @@ impl Report {
             elapsed_ms: 0,
             drift_to_restored_ms: None,
             notified: false,
+            missed_event: false,
             error: None,
         }
     }
@@ -118,7 +122,7 @@ mod tests {
     fn finding(outcome: Outcome) -> Finding {
         let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
         let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
-        Finding { control, outcome, observed, desired, error, exemption: None }
+        Finding { control, outcome, observed, desired, error, denied_by: None, exemption: None }
     }
 
     fn report(outcomes: &[Outcome]) -> Report {

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use expect_test::expect;
 use guardrail::{
-    event::{Event, Input},
+    event::{Event, Input, Subject},
     names::RoleArn,
     plan::Echo,
 };
@@ -24,7 +24,12 @@ fn read(sample: &PathBuf) -> Value {
 
 fn of_event(event: &Event) -> String {
     let own: RoleArn = ROLE.parse().unwrap();
-    let bucket = event.bucket.as_ref().map_or("no bucket", |it| it.as_str());
+    let subject = match &event.subject {
+        Subject::Bucket(bucket) => bucket.as_ref().map_or("no bucket".to_owned(), ToString::to_string),
+        Subject::KmsKey(names) => format!("the key {}", names.join(" ")),
+        Subject::Trail(names) => format!("the trail {}", names.join(" ")),
+        Subject::Part(names) => format!("the part {}", names.join(" ")),
+    };
     let failed = event.trigger.error_code.as_ref().map(|it| format!(", failed: {it}")).unwrap_or_default();
     let echo = match event.echo(&own) {
         Echo::No => String::new(),
@@ -32,7 +37,7 @@ fn of_event(event: &Event) -> String {
         Echo::Of(None) => ", echo".to_owned(),
         Echo::Again => ", echo of an echo".to_owned(),
     };
-    format!("{} of {bucket}{failed}{echo}", event.trigger.event_name)
+    format!("{} of {subject}{failed}{echo}", event.trigger.event_name)
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn each_sample_is_what_its_name_says() {
         another-account: DeleteBucketPolicy of acme-data
         bootstrap: error: the request is not valid: key_alias: unknown field `key_alias`, expected `bucket` or `dry_run`
         create-bucket: CreateBucket of acme-data
-        delete-alias: error: the event DeleteAlias names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        delete-alias: DeleteAlias of the key alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         delete-bucket-encryption: DeleteBucketEncryption of acme-data
         delete-bucket-inventory-configuration: DeleteBucketInventoryConfiguration of acme-data
         delete-bucket-lifecycle: DeleteBucketLifecycle of acme-data
@@ -58,13 +63,13 @@ fn each_sample_is_what_its_name_says() {
         delete-bucket-policy: DeleteBucketPolicy of acme-data
         delete-bucket-public-access-block: DeleteBucketPublicAccessBlock of acme-data
         delete-bucket: DeleteBucket of acme-data
-        delete-trail: error: the event DeleteTrail names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        delete-trail: DeleteTrail of the trail acme-data-trail
         direct-dry-run: a request for acme-data, dry run: true
         direct: a request for acme-data, dry run: false
-        disable-key-rotation: error: the event DisableKeyRotation names no bucket: neither detail.requestParameters.bucketName nor detail.resources
-        disable-key: error: the event DisableKey names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        disable-key-rotation: DisableKeyRotation of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+        disable-key: DisableKey of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         failed-put-bucket-policy: PutBucketPolicy of acme-data, failed: AccessDenied
-        failed-stop-logging-null-parameters: error: the event StopLogging names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        failed-stop-logging-null-parameters: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail, failed: AccessDenied
         impossible-bucket-name: PutBucketPolicy of no bucket, failed: InvalidBucketName
         lone-object-put-bucket-lifecycle: PutBucketLifecycle of acme-data
         missing-fields: PutBucketVersioning of acme-data
@@ -80,16 +85,16 @@ fn each_sample_is_what_its_name_says() {
         put-bucket-public-access-block: PutBucketPublicAccessBlock of acme-data
         put-bucket-tagging: PutBucketTagging of acme-data
         put-bucket-versioning: PutBucketVersioning of acme-data
-        put-event-selectors: error: the event PutEventSelectors names no bucket: neither detail.requestParameters.bucketName nor detail.resources
-        put-key-policy: error: the event PutKeyPolicy names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        put-event-selectors: PutEventSelectors of the trail acme-data-trail
+        put-key-policy: PutKeyPolicy of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         put-object-data-event: PutObject of acme-data
-        schedule-key-deletion: error: the event ScheduleKeyDeletion names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        schedule-key-deletion: ScheduleKeyDeletion of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         sqs-batch: a batch of 2
-        stop-logging: error: the event StopLogging names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        stop-logging: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail
         truncated-parameters: PutBucketLifecycle of acme-data
         unknown-name: PutBucketQuantumConfiguration of acme-data
-        update-alias: error: the event UpdateAlias names no bucket: neither detail.requestParameters.bucketName nor detail.resources
-        update-trail: error: the event UpdateTrail names no bucket: neither detail.requestParameters.bucketName nor detail.resources
+        update-alias: UpdateAlias of the key 0987dcba-09fe-87dc-65ba-ab0987654321 alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321
+        update-trail: UpdateTrail of the trail acme-data-trail
     "#]]
     .assert_eq(&samples().iter().map(line).collect::<String>());
 }
@@ -109,9 +114,12 @@ fn an_event_without_any_one_of_its_fields_is_still_an_event() {
                     None => drop(detail.shift_remove(field)),
                 }
                 match Input::parse(event_without) {
-                    Ok(Input::Event(it)) => assert_eq!(it.bucket, event.bucket, "{} {field}", sample.display()),
+                    Ok(Input::Event(it)) if matches!(event.subject, Subject::Bucket(_)) && field != "eventSource" => {
+                        assert_eq!(it.subject, event.subject, "{} {field}", sample.display());
+                    }
+                    Ok(Input::Event(_)) => {}
                     Err(error) => {
-                        let only_name = field == "requestParameters" || field == "resources";
+                        let only_name = ["requestParameters", "resources", "eventSource"].contains(&field.as_str());
                         assert!(only_name && error.to_string().contains("names no bucket"), "{field}: {error}");
                     }
                     other => panic!("{other:?}"),

@@ -41,7 +41,7 @@ impl Guarded {
         let built = it.deployment.guard(bucket).unwrap();
         // Its creation and each write of the bootstrap are events, too.
         let controls =
-            Control::ALL.into_iter().filter(|it| outcomes(&built).iter().any(|finding| finding.0 == it.id()));
+            Control::OF_BUCKET.into_iter().filter(|it| outcomes(&built).iter().any(|finding| finding.0 == it.id()));
         let events = 1 + controls.map(|it| it.vocabulary().writes.len()).sum::<usize>();
         it.looked(events).await;
         it.looked_before = events;
@@ -76,7 +76,7 @@ impl Guarded {
     /// Everything that the controls are about, as S3 tells it.
     async fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
-        for control in Control::ALL {
+        for control in Control::OF_BUCKET {
             settings.push(setting(&self.s3, self.bucket, control).await);
         }
         settings
@@ -207,11 +207,11 @@ restored! {
 async fn everything_broken_at_once_comes_back() {
     let it = Guarded::new("it-all-at-once").await;
     let before = it.settings().await;
-    for control in Control::ALL {
+    for control in Control::OF_BUCKET {
         break_control(&it.s3, it.bucket, control).await.unwrap();
     }
     it.restored_to(&before).await;
-    let mut untold: BTreeSet<_> = Control::ALL.iter().map(|it| it.id().to_owned()).collect();
+    let mut untold: BTreeSet<_> = Control::OF_BUCKET.iter().map(|it| it.id().to_owned()).collect();
     let told = eventually("told of all", PATIENCE, async || {
         for alert in it.inbox.receive().await {
             for (control, outcome) in outcomes(&alert.body) {

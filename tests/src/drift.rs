@@ -27,6 +27,8 @@ pub fn command(control: Control, bucket: &str) -> String {
         Control::Versioning => "put-bucket-versioning --versioning-configuration Status=Suspended",
         Control::Lifecycle => "delete-bucket-lifecycle",
         Control::Inventory => "delete-bucket-inventory-configuration --id encryption-and-replication",
+        Control::KmsKey => return "aws kms disable-key --key-id alias/s3-secure-data".to_owned(),
+        Control::Trail => return format!("aws cloudtrail stop-logging --name {bucket}-trail"),
     };
     let (name, options) = call.split_once(' ').unwrap_or((call, ""));
     format!("aws s3api {name} --bucket {bucket} {options}").trim_end().to_owned()
@@ -67,6 +69,7 @@ pub async fn break_control(s3: &Client, bucket: &str, control: Control) -> Resul
         Control::Inventory => {
             done(control, s3.delete_bucket_inventory_configuration().bucket(bucket).id(INVENTORY_ID).send().await)
         }
+        Control::KmsKey | Control::Trail => Err(SetupError(format!("{control} is no setting of the bucket"))),
     }
 }
 
@@ -112,5 +115,6 @@ pub async fn setting(s3: &Client, bucket: &str, control: Control) -> String {
                 .await
                 .map(|it| it.inventory_configuration),
         ),
+        Control::KmsKey | Control::Trail => "no setting of the bucket".to_owned(),
     }
 }

@@ -21,7 +21,11 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
-use guardrail::{Guardrail, config::Config, names::Arn};
+use guardrail::{
+    Guardrail,
+    config::{Config, Needs},
+    names::Arn,
+};
 use serde_json::{Value, json};
 
 /// The account that everything is in.
@@ -32,6 +36,9 @@ pub const BUCKET: &str = "acme-data";
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 /// The guardrail's own role.
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+
+/// A trail; no bucket has it unless it is registered.
+pub const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-trail";
 
 const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
@@ -49,6 +56,7 @@ const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
 
 const OWNER: &str = "<Owner><ID>me</ID></Owner>";
 const OWNERS_GRANT: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>";
+const READS: [&str; 3] = ["Get", "Describe", "List"];
 const SIZE_HEADER: &str = "x-amz-transition-default-minimum-object-size";
 
 /// The fake. Clones are the same.
@@ -63,7 +71,15 @@ pub struct State {
     /// Lifecycle's setting that travels in a header.
     pub transition_size: Option<String>,
     /// SSM parameters.
-    pub parameters: HashMap<String, String>,
+    pub parameters: BTreeMap<String, String>,
+    /// The key; `None`: it does not exist.
+    pub key: Option<FakeKey>,
+    /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
+    pub trail: Option<Value>,
+    /// EventBridge rules: as DescribeRule shows them, with their targets.
+    pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    /// Messages that SQS took.
+    pub queued: Vec<String>,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
     /// The user agent of each call; CloudTrail keeps it.
@@ -72,6 +88,29 @@ pub struct State {
     pub published: Vec<HashMap<String, String>>,
     faults: Vec<Fault>,
     hooks: Vec<(String, Hook)>,
+}
+
+/// A KMS key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeKey {
+    pub state: String,
+    pub rotation: bool,
+    pub policy: String,
+    /// Where aliases point.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl FakeKey {
+    /// Enabled, rotating, with what the services need in its policy.
+    pub fn good() -> Self {
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Sid": "Administrators", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"},
+            {"Sid": "GuardrailInventory", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*",
+             "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}},
+        ]});
+        let aliases = BTreeMap::new();
+        Self { state: "Enabled".to_owned(), rotation: true, policy: policy.to_string(), aliases }
+    }
 }
 
 type Hook = Box<dyn FnOnce(&mut State) + Send>;
@@ -104,6 +143,7 @@ impl FakeAws {
     pub fn guarded() -> Self {
         let fake = Self::default();
         fake.state().bucket = Some(BTreeMap::new());
+        fake.state().key = Some(FakeKey::good());
         fake.register(json!({}));
         fake
     }
@@ -166,14 +206,16 @@ impl FakeAws {
 
     /// The operations called, sorted: reads come at once.
     pub fn reads(&self) -> Vec<String> {
-        let mut reads: Vec<_> = self.state().calls.iter().filter(|it| it.starts_with("Get")).cloned().collect();
+        let is_read = |it: &&String| READS.iter().any(|read| it.starts_with(read));
+        let mut reads: Vec<_> = self.state().calls.iter().filter(is_read).cloned().collect();
         reads.sort();
         reads
     }
 
-    /// The writes to the bucket, in order.
+    /// The writes, in order; alerts and messages are none.
     pub fn writes(&self) -> Vec<String> {
-        self.state().calls.iter().filter(|it| it.starts_with("Put") || it.starts_with("Delete")).cloned().collect()
+        let is_write = |it: &&String| !READS.iter().chain(&["Publish", "SendMessage"]).any(|read| it.starts_with(read));
+        self.state().calls.iter().filter(is_write).cloned().collect()
     }
 
     /// The machine-readable parts of the messages that SNS took.
@@ -196,6 +238,7 @@ impl FakeAws {
         let vars = |name: &str| match name {
             "GUARDRAIL_TOPIC_ARN" => Some(topic.to_owned()),
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
+            "GUARDRAIL_QUEUE_URL" => Some(format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/s3-guardrail-work")),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
             _ => None,
         };
@@ -206,7 +249,7 @@ impl FakeAws {
             .sleep_impl(SharedAsyncSleep::new(ShortSleep))
             .http_client(self.clone())
             .build();
-        Guardrail::new(Config::from_vars(vars).expect("complete"), &aws)
+        Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &aws)
     }
 
     /// What the function answers, or its error's message.
@@ -290,10 +333,10 @@ impl Call {
 
     fn error(&self, status: u16, code: &str) -> HttpResponse {
         let body = match self.operation.as_str() {
-            "GetParameter" | "PutParameter" => json!({"__type": code, "message": "no"}).to_string(),
-            "Publish" => {
+            "Publish" | "ListSubscriptionsByTopic" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
+            _ if self.subresource.is_empty() => json!({"__type": code, "message": "no"}).to_string(),
             _ => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
         };
         response(status, &body)
@@ -332,7 +375,124 @@ impl State {
                     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
                 )
             }
-            _ => self.serve_s3(request, call),
+            _ if !call.subresource.is_empty() => self.serve_s3(request, call),
+            _ => match self.serve_json(&call.operation, &serde_json::from_str(&call.body).unwrap_or_default()) {
+                Ok(answer) => response(200, &answer.to_string()),
+                Err(code) => call.error(400, code),
+            },
+        }
+    }
+
+    /// KMS, CloudTrail, EventBridge, SQS and pages of the Parameter Store: JSON in, JSON or an error's code out.
+    fn serve_json(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        match operation {
+            "GetParametersByPath" => {
+                let (path, start) = (format!("{}/", text("Path")), text("NextToken"));
+                let mut all = self.parameters.iter().filter(|it| it.0.starts_with(&path) && *it.0 >= start);
+                let page: Vec<_> = all.by_ref().take(10).map(|it| json!({"Name": it.0, "Value": it.1})).collect();
+                Ok(json!({"Parameters": page, "NextToken": all.next().map(|it| it.0)}))
+            }
+            "SendMessageBatch" => {
+                let entries = input["Entries"].as_array().cloned().unwrap_or_default();
+                self.queued.extend(entries.iter().filter_map(|it| it["MessageBody"].as_str().map(str::to_owned)));
+                let taken: Vec<_> = entries.iter().map(|it| json!({"Id": it["Id"], "MessageId": "m", "MD5OfMessageBody": "0"})).collect();
+                Ok(json!({"Successful": taken, "Failed": []}))
+            }
+            _ if operation.contains("Trail") || ["GetEventSelectors", "PutEventSelectors", "StartLogging"].contains(&operation) => {
+                self.serve_trail(operation, input)
+            }
+            _ if operation.contains("Rule") || operation == "PutTargets" => self.serve_rule(operation, input),
+            _ => self.serve_key(operation, input),
+        }
+    }
+
+    fn serve_key(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        let key = self.key.as_mut().ok_or("NotFoundException")?;
+        match operation {
+            "DescribeKey" => {
+                let named = text("KeyId");
+                let arn = if named.starts_with("alias/") { key.aliases.get(&named) } else { Some(&named) };
+                let arn = arn.ok_or("NotFoundException")?;
+                let enabled = key.state == "Enabled";
+                return Ok(json!({"KeyMetadata": {"KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled}}));
+            }
+            "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation})),
+            "GetKeyPolicy" => return Ok(json!({"Policy": key.policy})),
+            "CancelKeyDeletion" => key.state = "Disabled".to_owned(),
+            "EnableKey" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
+            "EnableKey" => key.state = "Enabled".to_owned(),
+            "EnableKeyRotation" if key.state != "Enabled" => return Err("DisabledException"),
+            "EnableKeyRotation" => key.rotation = true,
+            "PutKeyPolicy" => key.policy = text("Policy"),
+            "CreateAlias" if key.aliases.contains_key(&text("AliasName")) => return Err("AlreadyExistsException"),
+            "UpdateAlias" if !key.aliases.contains_key(&text("AliasName")) => return Err("NotFoundException"),
+            "CreateAlias" | "UpdateAlias" => drop(key.aliases.insert(text("AliasName"), text("TargetKeyId"))),
+            _ => return Err("UnknownOperationException"),
+        }
+        Ok(json!({}))
+    }
+
+    fn serve_trail(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+        if operation == "CreateTrail" {
+            self.trail = Some(json!({"TrailARN": TRAIL, "IsLogging": false}));
+        }
+        let trail = self.trail.as_mut().ok_or("TrailNotFoundException")?;
+        let mut set = |names: &[&str]| {
+            for name in names {
+                if let Some(value) = input.get(*name).filter(|it| !it.is_null()) {
+                    trail[*name] = value.clone();
+                }
+            }
+        };
+        match operation {
+            "GetTrail" => {
+                let mut shown = trail.clone();
+                shown["LogFileValidationEnabled"] = shown["EnableLogFileValidation"].clone();
+                return Ok(json!({"Trail": shown}));
+            }
+            "GetTrailStatus" => return Ok(trail.clone()),
+            "GetEventSelectors" => {
+                return Ok(json!({"EventSelectors": trail["EventSelectors"], "AdvancedEventSelectors": trail["AdvancedEventSelectors"]}));
+            }
+            "CreateTrail" | "UpdateTrail" => {
+                set(&["S3BucketName", "KmsKeyId", "IsMultiRegionTrail", "EnableLogFileValidation"]);
+            }
+            "PutEventSelectors" => {
+                trail["EventSelectors"] = input["EventSelectors"].clone();
+                trail["AdvancedEventSelectors"] = input["AdvancedEventSelectors"].clone();
+            }
+            "StartLogging" => trail["IsLogging"] = json!(true),
+            _ => return Err("UnknownOperationException"),
+        }
+        Ok(json!({}))
+    }
+
+    fn serve_rule(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+        let name = input["Name"].as_str().or(input["Rule"].as_str()).unwrap_or_default().to_owned();
+        const ABSENT: &str = "ResourceNotFoundException";
+        match operation {
+            "DescribeRule" => self.rules.get(&name).map(|it| it.0.clone()).ok_or(ABSENT),
+            "ListTargetsByRule" => self.rules.get(&name).map(|it| json!({"Targets": it.1})).ok_or(ABSENT),
+            "PutRule" => {
+                let rule = self.rules.entry(name).or_default();
+                rule.0 = input.clone();
+                Ok(json!({}))
+            }
+            "EnableRule" => {
+                self.rules.get_mut(&name).ok_or(ABSENT)?.0["State"] = json!("ENABLED");
+                Ok(json!({}))
+            }
+            "PutTargets" => {
+                let rule = self.rules.get_mut(&name).ok_or(ABSENT)?;
+                for target in input["Targets"].as_array().into_iter().flatten() {
+                    rule.1.retain(|it| it["Id"] != target["Id"]);
+                    rule.1.push(target.clone());
+                }
+                Ok(json!({"FailedEntryCount": 0, "FailedEntries": []}))
+            }
+            _ => Err("UnknownOperationException"),
         }
     }
 

@@ -3,9 +3,9 @@
 // The SDK's futures nest deeply.
 #![recursion_limit = "256"]
 
-use guardrail::{bootstrap::bootstrap, lambda};
+use guardrail::{bootstrap::bootstrap, config::Needs, lambda};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(bootstrap).await
+    lambda::serve(Needs::NoQueue, bootstrap).await
 }

@@ -3,9 +3,9 @@
 // The SDK's futures nest deeply.
 #![recursion_limit = "256"]
 
-use guardrail::{lambda, remediate::remediate};
+use guardrail::{config::Needs, lambda, remediate::remediate};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(remediate).await
+    lambda::serve(Needs::NoQueue, remediate).await
 }

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Action, BootstrapError, Setup, failed, sid_part};
+use super::{Action, BootstrapError, Setup, failed};
 use crate::{
     Guardrail, api,
     baseline::Baseline,
@@ -15,7 +15,7 @@ use crate::{
     names::{BucketName, KeyArn, bucket_arn},
     observe::{Bucket, observe},
     plan::{Echo, Observed, Stance, Step, plan},
-    policy::{self, PolicyVariant, Statement},
+    policy::{self, PolicyVariant, Statement, sid_part},
     reconcile::carry_out,
     registry::Registration,
     report::Report,
@@ -87,7 +87,7 @@ pub(super) async fn ensure_support(
     }
     let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
     let changed = !steps.is_empty();
-    let reconciled = carry_out(&guardrail.s3, "s3-guardrail", named, &baseline, steps).await;
+    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps).await;
     let report = Report::of(name, reconciled, None);
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
@@ -109,7 +109,7 @@ fn plan_support(
     let tls = policy::required(PolicyVariant::Strict, &setup.partition, name, key).into_iter().take(1);
     baseline.policy = tls.chain(delivery).collect();
     let stance = Stance { registration: &registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
-    let mut steps = plan(&baseline, observed, &stance);
+    let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
     Ok((baseline, steps))
 }

@@ -8,10 +8,11 @@ use aws_sdk_kms::{
 };
 use serde_json::{Value, json};
 
-use super::{Action, BootstrapError, Setup, failed, sid_part};
+use super::{Action, BootstrapError, Setup, failed};
 use crate::{
     api::{ApiError, done, output, unless_absent},
-    names::{KeyArn, bucket_arn},
+    kms_key::service_statements,
+    names::KeyArn,
     policy::{Policy, Statement},
 };
 
@@ -24,7 +25,7 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
     let failed = |error| failed(&resource)(error);
     let refused = |problem: String| BootstrapError::Resource { resource: resource.clone(), problem };
 
-    let described = kms.describe_key().key_id(&setup.key_alias).send().await;
+    let described = kms.describe_key().key_id(setup.key_alias.as_str()).send().await;
     let described = unless_absent("DescribeKey", described, "NotFoundException").map_err(failed)?;
     let Some(metadata) = described.and_then(|it| it.key_metadata) else {
         if setup.dry_run {
@@ -36,7 +37,7 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
             Some(arn) => arn,
             None => create(kms, setup).await.map_err(failed)?,
         };
-        let create = kms.create_alias().alias_name(&setup.key_alias).target_key_id(&arn);
+        let create = kms.create_alias().alias_name(setup.key_alias.as_str()).target_key_id(&arn);
         done("CreateAlias", create.send().await).map_err(failed)?;
         let arn: KeyArn = arn.parse().map_err(|error| refused(format!("{error}")))?;
         complete(kms, setup, &arn).await.map_err(failed)?;
@@ -71,7 +72,7 @@ async fn abandoned(kms: &Client, setup: &Setup) -> Result<Option<String>, ApiErr
         let sent = kms.list_resource_tags().key_id(&arn).send().await;
         let tags = unless_absent("ListResourceTags", sent, "AccessDeniedException")?;
         let ours = tags.is_some_and(|it| {
-            it.tags().iter().any(|tag| tag.tag_key() == ALIAS_TAG && tag.tag_value() == setup.key_alias)
+            it.tags().iter().any(|tag| tag.tag_key() == ALIAS_TAG && tag.tag_value() == setup.key_alias.as_str())
         });
         let described =
             if ours { Some(output("DescribeKey", kms.describe_key().key_id(&arn).send().await)?) } else { None };
@@ -83,7 +84,7 @@ async fn abandoned(kms: &Client, setup: &Setup) -> Result<Option<String>, ApiErr
 }
 
 async fn create(kms: &Client, setup: &Setup) -> Result<String, ApiError> {
-    let tag = Tag::builder().tag_key(ALIAS_TAG).tag_value(&setup.key_alias).build();
+    let tag = Tag::builder().tag_key(ALIAS_TAG).tag_value(setup.key_alias.as_str()).build();
     let create = kms
         .create_key()
         .description(format!("{}: encrypts guarded buckets, their logs and inventories", setup.key_alias))
@@ -122,7 +123,7 @@ fn account_policy(setup: &Setup) -> Policy {
 
 /// The policy with what the request and the services need; what else is there stays as it stands.
 fn policy(is: &Policy, setup: &Setup) -> Policy {
-    let mut required = services(setup);
+    let mut required = service_statements(&setup.partition, &setup.account, Some(&setup.trail));
     for (sid, actions, arns) in [
         ("GuardrailKeyAdministrators", ADMINISTRATION.as_slice(), &setup.key_administrators),
         ("GuardrailKeyUsers", USE.as_slice(), &setup.key_users),
@@ -166,43 +167,3 @@ const ADMINISTRATION: [&str; 14] = [
 
 /// What uploading to and reading from S3 needs.
 const USE: [&str; 3] = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*"];
-
-/// In a key policy, `Resource: "*"` is the key itself.
-/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html#configure-inventory-kms-key-policy>
-fn services(setup: &Setup) -> Vec<Statement> {
-    let Setup { partition, account, trail, bucket, .. } = setup;
-    let trail_part = sid_part(trail.parts().resource);
-    let allow = |sid: String, service: &str, action: &str, condition: Value| {
-        Statement(json!({
-            "Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": action, "Resource": "*",
-            "Condition": condition,
-        }))
-    };
-    vec![
-        allow(
-            format!("GuardrailTrailEncrypt{trail_part}"),
-            "cloudtrail.amazonaws.com",
-            "kms:GenerateDataKey*",
-            json!({
-                "StringEquals": {"aws:SourceArn": trail},
-                "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": format!("arn:{partition}:cloudtrail:*:{account}:trail/*")},
-            }),
-        ),
-        allow(
-            format!("GuardrailTrailDescribe{trail_part}"),
-            "cloudtrail.amazonaws.com",
-            "kms:DescribeKey",
-            json!({"StringEquals": {"aws:SourceArn": trail}}),
-        ),
-        allow(
-            format!("GuardrailInventory{}", sid_part(bucket.as_str())),
-            "s3.amazonaws.com",
-            "kms:GenerateDataKey",
-            json!({
-                "StringEquals": {"aws:SourceAccount": account},
-                "ArnLike": {"aws:SourceArn": bucket_arn(partition, bucket)},
-            }),
-        ),
-    ]
-}

@@ -70,13 +70,13 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
     println!("  {:<21} {:<38} {:<13} {:>11}  alert", "control", "what was done", "by", "restored in");
     let mut all_good = true;
     let mut events = deployment.outcomes(BUCKET).len();
-    for control in Control::ALL {
+    for control in Control::OF_BUCKET {
         all_good &= break_and_watch(&s3, &inbox, &[control]).await?;
         // The guardrail's own writes come back to it as events; let it look at them before the next thing breaks.
         events += 1 + control.vocabulary().writes.len();
         eventually("quiet", PATIENCE, async || (deployment.outcomes(BUCKET).len() >= events).then_some(())).await?;
     }
-    all_good &= break_and_watch(&s3, &inbox, &Control::ALL).await?;
+    all_good &= break_and_watch(&s3, &inbox, &Control::OF_BUCKET).await?;
 
     if keep {
         stay(deployment, &user).await?;
@@ -160,7 +160,7 @@ async fn stay(deployment: Deployment, user: &Keys) -> Result<(), SetupError> {
     println!("  export AWS_ENDPOINT_URL={} AWS_CA_BUNDLE={}", aws.https, aws.ca.display());
     println!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", user.id, user.secret);
     println!("  export AWS_DEFAULT_REGION={}\n", guardrail_tests::local_aws::REGION);
-    for control in Control::ALL {
+    for control in Control::OF_BUCKET {
         println!("  {}", drift::command(control, BUCKET));
     }
     println!("\nAlerts appear here as they arrive. Ctrl-C ends it all.\n");

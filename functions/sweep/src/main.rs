@@ -1,0 +1,11 @@
+//! Sends one message per guarded bucket, and looks at the guardrail itself.
+
+// The SDK's futures nest deeply.
+#![recursion_limit = "256"]
+
+use guardrail::{config::Needs, lambda, sweep::sweep};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(Needs::Queue, sweep).await
+}

@@ -1,0 +1,371 @@
+//! The guardrail watches itself: every part that an event has to pass on its way to a restore.
+//!
+//! A call that touches a part is told with its actor, and undone where that is safe. The sweep looks at all parts,
+//! because a chain that is cut tells of nothing.
+
+use aws_sdk_eventbridge::types::{RuleState, Target as EventTarget};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    Guardrail,
+    api::{ApiError, done, output, unless_absent},
+    config::Place,
+    event::{Event, Subject, Trigger},
+    metrics, notify, observe,
+    rules::{ObservedRule, REMEDIATE, Rule, RuleCall, SWEEP, Target, mend, own_part, rules},
+};
+
+/// A part that was not as it should be, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartFinding {
+    pub part: String,
+    pub outcome: PartOutcome,
+    pub problem: String,
+}
+
+/// What came of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartOutcome {
+    Restored,
+    /// Not for the guardrail to put back: somebody has to.
+    Broken,
+    /// It was tried, and failed.
+    Failed,
+    Unreadable,
+}
+
+/// What happened to the guardrail itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Watched {
+    pub outcome: WatchOutcome,
+    /// What the call was aimed at; `None`: AWS does not say.
+    pub part: Option<String>,
+    pub trigger: Option<Trigger>,
+    pub findings: Vec<PartFinding>,
+    pub notified: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchOutcome {
+    /// A call changed a part.
+    Tampered,
+    /// A call would have, and failed.
+    Attempted,
+    /// The sweep found parts that are not as they should be.
+    Broken,
+    /// It was about none of our parts, or made by ourselves.
+    Unguarded,
+}
+
+/// The guardrail is not as it should be, and could not be mended. The alert was sent before, unless it is what failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    #[error("the guardrail itself: {0}")]
+    NotMended(String),
+    #[error("people could not be told of what happened to the guardrail itself")]
+    Untold(#[source] ApiError),
+}
+
+/// Answers an event about a part, or about nothing that it names: undoes what is safe to undo, and tells people.
+pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, WatchError> {
+    let named = match &event.subject {
+        Subject::Part(names) | Subject::KmsKey(names) | Subject::Trail(names) => names.as_slice(),
+        Subject::Bucket(_) => &[],
+    };
+    let part = named.iter().find_map(|it| own_part(it, &guardrail.config.parameter_prefix));
+    let mut watched = Watched {
+        outcome: WatchOutcome::Unguarded,
+        part,
+        trigger: Some(event.trigger.clone()),
+        findings: Vec::new(),
+        notified: false,
+    };
+    let foreign = watched.part.is_none() && !named.is_empty();
+    if foreign || event.is_own(&guardrail.config.role) {
+        return Ok(watched);
+    }
+    if event.trigger.error_code.is_some() {
+        watched.outcome = WatchOutcome::Attempted;
+    } else {
+        watched.outcome = WatchOutcome::Tampered;
+        watched.findings = mend_rules(guardrail).await;
+    }
+    tell(guardrail, watched).await
+}
+
+/// Tells of a call that failed and would have harmed what guarded buckets lean on.
+pub async fn attempted(guardrail: &Guardrail, trigger: &Trigger, part: String) -> Result<(), WatchError> {
+    let (outcome, trigger) = (WatchOutcome::Attempted, Some(trigger.clone()));
+    let watched = Watched { outcome, part: Some(part), trigger, findings: Vec::new(), notified: false };
+    tell(guardrail, watched).await.map(drop)
+}
+
+/// Looks at the whole chain. `None`: it is as it should be. `strangers`: parameters of the registry that are nobody's.
+pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option<Watched>, WatchError> {
+    let (mut findings, permissions, trail, topic) = tokio::join!(
+        mend_rules(guardrail),
+        functions(guardrail),
+        some_trail_logs(guardrail),
+        somebody_listens(guardrail)
+    );
+    findings.extend(permissions);
+    findings.extend(trail);
+    findings.extend(topic);
+    findings.extend(strangers.iter().map(|it| {
+        let problem = "its name does not end in a bucket's name, so it guards nothing";
+        PartFinding::new(format!("registry parameter {it}"), PartOutcome::Broken, problem)
+    }));
+    if findings.is_empty() {
+        return Ok(None);
+    }
+    let watched =
+        Watched { outcome: WatchOutcome::Broken, part: None, trigger: None, findings, notified: false };
+    tell(guardrail, watched).await.map(Some)
+}
+
+async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, WatchError> {
+    (guardrail.metrics)(&metrics::watched(&watched, jiff::Timestamp::now()));
+    tracing::error!(outcome = ?watched.outcome, part = watched.part, findings = ?watched.findings, "the guardrail itself");
+    let alert = notify::watch_alert(&watched, guardrail.config.place());
+    notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await.map_err(WatchError::Untold)?;
+    watched.notified = true;
+    let tried_in_vain = |it: &&PartFinding| matches!(it.outcome, PartOutcome::Failed | PartOutcome::Unreadable);
+    let problems: Vec<_> =
+        watched.findings.iter().filter(tried_in_vain).map(|it| format!("{}: {}", it.part, it.problem)).collect();
+    if problems.is_empty() { Ok(watched) } else { Err(WatchError::NotMended(problems.join("; "))) }
+}
+
+impl PartFinding {
+    fn new(part: impl Into<String>, outcome: PartOutcome, problem: impl ToString) -> Self {
+        Self { part: part.into(), outcome, problem: problem.to_string() }
+    }
+
+    fn unreadable(part: impl Into<String>, error: &ApiError) -> Self {
+        Self::new(part, PartOutcome::Unreadable, error)
+    }
+}
+
+fn function_arn(place: Place<'_>, function: &str) -> String {
+    let Place { partition, region, account } = place;
+    format!("arn:{partition}:lambda:{region}:{account}:function:{function}")
+}
+
+async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let mut findings = Vec::new();
+    for rule in rules(&guardrail.config.parameter_prefix) {
+        let part = format!("rule {}", rule.name);
+        match mend_rule(guardrail, &rule).await {
+            Ok(calls) if calls.is_empty() => {}
+            Ok(calls) => findings.push(PartFinding::new(part, PartOutcome::Restored, in_words(&calls))),
+            Err(Unmended::Unread(error)) => findings.push(PartFinding::unreadable(part, &error)),
+            Err(Unmended::Unwritten(error)) => findings.push(PartFinding::new(part, PartOutcome::Failed, error)),
+        }
+    }
+    findings
+}
+
+fn in_words(calls: &[RuleCall]) -> String {
+    let word = |it: &RuleCall| match it {
+        RuleCall::Put => "its pattern was not ours, or it was gone",
+        RuleCall::Enable => "it was disabled",
+        RuleCall::PutTarget { .. } => "its target was gone or changed",
+    };
+    calls.iter().map(word).collect::<Vec<_>>().join(", and ")
+}
+
+enum Unmended {
+    Unread(ApiError),
+    Unwritten(ApiError),
+}
+
+async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Result<Vec<RuleCall>, Unmended> {
+    let arn = function_arn(guardrail.config.place(), rule.function);
+    let observed = observe_rule(guardrail, rule.name).await.map_err(Unmended::Unread)?;
+    let calls = mend(rule, observed.as_ref(), &arn);
+    for call in &calls {
+        carry_out(guardrail, rule, call, &arn).await.map_err(Unmended::Unwritten)?;
+    }
+    Ok(calls)
+}
+
+async fn observe_rule(guardrail: &Guardrail, name: &str) -> Result<Option<ObservedRule>, ApiError> {
+    const ABSENT: &str = "ResourceNotFoundException";
+    let events = &guardrail.events;
+    let (rule, targets) =
+        tokio::join!(events.describe_rule().name(name).send(), events.list_targets_by_rule().rule(name).send());
+    let Some(rule) = unless_absent("DescribeRule", rule, ABSENT)? else { return Ok(None) };
+    let targets = unless_absent("ListTargetsByRule", targets, ABSENT)?.and_then(|it| it.targets).unwrap_or_default();
+    let target = |it: EventTarget| Target {
+        plain: it.input.is_none() && it.input_path.is_none() && it.input_transformer.is_none(),
+        id: it.id,
+        arn: it.arn,
+    };
+    Ok(Some(ObservedRule {
+        enabled: rule.state.is_some_and(|it| it != RuleState::Disabled),
+        pattern: rule.event_pattern.and_then(|it| serde_json::from_str::<Value>(&it).ok()),
+        targets: targets.into_iter().map(target).collect(),
+    }))
+}
+
+async fn carry_out(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &str) -> Result<(), ApiError> {
+    let events = &guardrail.events;
+    match call {
+        RuleCall::Put => {
+            let put = events.put_rule().name(rule.name).state(RuleState::Enabled);
+            let put = match &rule.pattern {
+                Some(pattern) => put.event_pattern(pattern.to_string()),
+                None => put.schedule_expression("rate(15 minutes)"),
+            };
+            done("PutRule", put.send().await)
+        }
+        RuleCall::Enable => done("EnableRule", events.enable_rule().name(rule.name).send().await),
+        RuleCall::PutTarget { id } => {
+            const OPERATION: &str = "PutTargets";
+            let target = EventTarget::builder().id(id).arn(arn).build();
+            let target = target.map_err(|error| ApiError::new(OPERATION, error))?;
+            let put = output(OPERATION, events.put_targets().rule(rule.name).targets(target).send().await)?;
+            match put.failed_entries().first() {
+                None => Ok(()),
+                Some(it) => Err(ApiError::new(OPERATION, it.error_message().unwrap_or("refused").to_owned())),
+            }
+        }
+    }
+}
+
+/// Whether EventBridge may invoke the functions, and whether they may run.
+async fn functions(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let mut findings = Vec::new();
+    let place = guardrail.config.place();
+    for function in [REMEDIATE, SWEEP] {
+        let part = format!("function {function}");
+        match permission_missing(guardrail, function, place).await {
+            Ok(None) => {}
+            Ok(Some(problem)) => findings.push(PartFinding::new(&part, PartOutcome::Broken, problem)),
+            Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
+        }
+        let get = guardrail.lambda.get_function_concurrency().function_name(function);
+        match unless_absent("GetFunctionConcurrency", get.send().await, "ResourceNotFoundException") {
+            Ok(Some(it)) if it.reserved_concurrent_executions == Some(0) => {
+                let problem = "its reserved concurrency is 0, so it never runs";
+                findings.push(PartFinding::new(&part, PartOutcome::Broken, problem));
+            }
+            Ok(_) => {}
+            Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
+        }
+    }
+    findings
+}
+
+async fn permission_missing(
+    guardrail: &Guardrail,
+    function: &str,
+    place: Place<'_>,
+) -> Result<Option<String>, ApiError> {
+    const OPERATION: &str = "GetPolicy";
+    let sent = guardrail.lambda.get_policy().function_name(function).send().await;
+    let policy = unless_absent(OPERATION, sent, "ResourceNotFoundException")?.and_then(|it| it.policy);
+    let Some(policy) = policy else {
+        return Ok(Some("it does not exist, or nothing may invoke it".to_owned()));
+    };
+    let policy: Value = serde_json::from_str(&policy).map_err(|error| ApiError::new(OPERATION, error))?;
+    let Place { partition, region, account } = place;
+    let missing = rules(&guardrail.config.parameter_prefix)
+        .into_iter()
+        .filter(|it| it.function == function)
+        .find(|it| !may_invoke(&policy, &format!("arn:{partition}:events:{region}:{account}:rule/{}", it.name)));
+    Ok(missing.map(|it| format!("rule {} may not invoke it", it.name)))
+}
+
+/// Whether a function's policy lets EventBridge invoke it for this rule.
+fn may_invoke(policy: &Value, rule_arn: &str) -> bool {
+    let statements = policy["Statement"].as_array().into_iter().flatten();
+    statements.into_iter().any(|it| {
+        let source = it["Condition"].as_object().into_iter().flatten().find_map(|(_, keys)| {
+            keys.as_object()?.iter().find(|it| it.0.eq_ignore_ascii_case("aws:SourceArn"))?.1.as_str()
+        });
+        it["Effect"] == "Allow"
+            && it["Principal"]["Service"] == "events.amazonaws.com"
+            && source.is_none_or(|it| match it.split_once('*') {
+                Some((start, end)) => rule_arn.starts_with(start) && rule_arn.ends_with(end),
+                None => it == rule_arn,
+            })
+    })
+}
+
+/// Whether some trail that logs in this region logs management writes: without one EventBridge hears of nothing.
+async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
+    const PART: &str = "the account's trails";
+    let cloudtrail = &guardrail.cloudtrail;
+    let trails = match output("DescribeTrails", cloudtrail.describe_trails().send().await) {
+        Ok(it) => it.trail_list.unwrap_or_default(),
+        Err(error) => return Some(PartFinding::unreadable(PART, &error)),
+    };
+    let mut unread = None;
+    for arn in trails.into_iter().filter_map(|it| it.trail_arn) {
+        match logs_management_writes(cloudtrail, &arn).await {
+            Ok(true) => return None,
+            Ok(false) => {}
+            Err(error) => unread = Some(error),
+        }
+    }
+    Some(match unread {
+        Some(error) => PartFinding::unreadable(PART, &error),
+        None => PartFinding::new(
+            PART,
+            PartOutcome::Broken,
+            "none is logging management writes, so no call in this account reaches EventBridge",
+        ),
+    })
+}
+
+async fn logs_management_writes(cloudtrail: &aws_sdk_cloudtrail::Client, arn: &str) -> Result<bool, ApiError> {
+    let (status, selectors) = tokio::join!(
+        cloudtrail.get_trail_status().name(arn).send(),
+        cloudtrail.get_event_selectors().trail_name(arn).send()
+    );
+    let (status, selectors) = (output("GetTrailStatus", status)?, output("GetEventSelectors", selectors)?);
+    let selectors = observe::selectors_of(selectors.event_selectors, selectors.advanced_event_selectors);
+    Ok(status.is_logging == Some(true) && selectors.log_management_writes())
+}
+
+/// Whether anybody gets the alerts.
+async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
+    let topic = &guardrail.config.topic;
+    let part = format!("topic {}", topic.parts().resource);
+    let mut pages =
+        guardrail.sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();
+    while let Some(subscription) = pages.next().await {
+        match output("ListSubscriptionsByTopic", subscription) {
+            // Until it is confirmed, there is a word instead.
+            Ok(it) if it.subscription_arn().is_some_and(|it| it.starts_with("arn:")) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(PartFinding::unreadable(part, &error)),
+        }
+    }
+    Some(PartFinding::new(part, PartOutcome::Broken, "nobody has a confirmed subscription, so nobody reads this"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_permission_is_for_a_rule_or_for_all_like_it() {
+        const RULE: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-sweep";
+        let policy = |effect: &str, service: &str, source: Value| {
+            json!({"Statement": [{"Effect": effect, "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}}]})
+        };
+        let events = "events.amazonaws.com";
+        assert!(may_invoke(&policy("Allow", events, json!(RULE)), RULE));
+        assert!(may_invoke(&policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-*")), RULE));
+        assert!(!may_invoke(&policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/other")), RULE));
+        assert!(!may_invoke(&policy("Deny", events, json!(RULE)), RULE));
+        assert!(!may_invoke(&policy("Allow", "sns.amazonaws.com", json!(RULE)), RULE));
+        assert!(!may_invoke(&json!({}), RULE));
+    }
+}

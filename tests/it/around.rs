@@ -1,0 +1,326 @@
+//! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
+
+use guardrail::rules::rules;
+use guardrail_tests::{
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL},
+    local_aws::workspace,
+};
+use serde_json::{Value, json};
+
+fn sample(name: &str) -> Value {
+    let text = std::fs::read_to_string(workspace().join("events").join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A CloudTrail record of a call by somebody else.
+fn call(source: &str, name: &str, parameters: Value) -> Value {
+    json!({"detail": {
+        "eventSource": format!("{source}.amazonaws.com"), "eventName": name, "requestParameters": parameters,
+        "userIdentity": {"arn": format!("arn:aws:iam::{ACCOUNT}:user/mallory")}, "eventTime": "2026-11-23T09:14:05Z",
+    }})
+}
+
+/// The fields that register key, alias and trail.
+fn everything() -> Value {
+    json!({"key_alias": "alias/s3-secure-data", "trail_arn": TRAIL, "log_bucket": "acme-data-logs"})
+}
+
+/// A bucket on its baseline, with key, alias and trail; nothing called yet.
+async fn compliant() -> FakeAws {
+    let fake = FakeAws::guarded();
+    fake.register(everything());
+    let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!(report["outcome"], "restored", "{report}");
+    assert_eq!(fake.remediate(json!({"bucket": BUCKET})).await.unwrap()["findings"], json!([]));
+    fake.forget();
+    fake
+}
+
+fn findings(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.map(|it| format!("{}: {}", it["control"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+}
+
+fn guard_another(fake: &FakeAws, bucket: &str, fields: Value) {
+    let mut document = json!({"bucket": bucket, "account": ACCOUNT, "key_arn": KEY});
+    document.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    fake.state().parameters.insert(format!("/s3-guardrail/buckets/{bucket}"), document.to_string());
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_the_key_is_undone_by_the_calls_it_takes() {
+    type Harm = fn(&mut FakeKey);
+    let harms: [(Harm, &[&str]); 6] = [
+        (|it| it.state = "Disabled".to_owned(), &["EnableKey"]),
+        (|it| it.state = "PendingDeletion".to_owned(), &["CancelKeyDeletion", "EnableKey"]),
+        (|it| it.rotation = false, &["EnableKeyRotation"]),
+        (|it| it.aliases.clear(), &["CreateAlias"]),
+        (|it| drop(it.aliases.insert("alias/s3-secure-data".to_owned(), format!("{KEY}2"))), &["UpdateAlias"]),
+        (|it| it.policy = json!({"Statement": [{"Sid": "Administrators", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}).to_string(), &["PutKeyPolicy"]),
+    ];
+    let fake = compliant().await;
+    for (harm, calls) in harms {
+        let before = fake.state().key.clone();
+        harm(fake.state().key.as_mut().unwrap());
+        fake.forget();
+        let event = call("kms", "DisableKey", json!({"keyId": KEY}));
+        let answer = fake.remediate(event).await.unwrap();
+        assert_eq!(findings(&answer["buckets"][0]), ["kms-key: restored"]);
+        assert_eq!(fake.writes(), calls);
+        let mut key = fake.state().key.clone().unwrap();
+        assert!(key.policy.contains("Administrators"), "the administrators stay: {}", key.policy);
+        key.policy.clone_from(&before.as_ref().unwrap().policy);
+        assert_eq!(Some(key), before);
+        let alerts = fake.alerts();
+        assert_eq!((alerts.len(), &alerts[0]["findings"][0]["control"]), (1, &json!("kms-key")));
+        assert!(!fake.reads().iter().any(|it| it.contains("Bucket")), "the event was about the key");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_the_trail_is_undone_and_the_owners_selectors_stay() {
+    let theirs = json!({"Name": "theirs", "FieldSelectors": [{"Field": "eventCategory", "Equals": ["Data"]}, {"Field": "resources.type", "Equals": ["AWS::Lambda::Function"]}]});
+    let harms: [(Value, &[&str]); 5] = [
+        (json!({"IsLogging": false}), &["StartLogging"]),
+        (json!({"IsMultiRegionTrail": false}), &["UpdateTrail"]),
+        (json!({"EnableLogFileValidation": false, "KmsKeyId": ""}), &["UpdateTrail"]),
+        (json!({"AdvancedEventSelectors": [theirs]}), &["PutEventSelectors"]),
+        (json!({"AdvancedEventSelectors": null, "EventSelectors": [{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true}]}), &["PutEventSelectors"]),
+    ];
+    for (harm, calls) in harms {
+        let fake = compliant().await;
+        let trail = fake.state().trail.clone();
+        for (name, value) in harm.as_object().unwrap() {
+            fake.state().trail.as_mut().unwrap()[name] = value.clone();
+        }
+        let answer = fake.remediate(sample_for_trail("stop-logging.json")).await.unwrap();
+        assert_eq!(findings(&answer["buckets"][0]), ["trail: restored"]);
+        assert_eq!(fake.writes(), calls);
+        if harm["AdvancedEventSelectors"].is_null() && harm["EventSelectors"].is_null() {
+            assert_eq!(fake.state().trail, trail);
+        }
+        let selectors = fake.state().trail.clone().unwrap();
+        for kind in ["AdvancedEventSelectors", "EventSelectors"] {
+            for selector in harm[kind].as_array().into_iter().flatten() {
+                assert!(selectors[kind].as_array().unwrap().iter().any(|it| it["Name"] == selector["Name"]), "{selectors}");
+            }
+        }
+    }
+}
+
+fn sample_for_trail(name: &str) -> Value {
+    let mut event = sample(name);
+    event["detail"]["requestParameters"]["name"] = json!(TRAIL);
+    event
+}
+
+#[tokio::test]
+async fn a_deleted_trail_is_created_again() {
+    let fake = compliant().await;
+    let before = fake.state().trail.take();
+    let event = call("cloudtrail", "DeleteTrail", json!({"name": "acme-trail"}));
+    let answer = fake.remediate(event).await.unwrap();
+    assert_eq!(findings(&answer["buckets"][0]), ["trail: restored"]);
+    assert_eq!(fake.writes(), ["CreateTrail", "PutEventSelectors", "StartLogging"]);
+    assert_eq!(fake.state().trail, before);
+}
+
+#[tokio::test]
+async fn a_log_file_that_could_not_be_delivered_is_told() {
+    let fake = compliant().await;
+    fake.state().trail.as_mut().unwrap()["LatestDeliveryError"] = json!("AccessDenied");
+    let error = fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    assert!(error.contains("trail: CloudTrail could not deliver its last log file: AccessDenied"), "{error}");
+    assert_eq!((fake.writes(), &fake.alerts()[0]["severity"]), (vec![], &json!("CRITICAL")));
+}
+
+#[tokio::test]
+async fn an_event_about_a_key_touches_every_bucket_that_uses_it_and_no_other() {
+    let fake = compliant().await;
+    guard_another(&fake, "beta-data", json!({}));
+    guard_another(&fake, "other-key", json!({"key_arn": format!("{KEY}9")}));
+    for n in 0..20 {
+        guard_another(&fake, &format!("filler-{n:02}"), json!({"key_arn": format!("{KEY}9")}));
+    }
+    fake.state().parameters.insert("/s3-guardrail/buckets/broken".to_owned(), "{".to_owned());
+    for named in [
+        json!({"keyId": KEY}),
+        json!({"keyId": KEY.rsplit('/').next().unwrap()}),
+    ] {
+        fake.state().key.as_mut().unwrap().state = "Disabled".to_owned();
+        let answer = fake.remediate(call("kms", "DisableKey", named)).await.unwrap();
+        let buckets: Vec<_> = answer["buckets"].as_array().unwrap().iter().map(|it| (it["bucket"].clone(), it["outcome"].clone())).collect();
+        assert_eq!(buckets, [(json!(BUCKET), json!("restored")), (json!("beta-data"), json!("compliant"))]);
+    }
+    // Nothing but the alias tells that this was about our key.
+    let moved = call("kms", "UpdateAlias", json!({"aliasName": "alias/s3-secure-data", "targetKeyId": "other"}));
+    let answer = fake.remediate(moved).await.unwrap();
+    assert_eq!(answer["buckets"].as_array().unwrap().len(), 1, "beta-data names no alias");
+    let foreign = call("kms", "DisableKey", json!({"keyId": "arn:aws:kms:eu-west-2:111122223333:key/nobodys"}));
+    assert_eq!(fake.remediate(foreign).await.unwrap(), json!({"buckets": []}));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_restored_fails_the_invocation_after_the_alert() {
+    let fake = compliant().await;
+    fake.state().key.as_mut().unwrap().state = "Disabled".to_owned();
+    fake.fail("EnableKey", usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+    let error = fake.remediate(call("kms", "DisableKey", json!({"keyId": KEY}))).await.unwrap_err();
+    assert!(error.contains("kms-key: EnableKey: AccessDeniedException"), "{error}");
+    assert_eq!(fake.alerts()[0]["severity"], "CRITICAL");
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_exist_is_told_and_the_bucket_is_restored_all_the_same() {
+    let fake = compliant().await;
+    fake.state().key = None;
+    fake.set("versioning", None);
+    let error = fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    assert!(error.contains("kms-key: DescribeKey: the key does not exist"), "{error}");
+    assert_eq!(fake.writes(), ["PutBucketVersioning"]);
+}
+
+#[tokio::test]
+async fn exemptions_and_observe_mode_hold_for_key_and_trail() {
+    let fake = compliant().await;
+    fake.state().key.as_mut().unwrap().rotation = false;
+    fake.state().trail.as_mut().unwrap()["IsLogging"] = json!(false);
+    let mut fields = everything();
+    fields["exemptions"] = json!([{"control": "kms-key", "until": "2999-01-01"}]);
+    fields["mode"] = json!("observe");
+    fake.register(fields);
+    let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!(findings(&report), ["kms-key: exempt", "trail: would-restore"]);
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+fn message(bucket: &str) -> Value {
+    json!({"messageId": bucket, "body": json!({"bucket": bucket}).to_string()})
+}
+
+#[tokio::test]
+async fn a_batch_reads_a_shared_trail_once_and_restores_it_once() {
+    let fake = compliant().await;
+    fake.state().trail.as_mut().unwrap()["IsLogging"] = json!(false);
+    let batch = json!({"Records": [message(BUCKET), message(BUCKET), message(BUCKET)]});
+    assert_eq!(fake.remediate(batch).await.unwrap(), json!({"batchItemFailures": []}));
+    assert_eq!(fake.writes(), ["StartLogging"]);
+    let looks = fake.reads().iter().filter(|it| *it == "GetTrailStatus").count();
+    assert_eq!(looks, 2, "once drifted, once restored, then known");
+    let alert = fake.alerts().remove(0);
+    assert_eq!(alert["missed_event"], true, "no event told of it");
+}
+
+async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
+    guardrail::sweep::sweep(&fake.guardrail(), input).await.map_err(|error| guardrail::api::chain(&error))
+}
+
+/// All rules as they are deployed.
+fn deployed(fake: &FakeAws) {
+    for rule in rules("/s3-guardrail/buckets/") {
+        let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
+        let shown = json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
+        fake.state().rules.insert(rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]));
+    }
+}
+
+#[tokio::test]
+async fn every_registered_bucket_gets_one_message() {
+    for buckets in [0, 1, 9, 10, 11, 37] {
+        let fake = FakeAws::default();
+        for n in 0..buckets {
+            guard_another(&fake, &format!("bucket-{n:03}"), json!({}));
+        }
+        let _ = sweep(&fake, json!({})).await;
+        let sent = fake.state().queued.clone();
+        let expected: Vec<_> = (0..buckets).map(|n| json!({"bucket": format!("bucket-{n:03}")}).to_string()).collect();
+        assert_eq!(sent, expected);
+    }
+}
+
+#[tokio::test]
+async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
+    type Harm = fn(&mut (Value, Vec<Value>));
+    let harms: [(&str, Harm, &[&str]); 4] = [
+        ("DisableRule", |it| it.0["State"] = json!("DISABLED"), &["EnableRule"]),
+        ("PutRule", |it| it.0["EventPattern"] = json!("{\"source\":[\"nothing\"]}"), &["PutRule"]),
+        ("RemoveTargets", |it| it.1.clear(), &["PutTargets"]),
+        ("PutTargets", |it| it.1[0]["Input"] = json!("{}"), &["PutTargets"]),
+    ];
+    for (name, harm, calls) in harms {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        harm(fake.state().rules.get_mut("s3-guardrail-bucket-changed").unwrap());
+        let parameter = if name.ends_with("Targets") { "rule" } else { "name" };
+        let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
+        let answer = fake.remediate(event).await.unwrap();
+        assert_eq!((&answer["outcome"], &answer["findings"][0]["outcome"]), (&json!("tampered"), &json!("restored")));
+        assert_eq!(fake.writes(), calls);
+        let alert = fake.alerts().remove(0);
+        assert_eq!(alert["severity"], "CRITICAL");
+        assert!(alert["trigger"]["actor"].as_str().unwrap().ends_with("user/mallory"));
+        let subject = fake.state().published[0]["Subject"].clone();
+        assert_eq!(subject, format!("[TAMPERED] s3-guardrail: {name} on rule s3-guardrail-bucket-changed by user/mallory, undone"));
+        fake.forget();
+        let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
+        assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_rule_is_made_again() {
+    let fake = FakeAws::guarded();
+    deployed(&fake);
+    fake.state().rules.remove("s3-guardrail-key-changed");
+    fake.remediate(call("events", "DeleteRule", json!({"name": "s3-guardrail-key-changed"}))).await.unwrap();
+    assert_eq!(fake.writes(), ["PutRule", "PutTargets"]);
+    fake.forget();
+    fake.remediate(call("events", "DeleteRule", json!({"name": "s3-guardrail-key-changed"}))).await.unwrap();
+    assert_eq!(fake.writes(), Vec::<String>::new(), "what was made is what should be");
+}
+
+#[tokio::test]
+async fn what_is_not_about_the_guardrail_or_is_its_own_doing_is_left_alone() {
+    let fake = FakeAws::guarded();
+    deployed(&fake);
+    let mut own = call("ssm", "PutParameter", json!({"name": "/s3-guardrail/buckets/new"}));
+    own["detail"]["userIdentity"]["arn"] = json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap/x"));
+    for event in [
+        own,
+        call("events", "DisableRule", json!({"name": "somebody-elses"})),
+        call("lambda", "UpdateFunctionCode20150331v2", json!({"functionName": "other"})),
+    ] {
+        let answer = fake.remediate(event).await.unwrap();
+        assert_eq!((&answer["outcome"], &answer["notified"]), (&json!("unguarded"), &json!(false)));
+    }
+    assert_eq!(fake.state().calls, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_denied_attempt_is_told_even_when_aws_does_not_say_what_it_was_aimed_at() {
+    for (message, part) in [
+        ("User: arn:aws:iam::111122223333:user/mallory is not authorized to perform: events:DisableRule on resource: arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-bucket-changed because no identity-based policy allows it", json!("rule s3-guardrail-bucket-changed")),
+        ("no", json!(null)),
+    ] {
+        let fake = FakeAws::guarded();
+        let mut event = call("events", "DisableRule", json!(null));
+        event["detail"]["errorCode"] = json!("AccessDenied");
+        event["detail"]["errorMessage"] = json!(message);
+        let answer = fake.remediate(event).await.unwrap();
+        assert_eq!((&answer["outcome"], &answer["part"]), (&json!("attempted"), &part));
+        assert_eq!((fake.writes(), &fake.alerts()[0]["severity"]), (vec![], &json!("WARNING")));
+    }
+}
+
+#[tokio::test]
+async fn a_denied_attempt_on_a_guarded_trail_is_told_and_one_on_another_is_not() {
+    let fake = compliant().await;
+    let mut event = call("cloudtrail", "StopLogging", json!(null));
+    event["detail"]["errorCode"] = json!("AccessDenied");
+    for (trail, alerts) in [(TRAIL.to_owned(), 1), (format!("{TRAIL}-other"), 0)] {
+        fake.forget();
+        event["detail"]["errorMessage"] = json!(format!("User: x is not authorized to perform: cloudtrail:StopLogging on resource: {trail} with an explicit deny"));
+        fake.remediate(event.clone()).await.unwrap();
+        assert_eq!(fake.alerts().len(), alerts);
+    }
+}
