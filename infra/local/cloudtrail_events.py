@@ -66,10 +66,12 @@ LAMBDA_VERSIONS = {
     "UpdateFunctionCode": "20150331v2",
     "UpdateFunctionConfiguration": "20150331v2",
 }
-SERVICES = {"cloudtrail", "events", "iam", "kms", "lambda", "s3", "sns", "ssm"}
+SERVICES = {"cloudtrail", "events", "iam", "kms", "lambda", "s3", "sns", "sqs", "ssm"}
 # Calls that write nothing, and calls that are data events.
 NOT_RECORDED = (
     "Decrypt",
+    "ChangeMessageVisibility",
+    "DeleteMessage",
     "Describe",
     "Encrypt",
     "Generate",
@@ -80,6 +82,8 @@ NOT_RECORDED = (
     "Publish",
     "PutEvents",
     "ReEncrypt",
+    "ReceiveMessage",
+    "SendMessage",
     "Sign",
     "Simulate",
     "Test",

@@ -14,6 +14,8 @@ def install(strict_root: bool) -> None:
     hooks.need(iam_actions, "_safe_json_field")
     parameters = ["iam_action", "query_params", "path", "headers"]
     hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
+    parameters = ["service", "method", "path", "headers", "body", "query_params"]
+    hooks.patch(iam_actions, "extract_iam_action", parameters, with_actions)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
     hooks.patch(iam_actions, "extract_resource_arn", parameters, with_resources)
     if strict_root:
@@ -38,17 +40,39 @@ def with_kms_key_id(original):
     return s3_object_context
 
 
-def with_resources(original):
-    """AWS authorizes CreateAlias on the key that it names, and GetParametersByPath on its path.
+def with_actions(original):
+    """AWS has no actions of their own for SQS's batches, and one for reading a function's concurrency.
 
-    MiniStack asks for `*`, which no exact policy allows.
+    MiniStack asks for `sqs:SendMessageBatch`, and for the right to change the concurrency.
+    """
+
+    def extract_iam_action(service, method, path, headers, body, query_params):
+        action = original(service, method, path, headers, body, query_params)
+        if action == "lambda:PutFunctionConcurrency" and method != "PUT":
+            return "lambda:GetFunctionConcurrency" if method == "GET" else "lambda:DeleteFunctionConcurrency"
+        if action and action.startswith("sqs:"):
+            return action.removesuffix("Batch")
+        return action
+
+    return extract_iam_action
+
+
+def with_resources(original):
+    """AWS authorizes CreateAlias on the key that it names, GetParametersByPath on its path, targets on their rule.
+
+    MiniStack asks for `*`, which no exact policy allows, and for rules of the default bus with the bus in their ARN.
     """
 
     def extract_resource_arn(service, method, path, headers, body, query_params, region, account_id):
         arn = original(service, method, path, headers, body, query_params, region, account_id)
+        place = f"{region}:{account_id}"
+        if service == "events":
+            rule = iam_actions._safe_json_field(body, "Rule")
+            if rule and not iam_actions._safe_json_field(body, "EventBusName"):
+                return f"arn:aws:events:{place}:rule/{rule}"
+            return arn.replace(":rule/default/", ":rule/")
         if arn != "*":
             return arn
-        place = f"{region}:{account_id}"
         if service == "kms":
             key = iam_actions._safe_json_field(body, "TargetKeyId")
             if key:

@@ -87,9 +87,7 @@ impl ApiError {
         let busy = ["OperationAborted", "ConflictException", "ThrottlingException"];
         let passing = match (&error, status) {
             (SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_), _) => true,
-            (_, Some(status)) => {
-                status >= 500 || status == 429 || code.as_deref().is_some_and(|it| busy.contains(&it))
-            }
+            (_, Some(status)) => status >= 500 || status == 429 || code.as_deref().is_some_and(|it| busy.contains(&it)),
             (_, None) => false,
         };
         let denied = code.as_deref().is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");

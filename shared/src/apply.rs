@@ -173,12 +173,8 @@ async fn create_trail(cloudtrail: &aws_sdk_cloudtrail::Client, required: &Requir
 }
 
 fn basic_selector(selector: EventSelector) -> cloudtrail::EventSelector {
-    let EventSelector {
-        read_write_type,
-        include_management_events,
-        data_resources,
-        exclude_management_event_sources,
-    } = selector;
+    let EventSelector { read_write_type, include_management_events, data_resources, exclude_management_event_sources } =
+        selector;
     let resource = |(kind, values)| cloudtrail::DataResource::builder().r#type(kind).set_values(Some(values)).build();
     cloudtrail::EventSelector::builder()
         .read_write_type(cloudtrail::ReadWriteType::from(read_write_type.as_str()))

@@ -141,11 +141,7 @@ impl Event {
             error_code: text("/detail/errorCode"),
             error_message: text("/detail/errorMessage"),
         };
-        Ok(Self {
-            subject,
-            trigger,
-            identities: identities.into_iter().filter_map(text).collect(),
-        })
+        Ok(Self { subject, trigger, identities: identities.into_iter().filter_map(text).collect() })
     }
 
     /// Whether the call was made by one of our own roles.

@@ -142,8 +142,7 @@ mod tests {
     }
 
     fn good() -> KmsKey {
-        let own =
-            r#"{"Statement":{"Sid":"Admins","Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}}"#;
+        let own = r#"{"Statement":{"Sid":"Admins","Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}}"#;
         let bare = KmsKey {
             state: "Enabled".to_owned(),
             rotation: Some(true),

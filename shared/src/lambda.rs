@@ -3,7 +3,12 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 
-use crate::{Guardrail, api::chain, config::{Config, Needs}, metrics};
+use crate::{
+    Guardrail,
+    api::chain,
+    config::{Config, Needs},
+    metrics,
+};
 
 /// Reads the environment, then answers invocations for as long as Lambda sends some.
 pub async fn serve<E: std::error::Error + 'static>(

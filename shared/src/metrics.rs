@@ -69,11 +69,13 @@ pub fn watched(watched: &Watched, now: Timestamp) -> Value {
 /// A line that defines these metrics with these dimensions.
 fn line(now: Timestamp, dimensions: &[(&str, &str)], metrics: &[(&str, &str, u64)]) -> Value {
     let definitions: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    // Over all, and by the dimensions if there are any: an alarm needs the former.
     let names: Vec<_> = dimensions.iter().map(|it| it.0).collect();
+    let sets = if names.is_empty() { json!([[]]) } else { json!([[], names]) };
     let mut line = json!({
         "_aws": {
             "Timestamp": now.as_millisecond(),
-            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions}],
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions}],
         },
     });
     for (name, value) in dimensions {
@@ -135,7 +137,7 @@ mod tests {
             for name in metrics.clone() {
                 assert!(line[name.as_str().unwrap()].is_u64(), "{line}");
             }
-            for name in definition["Dimensions"][0].as_array().unwrap() {
+            for name in definition["Dimensions"].as_array().unwrap().iter().flat_map(|it| it.as_array().unwrap()) {
                 assert!(line[name.as_str().unwrap()].is_string(), "{line}");
             }
             assert_eq!(

@@ -411,11 +411,16 @@ fn advice(report: &Report) -> String {
     if denied_at_all(Denial::ServiceControlPolicy) || denied_at_all(Denial::ResourceControlPolicy) {
         lines.push("A policy of the organization (SCP or RCP) denies the guardrail's role. Nobody in this account can change that, root included: ask for an exception for the role.");
     }
-    if denied_at_all(Denial::IdentityPolicy) || denied_at_all(Denial::PermissionsBoundary) || denied_at_all(Denial::SessionPolicy) {
+    if denied_at_all(Denial::IdentityPolicy)
+        || denied_at_all(Denial::PermissionsBoundary)
+        || denied_at_all(Denial::SessionPolicy)
+    {
         lines.push("The guardrail's role itself lacks the right: somebody changed its policy or its boundary. Run infra/deploy.sh again.");
     }
     if denied_at_all(Denial::VpcEndpointPolicy) {
-        lines.push("The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.");
+        lines.push(
+            "The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.",
+        );
     }
     if denied_at_all(Denial::Unsaid) {
         lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");

@@ -14,10 +14,11 @@ use crate::{
     Guardrail,
     api::{ApiError, output, unless_absent},
     baseline::{
-        Baseline, DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning,
+        Baseline, DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption,
+        Versioning,
     },
-    lifecycle::Lifecycle,
     kms_key::{KmsKey, RequiredKey},
+    lifecycle::Lifecycle,
     names::{AccountId, BucketName, TrailArn},
     plan::{Observed, Read, Seen},
     policy::Policy,
@@ -233,7 +234,8 @@ pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<
 async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<aws_sdk_kms::types::KeyMetadata> {
     const OPERATION: &str = "DescribeKey";
     let described = unless_absent(OPERATION, kms.describe_key().key_id(key).send().await, "NotFoundException")?;
-    let missing = "the key does not exist, and what it encrypted cannot be read; name another one with guardrail-bootstrap";
+    let missing =
+        "the key does not exist, and what it encrypted cannot be read; name another one with guardrail-bootstrap";
     described.and_then(|it| it.key_metadata).ok_or_else(|| ApiError::new(OPERATION, missing))
 }
 

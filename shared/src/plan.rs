@@ -353,9 +353,10 @@ impl Change {
             Self::Versioning(Drift { observed: Versioning { mfa_delete: true, .. }, .. }) => {
                 Some("MFA Delete is on: only the root user with its second factor can enable versioning".to_owned())
             }
-            Self::Trail(_) if code == "MaximumNumberOfTrailsExceededException" => {
-                Some("Name a trail that exists: in the registry document's `trail_arn`, or in the bootstrap's `trail`".to_owned())
-            }
+            Self::Trail(_) if code == "MaximumNumberOfTrailsExceededException" => Some(
+                "Name a trail that exists: in the registry document's `trail_arn`, or in the bootstrap's `trail`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -711,7 +712,8 @@ mod tests {
         let stopped = Trail { is_logging: false, ..good_trail };
         expect![["unreadable kms-key\nrestore trail\n"]].assert_eq(&planned(around(unread(), Ok(Some(stopped)))));
         expect![["unreadable trail\n"]].assert_eq(&planned(around(Ok(good_key), unread())));
-        let both = Seen { bucket: Some(Observed { versioning: unread(), ..compliant() }), ..around(unread(), unread()) };
+        let both =
+            Seen { bucket: Some(Observed { versioning: unread(), ..compliant() }), ..around(unread(), unread()) };
         expect![["unreadable versioning\nunreadable kms-key\nunreadable trail\n"]].assert_eq(&planned(both));
     }
 

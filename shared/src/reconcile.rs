@@ -77,8 +77,7 @@ pub async fn reconcile(
     if seen.is_gone() {
         return Reconciled::Gone;
     }
-    let scope =
-        Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
     let mut steps = plan(baseline, seen, stance);
     for wait in ECHO_REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {

@@ -133,12 +133,7 @@ impl Registration {
         self.or_derived("log_bucket", self.log_bucket.as_ref(), "logs")
     }
 
-    fn or_derived(
-        &self,
-        field: &str,
-        given: Option<&BucketName>,
-        suffix: &str,
-    ) -> Result<BucketName, RegistryError> {
+    fn or_derived(&self, field: &str, given: Option<&BucketName>, suffix: &str) -> Result<BucketName, RegistryError> {
         let derived = || format!("{}-{suffix}", self.bucket).parse();
         let name = given.cloned().map_or_else(derived, Ok);
         name.map_err(|error| self.invalid(format!("{field}: missing, and its default {error}; set it")))

@@ -80,7 +80,9 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
             let uses: Vec<_> = registrations(guardrail, uses).await?;
             handle_shared(guardrail, &uses, Control::Trail, event).await
         }
-        Subject::Part(_) | Subject::KmsKey(_) | Subject::Trail(_) => Ok(json!(watch::touched(guardrail, &event).await?)),
+        Subject::Part(_) | Subject::KmsKey(_) | Subject::Trail(_) => {
+            Ok(json!(watch::touched(guardrail, &event).await?))
+        }
     }
 }
 
@@ -190,10 +192,13 @@ async fn handle_shared(
             problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
         });
     }
-    if let (Some(_), Some(registration), false) = (&attempt.error_code, registrations.first(), reports.iter().any(|it| it.notified)) {
+    if let (Some(_), Some(registration), false) =
+        (&attempt.error_code, registrations.first(), reports.iter().any(|it| it.notified))
+    {
         let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
         let part = if control == Control::KmsKey { registration.key_arn.as_str() } else { trail };
-        watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource))).await?;
+        watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource)))
+            .await?;
     }
     Ok(json!({"buckets": reports}))
 }
@@ -251,7 +256,9 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
         Ok(None) => return Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger()),
-        Err(error) => return Report { dry_run: reason.is_dry_run(), ..Report::error(bucket, chain(&error), reason.trigger()) },
+        Err(error) => {
+            return Report { dry_run: reason.is_dry_run(), ..Report::error(bucket, chain(&error), reason.trigger()) };
+        }
     };
     let (baseline, registration) = &registered;
     let mut seen = Seen::from(observed);
@@ -268,7 +275,11 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
     if let (Some(required), Some(trail)) = (&baseline.trail, trail) {
         let arn = required.arn.as_str();
         let untouched = report.findings.iter().all(|it| it.control != Control::Trail);
-        if untouched { known.insert(arn.to_owned(), trail) } else { known.remove(arn) };
+        if untouched {
+            known.insert(arn.to_owned(), trail)
+        } else {
+            known.remove(arn)
+        };
     }
     report
 }

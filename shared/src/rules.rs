@@ -17,7 +17,9 @@ const OTHER_FUNCTIONS: [&str; 3] = [SWEEP, "guardrail-bootstrap", "guardrail-ver
 const REMEDIATE_ROLE: &str = "s3-guardrail-remediate";
 const OTHER_ROLES: [&str; 3] = ["s3-guardrail-sweep", "s3-guardrail-bootstrap", "s3-guardrail-verify"];
 const TOPIC: &str = "s3-guardrail-alerts";
-const QUEUES: [&str; 2] = ["s3-guardrail-work", "s3-guardrail-dead-letters"];
+/// Where events go that a rule could not deliver.
+pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
+const QUEUES: [&str; 2] = ["s3-guardrail-work", DEAD_LETTERS];
 
 /// Rules whose tampering `guardrail-remediate` tells.
 const WATCHED_BY_REMEDIATE: [&str; 5] = [
@@ -147,8 +149,14 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     let last = named.rsplit(['/', ':']).next().unwrap_or_default();
     let functions = || [REMEDIATE].into_iter().chain(OTHER_FUNCTIONS);
     let function = || functions().find(|it| named == *it || named.contains(&format!(":function:{it}")));
-    let role = || [REMEDIATE_ROLE].into_iter().chain(OTHER_ROLES).find(|it| named == *it || named.ends_with(&format!(":role/{it}")));
-    let rule = || WATCHED_BY_REMEDIATE.into_iter().chain(WATCHED_BY_SWEEP).find(|it| named.ends_with(&format!(":rule/{it}")));
+    let role = || {
+        [REMEDIATE_ROLE]
+            .into_iter()
+            .chain(OTHER_ROLES)
+            .find(|it| named == *it || named.ends_with(&format!(":role/{it}")))
+    };
+    let rule =
+        || WATCHED_BY_REMEDIATE.into_iter().chain(WATCHED_BY_SWEEP).find(|it| named.ends_with(&format!(":rule/{it}")));
     if is_rule {
         return Some(format!("rule {named}"));
     }
@@ -205,7 +213,9 @@ pub enum RuleCall {
     /// With our pattern, enabled.
     Put,
     Enable,
-    PutTarget { id: String },
+    PutTarget {
+        id: String,
+    },
 }
 
 /// What mends a rule. Empty: it is as it should be.
@@ -262,10 +272,16 @@ mod tests {
             ("arn:aws-cn:lambda:cn-north-1:111122223333:function:guardrail-sweep:1", Some("function guardrail-sweep")),
             ("my-guardrail-sweep", None),
             ("arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts", Some("topic s3-guardrail-alerts")),
-            ("arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts:1-2", Some("a subscription of topic s3-guardrail-alerts")),
+            (
+                "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts:1-2",
+                Some("a subscription of topic s3-guardrail-alerts"),
+            ),
             ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-work", Some("queue s3-guardrail-work")),
             ("/s3-guardrail/buckets/acme-data", Some("registry parameter /s3-guardrail/buckets/acme-data")),
-            ("arn:aws:ssm:eu-west-2:111122223333:parameter/s3-guardrail/buckets/a", Some("registry parameter /s3-guardrail/buckets/a")),
+            (
+                "arn:aws:ssm:eu-west-2:111122223333:parameter/s3-guardrail/buckets/a",
+                Some("registry parameter /s3-guardrail/buckets/a"),
+            ),
             ("/other/parameter", None),
             ("s3-guardrail-remediate", Some("role s3-guardrail-remediate")),
             ("", None),

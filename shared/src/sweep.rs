@@ -96,5 +96,9 @@ async fn send(guardrail: &Guardrail, buckets: &[BucketName]) -> Result<(), ApiEr
         let failed: Vec<usize> = answer.failed().iter().filter_map(|it| it.id().parse().ok()).collect();
         left = failed.into_iter().filter_map(|n| left.get(n).copied()).collect();
     }
-    if left.is_empty() { Ok(()) } else { Err(ApiError::new(OPERATION, format!("SQS did not take {} messages", left.len()))) }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::new(OPERATION, format!("SQS did not take {} messages", left.len())))
+    }
 }

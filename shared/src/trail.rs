@@ -203,8 +203,7 @@ fn basic_requiring(mut selectors: Vec<EventSelector>, objects: &str) -> Vec<Even
 }
 
 fn advanced_requiring(mut selectors: Vec<AdvancedEventSelector>, objects: &str) -> Vec<AdvancedEventSelector> {
-    let field =
-        |name: &str, equals: &str| FieldSelector { equals: vec![equals.to_owned()], ..FieldSelector::of(name) };
+    let field = |name: &str, equals: &str| FieldSelector { equals: vec![equals.to_owned()], ..FieldSelector::of(name) };
     if !selectors.iter().any(selects_management) {
         selectors.push(AdvancedEventSelector {
             name: Some("s3-guardrail: management events".to_owned()),
@@ -330,7 +329,10 @@ mod tests {
     fn selectors_are_added_and_none_is_dropped() {
         let lambda = |category: &str| AdvancedEventSelector {
             name: Some("theirs".to_owned()),
-            field_selectors: vec![FieldSelector { equals: vec![category.to_owned()], ..FieldSelector::of("eventCategory") }, FieldSelector { not_equals: vec!["kms.amazonaws.com".to_owned()], ..FieldSelector::of("eventSource") }],
+            field_selectors: vec![
+                FieldSelector { equals: vec![category.to_owned()], ..FieldSelector::of("eventCategory") },
+                FieldSelector { not_equals: vec!["kms.amazonaws.com".to_owned()], ..FieldSelector::of("eventSource") },
+            ],
         };
         for (selectors, kept) in [
             (Selectors { basic: vec![basic("ReadOnly", true, &[])], advanced: vec![] }, 1),

@@ -3,7 +3,7 @@
 //! A call that touches a part is told with its actor, and undone where that is safe. The sweep looks at all parts,
 //! because a chain that is cut tells of nothing.
 
-use aws_sdk_eventbridge::types::{RuleState, Target as EventTarget};
+use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::{
     config::Place,
     event::{Event, Subject, Trigger},
     metrics, notify, observe,
-    rules::{ObservedRule, REMEDIATE, Rule, RuleCall, SWEEP, Target, mend, own_part, rules},
+    rules::{DEAD_LETTERS, ObservedRule, REMEDIATE, Rule, RuleCall, SWEEP, Target, mend, own_part, rules},
 };
 
 /// A part that was not as it should be, and what came of it.
@@ -93,7 +93,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         watched.outcome = WatchOutcome::Tampered;
         watched.findings = mend_rules(guardrail).await;
     }
-    tell(guardrail, watched).await
+    mended(tell(guardrail, watched).await?)
 }
 
 /// Tells of a call that failed and would have harmed what guarded buckets lean on.
@@ -103,7 +103,8 @@ pub async fn attempted(guardrail: &Guardrail, trigger: &Trigger, part: String) -
     tell(guardrail, watched).await.map(drop)
 }
 
-/// Looks at the whole chain. `None`: it is as it should be. `strangers`: parameters of the registry that are nobody's.
+/// Looks at the whole chain. `None`: it is as it should be. What cannot be mended is told, and is no error: the next
+/// sweep looks again. `strangers`: parameters of the registry that are nobody's.
 pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option<Watched>, WatchError> {
     let (mut findings, permissions, trail, topic) = tokio::join!(
         mend_rules(guardrail),
@@ -121,8 +122,7 @@ pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option
     if findings.is_empty() {
         return Ok(None);
     }
-    let watched =
-        Watched { outcome: WatchOutcome::Broken, part: None, trigger: None, findings, notified: false };
+    let watched = Watched { outcome: WatchOutcome::Broken, part: None, trigger: None, findings, notified: false };
     tell(guardrail, watched).await.map(Some)
 }
 
@@ -132,6 +132,11 @@ async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, Wa
     let alert = notify::watch_alert(&watched, guardrail.config.place());
     notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await.map_err(WatchError::Untold)?;
     watched.notified = true;
+    Ok(watched)
+}
+
+/// An error when something was tried in vain, so that Lambda tries again.
+fn mended(watched: Watched) -> Result<Watched, WatchError> {
     let tried_in_vain = |it: &&PartFinding| matches!(it.outcome, PartOutcome::Failed | PartOutcome::Unreadable);
     let problems: Vec<_> =
         watched.findings.iter().filter(tried_in_vain).map(|it| format!("{}: {}", it.part, it.problem)).collect();
@@ -151,6 +156,11 @@ impl PartFinding {
 fn function_arn(place: Place<'_>, function: &str) -> String {
     let Place { partition, region, account } = place;
     format!("arn:{partition}:lambda:{region}:{account}:function:{function}")
+}
+
+fn dead_letters_arn(place: Place<'_>) -> String {
+    let Place { partition, region, account } = place;
+    format!("arn:{partition}:sqs:{region}:{account}:{DEAD_LETTERS}")
 }
 
 async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
@@ -224,7 +234,8 @@ async fn carry_out(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &st
         RuleCall::Enable => done("EnableRule", events.enable_rule().name(rule.name).send().await),
         RuleCall::PutTarget { id } => {
             const OPERATION: &str = "PutTargets";
-            let target = EventTarget::builder().id(id).arn(arn).build();
+            let dead_letters = DeadLetterConfig::builder().arn(dead_letters_arn(guardrail.config.place())).build();
+            let target = EventTarget::builder().id(id).arn(arn).dead_letter_config(dead_letters).build();
             let target = target.map_err(|error| ApiError::new(OPERATION, error))?;
             let put = output(OPERATION, events.put_targets().rule(rule.name).targets(target).send().await)?;
             match put.failed_entries().first() {
@@ -357,12 +368,13 @@ mod tests {
     #[test]
     fn a_permission_is_for_a_rule_or_for_all_like_it() {
         const RULE: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-sweep";
-        let policy = |effect: &str, service: &str, source: Value| {
-            json!({"Statement": [{"Effect": effect, "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}}]})
-        };
+        let policy = |effect: &str, service: &str, source: Value| json!({"Statement": [{"Effect": effect, "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}}]});
         let events = "events.amazonaws.com";
         assert!(may_invoke(&policy("Allow", events, json!(RULE)), RULE));
-        assert!(may_invoke(&policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-*")), RULE));
+        assert!(may_invoke(
+            &policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-*")),
+            RULE
+        ));
         assert!(!may_invoke(&policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/other")), RULE));
         assert!(!may_invoke(&policy("Deny", events, json!(RULE)), RULE));
         assert!(!may_invoke(&policy("Allow", "sns.amazonaws.com", json!(RULE)), RULE));

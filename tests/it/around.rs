@@ -56,7 +56,12 @@ async fn whatever_is_done_to_the_key_is_undone_by_the_calls_it_takes() {
         (|it| it.rotation = false, &["EnableKeyRotation"]),
         (|it| it.aliases.clear(), &["CreateAlias"]),
         (|it| drop(it.aliases.insert("alias/s3-secure-data".to_owned(), format!("{KEY}2"))), &["UpdateAlias"]),
-        (|it| it.policy = json!({"Statement": [{"Sid": "Administrators", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}).to_string(), &["PutKeyPolicy"]),
+        (
+            |it| {
+                it.policy = json!({"Statement": [{"Sid": "Administrators", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}).to_string()
+            },
+            &["PutKeyPolicy"],
+        ),
     ];
     let fake = compliant().await;
     for (harm, calls) in harms {
@@ -85,7 +90,10 @@ async fn whatever_is_done_to_the_trail_is_undone_and_the_owners_selectors_stay()
         (json!({"IsMultiRegionTrail": false}), &["UpdateTrail"]),
         (json!({"EnableLogFileValidation": false, "KmsKeyId": ""}), &["UpdateTrail"]),
         (json!({"AdvancedEventSelectors": [theirs]}), &["PutEventSelectors"]),
-        (json!({"AdvancedEventSelectors": null, "EventSelectors": [{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true}]}), &["PutEventSelectors"]),
+        (
+            json!({"AdvancedEventSelectors": null, "EventSelectors": [{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true}]}),
+            &["PutEventSelectors"],
+        ),
     ];
     for (harm, calls) in harms {
         let fake = compliant().await;
@@ -102,7 +110,10 @@ async fn whatever_is_done_to_the_trail_is_undone_and_the_owners_selectors_stay()
         let selectors = fake.state().trail.clone().unwrap();
         for kind in ["AdvancedEventSelectors", "EventSelectors"] {
             for selector in harm[kind].as_array().into_iter().flatten() {
-                assert!(selectors[kind].as_array().unwrap().iter().any(|it| it["Name"] == selector["Name"]), "{selectors}");
+                assert!(
+                    selectors[kind].as_array().unwrap().iter().any(|it| it["Name"] == selector["Name"]),
+                    "{selectors}"
+                );
             }
         }
     }
@@ -143,13 +154,15 @@ async fn an_event_about_a_key_touches_every_bucket_that_uses_it_and_no_other() {
         guard_another(&fake, &format!("filler-{n:02}"), json!({"key_arn": format!("{KEY}9")}));
     }
     fake.state().parameters.insert("/s3-guardrail/buckets/broken".to_owned(), "{".to_owned());
-    for named in [
-        json!({"keyId": KEY}),
-        json!({"keyId": KEY.rsplit('/').next().unwrap()}),
-    ] {
+    for named in [json!({"keyId": KEY}), json!({"keyId": KEY.rsplit('/').next().unwrap()})] {
         fake.state().key.as_mut().unwrap().state = "Disabled".to_owned();
         let answer = fake.remediate(call("kms", "DisableKey", named)).await.unwrap();
-        let buckets: Vec<_> = answer["buckets"].as_array().unwrap().iter().map(|it| (it["bucket"].clone(), it["outcome"].clone())).collect();
+        let buckets: Vec<_> = answer["buckets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (it["bucket"].clone(), it["outcome"].clone()))
+            .collect();
         assert_eq!(buckets, [(json!(BUCKET), json!("restored")), (json!("beta-data"), json!("compliant"))]);
     }
     // Nothing but the alias tells that this was about our key.
@@ -219,7 +232,8 @@ async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
 fn deployed(fake: &FakeAws) {
     for rule in rules("/s3-guardrail/buckets/") {
         let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
-        let shown = json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
+        let shown =
+            json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
         fake.state().rules.insert(rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]));
     }
 }
@@ -260,7 +274,10 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
         assert_eq!(alert["severity"], "CRITICAL");
         assert!(alert["trigger"]["actor"].as_str().unwrap().ends_with("user/mallory"));
         let subject = fake.state().published[0]["Subject"].clone();
-        assert_eq!(subject, format!("[TAMPERED] s3-guardrail: {name} on rule s3-guardrail-bucket-changed by user/mallory, undone"));
+        assert_eq!(
+            subject,
+            format!("[TAMPERED] s3-guardrail: {name} on rule s3-guardrail-bucket-changed by user/mallory, undone")
+        );
         fake.forget();
         let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
         assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
@@ -284,7 +301,8 @@ async fn what_is_not_about_the_guardrail_or_is_its_own_doing_is_left_alone() {
     let fake = FakeAws::guarded();
     deployed(&fake);
     let mut own = call("ssm", "PutParameter", json!({"name": "/s3-guardrail/buckets/new"}));
-    own["detail"]["userIdentity"]["arn"] = json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap/x"));
+    own["detail"]["userIdentity"]["arn"] =
+        json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap/x"));
     for event in [
         own,
         call("events", "DisableRule", json!({"name": "somebody-elses"})),
@@ -299,7 +317,10 @@ async fn what_is_not_about_the_guardrail_or_is_its_own_doing_is_left_alone() {
 #[tokio::test]
 async fn a_denied_attempt_is_told_even_when_aws_does_not_say_what_it_was_aimed_at() {
     for (message, part) in [
-        ("User: arn:aws:iam::111122223333:user/mallory is not authorized to perform: events:DisableRule on resource: arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-bucket-changed because no identity-based policy allows it", json!("rule s3-guardrail-bucket-changed")),
+        (
+            "User: arn:aws:iam::111122223333:user/mallory is not authorized to perform: events:DisableRule on resource: arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-bucket-changed because no identity-based policy allows it",
+            json!("rule s3-guardrail-bucket-changed"),
+        ),
         ("no", json!(null)),
     ] {
         let fake = FakeAws::guarded();
@@ -319,7 +340,9 @@ async fn a_denied_attempt_on_a_guarded_trail_is_told_and_one_on_another_is_not()
     event["detail"]["errorCode"] = json!("AccessDenied");
     for (trail, alerts) in [(TRAIL.to_owned(), 1), (format!("{TRAIL}-other"), 0)] {
         fake.forget();
-        event["detail"]["errorMessage"] = json!(format!("User: x is not authorized to perform: cloudtrail:StopLogging on resource: {trail} with an explicit deny"));
+        event["detail"]["errorMessage"] = json!(format!(
+            "User: x is not authorized to perform: cloudtrail:StopLogging on resource: {trail} with an explicit deny"
+        ));
         fake.remediate(event.clone()).await.unwrap();
         assert_eq!(fake.alerts().len(), alerts);
     }

@@ -106,7 +106,8 @@ async fn a_write_that_fails_leaves_all_other_controls_restored() {
         assert!(error.contains(&format!("{broken}: {write}: AccessDenied")), "{error}");
         let alert = fake.alerts().remove(0);
         assert_eq!((&alert["outcome"], &alert["severity"]), (&json!("failed"), &json!("CRITICAL")));
-        let expected = Control::OF_BUCKET.map(|it| format!("{it}: {}", if it == broken { "failed" } else { "restored" }));
+        let expected =
+            Control::OF_BUCKET.map(|it| format!("{it}: {}", if it == broken { "failed" } else { "restored" }));
         assert_eq!(findings(&alert), expected);
     }
 }

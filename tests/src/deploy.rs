@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::local_aws::{ACCOUNT, Keys, LocalAws, SetupError, run, workspace};
 
 /// The functions, each a package, a binary and a Lambda function of the same name.
-pub const FUNCTIONS: [&str; 2] = ["guardrail-remediate", "guardrail-bootstrap"];
+pub const FUNCTIONS: [&str; 3] = ["guardrail-remediate", "guardrail-bootstrap", "guardrail-sweep"];
 
 /// A deployed guardrail.
 #[derive(Debug)]
@@ -27,33 +27,30 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Deploys the binaries in `binaries`.
+    /// Deploys the binaries in `binaries`, with the script that deploys to AWS.
     pub fn new(aws: LocalAws, binaries: &Path) -> Result<Self, SetupError> {
         let administrator = Keys::administrator(ACCOUNT);
-        let stack = |template: &str| {
-            let file = workspace().join(format!("infra/{template}.yaml"));
-            let file = file.to_string_lossy();
-            let name = format!("s3-guardrail-{template}");
-            let capabilities = "CAPABILITY_NAMED_IAM";
-            aws.aws(
-                &administrator,
-                &[
-                    "cloudformation",
-                    "deploy",
-                    "--template-file",
-                    &file,
-                    "--stack-name",
-                    &name,
-                    "--capabilities",
-                    capabilities,
-                ],
-            )?;
-            aws.aws(
-                &administrator,
-                &["cloudformation", "describe-stacks", "--stack-name", &name, "--query", "Stacks[0].Outputs"],
-            )
+        let zips = aws.data.join("zips");
+        for function in FUNCTIONS {
+            zip(&binaries.join(function), &zips.join(function))?;
+        }
+        let this = Self {
+            administrator,
+            topic_arn: String::new(),
+            role_arn: String::new(),
+            dead_letter_queue_url: String::new(),
+            aws,
         };
-        let outputs: Value = serde_json::from_str(&stack("foundation")?)
+        this.deploy(&[])?;
+        let outputs = [
+            "cloudformation",
+            "describe-stacks",
+            "--stack-name",
+            "s3-guardrail-foundation",
+            "--query",
+            "Stacks[0].Outputs",
+        ];
+        let outputs: Value = serde_json::from_str(&this.aws.aws(&this.administrator, &outputs)?)
             .map_err(|error| SetupError(format!("stack outputs: {error}")))?;
         let output = |name: &str| {
             let outputs = outputs.as_array().into_iter().flatten();
@@ -61,27 +58,21 @@ impl Deployment {
             value.map(str::to_owned).ok_or_else(|| SetupError(format!("the stack has no output {name}")))
         };
         let (topic_arn, role_arn) = (output("TopicArn")?, output("RemediateRoleArn")?);
-        let roles = [role_arn.clone(), output("BootstrapRoleArn")?];
-        for (function, role) in FUNCTIONS.iter().zip(roles) {
-            let mut deploy = aws.command("cargo-lambda", &administrator);
-            deploy.current_dir(workspace()).args(["lambda", "deploy", function, "--iam-role", &role]);
-            deploy.args(["--endpoint-url", &aws.http, "--binary-path"]).arg(binaries.join(function));
-            deploy.args(["--env-var", &format!("GUARDRAIL_TOPIC_ARN={topic_arn}")]);
-            deploy.args(["--env-var", &format!("GUARDRAIL_ROLE_ARN={role_arn}")]);
-            run(&mut deploy)?;
-        }
-        let limit = [
-            "lambda",
-            "put-function-concurrency",
-            "--function-name",
-            FUNCTIONS[0],
-            "--reserved-concurrent-executions",
-            "5",
-        ];
-        aws.aws(&administrator, &limit)?;
-        stack("wiring")?;
-        let dead_letter_queue_url = output("DeadLetterQueueUrl")?;
-        Ok(Self { administrator, topic_arn, role_arn, dead_letter_queue_url, aws })
+        Ok(Self { topic_arn, role_arn, dead_letter_queue_url: output("DeadLetterQueueUrl")?, ..this })
+    }
+
+    /// Runs `infra/deploy.sh`, with more options; what it says.
+    pub fn deploy(&self, options: &[&str]) -> Result<String, SetupError> {
+        let mut deploy = self.script("deploy.sh");
+        deploy.arg("--binaries").arg(self.aws.data.join("zips"));
+        run(deploy.args(options))
+    }
+
+    /// A script of `infra/` on the local AWS.
+    pub fn script(&self, name: &str) -> Command {
+        let mut script = self.aws.command("bash", &self.administrator);
+        script.arg(workspace().join("infra").join(name)).args(["--endpoint-url", &self.aws.http]);
+        script
     }
 
     /// Calls a function and waits for its answer. `Err`: the function's error message.
@@ -221,6 +212,12 @@ impl Received {
             attributes: envelope["MessageAttributes"].clone(),
         })
     }
+}
+
+/// Packs a binary the way `cargo lambda build --output-format zip` does; again only if it has changed.
+fn zip(binary: &Path, folder: &Path) -> Result<(), SetupError> {
+    const PACK: &str = "import os, sys, zipfile; binary, folder = sys.argv[1:]; os.makedirs(folder, exist_ok=True); archive = zipfile.ZipFile(folder + '/bootstrap.zip', 'w'); archive.write(binary, 'bootstrap'); archive.close()";
+    run(Command::new("python3").args(["-c", PACK]).arg(binary).arg(folder)).map(drop)
 }
 
 /// Builds the functions as this program was built, and says where they are.

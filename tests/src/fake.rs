@@ -396,10 +396,15 @@ impl State {
             "SendMessageBatch" => {
                 let entries = input["Entries"].as_array().cloned().unwrap_or_default();
                 self.queued.extend(entries.iter().filter_map(|it| it["MessageBody"].as_str().map(str::to_owned)));
-                let taken: Vec<_> = entries.iter().map(|it| json!({"Id": it["Id"], "MessageId": "m", "MD5OfMessageBody": "0"})).collect();
+                let taken: Vec<_> = entries
+                    .iter()
+                    .map(|it| json!({"Id": it["Id"], "MessageId": "m", "MD5OfMessageBody": "0"}))
+                    .collect();
                 Ok(json!({"Successful": taken, "Failed": []}))
             }
-            _ if operation.contains("Trail") || ["GetEventSelectors", "PutEventSelectors", "StartLogging"].contains(&operation) => {
+            _ if operation.contains("Trail")
+                || ["GetEventSelectors", "PutEventSelectors", "StartLogging"].contains(&operation) =>
+            {
                 self.serve_trail(operation, input)
             }
             _ if operation.contains("Rule") || operation == "PutTargets" => self.serve_rule(operation, input),
@@ -416,7 +421,9 @@ impl State {
                 let arn = if named.starts_with("alias/") { key.aliases.get(&named) } else { Some(&named) };
                 let arn = arn.ok_or("NotFoundException")?;
                 let enabled = key.state == "Enabled";
-                return Ok(json!({"KeyMetadata": {"KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled}}));
+                return Ok(
+                    json!({"KeyMetadata": {"KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled}}),
+                );
             }
             "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation})),
             "GetKeyPolicy" => return Ok(json!({"Policy": key.policy})),
@@ -454,7 +461,9 @@ impl State {
             }
             "GetTrailStatus" => return Ok(trail.clone()),
             "GetEventSelectors" => {
-                return Ok(json!({"EventSelectors": trail["EventSelectors"], "AdvancedEventSelectors": trail["AdvancedEventSelectors"]}));
+                return Ok(
+                    json!({"EventSelectors": trail["EventSelectors"], "AdvancedEventSelectors": trail["AdvancedEventSelectors"]}),
+                );
             }
             "CreateTrail" | "UpdateTrail" => {
                 set(&["S3BucketName", "KmsKeyId", "IsMultiRegionTrail", "EnableLogFileValidation"]);

@@ -110,8 +110,13 @@ impl LocalAws {
 
     /// A program of the local AWS's environment, called as somebody.
     pub fn command(&self, program: &str, keys: &Keys) -> Command {
-        let mut command = Command::new(tools().join(program));
+        let path = std::env::join_paths(
+            [tools()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+        );
+        let own = tools().join(program);
+        let mut command = if own.exists() { Command::new(own) } else { Command::new(program) };
         command
+            .env("PATH", path.unwrap_or_default())
             .env("AWS_ACCESS_KEY_ID", &keys.id)
             .env("AWS_SECRET_ACCESS_KEY", &keys.secret)
             .env("AWS_DEFAULT_REGION", REGION)
