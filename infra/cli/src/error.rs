@@ -1,0 +1,111 @@
+//! What can go wrong, as one line with a next step.
+
+use std::{io, path::PathBuf};
+
+use guardrail::{
+    api::ApiError, bootstrap::BootstrapError, control::Control, names::BucketName, registry::RegistryError,
+};
+
+/// Why a command ends early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("no region: give --region, or set AWS_REGION or the profile's region")]
+    NoRegion,
+    #[error("who you are could not be found out{next}: {source}", next = next_step(.source))]
+    Identity { source: ApiError },
+    #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
+    Caller(String),
+    #[error("{bucket}: {problem}")]
+    NotThere { bucket: BucketName, problem: String },
+    #[error("{bucket} is not guarded: build and register its baseline with `guardrail bootstrap {bucket}`")]
+    NotGuarded { bucket: BucketName },
+    #[error("{}", registry(.0))]
+    Registry(#[from] RegistryError),
+    #[error("the registry could not be used{next}: {source}", next = next_step(.source))]
+    Parameters { source: ApiError },
+    #[error("{}", bootstrap(.0))]
+    Bootstrap(#[from] BootstrapError),
+    #[error("{path}: {problem}", path = .path.display())]
+    File { path: PathBuf, problem: String },
+    #[error("--until: {0}; nothing was changed")]
+    Until(String),
+    #[error("the answer could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the output could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What to do about a call that AWS refused, or did not answer; empty, or begins with a space.
+pub(crate) fn next_step(error: &ApiError) -> String {
+    let Some(code) = error.code.as_deref() else {
+        let text = error.to_string();
+        return if text.contains("credential") {
+            " (no credentials: give --profile, or sign in with `aws login` or `aws sso login`)".to_owned()
+        } else if text.contains("dispatch failure") || text.contains("timeout") {
+            " (AWS did not answer: is the region right, and the network there?)".to_owned()
+        } else {
+            String::new()
+        };
+    };
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            " (your credentials have expired: sign in again)".to_owned()
+        }
+        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+            " (AWS does not know these credentials: check --profile, or sign in again)".to_owned()
+        }
+        "AccessDenied" | "AccessDeniedException" => match action(error.operation) {
+            Some(action) => format!(" (you need the permission {action})"),
+            None => " (a permission is missing)".to_owned(),
+        },
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            " (the bucket is in another region: give --region)".to_owned()
+        }
+        "NoSuchBucket" => " (check the name)".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The IAM action that a call needs.
+pub(crate) fn action(operation: &str) -> Option<String> {
+    let of_buckets = Control::ALL.into_iter().map(Control::vocabulary).find_map(|it| {
+        let pairs = it.reads.iter().zip(it.iam_reads).chain(it.writes.iter().zip(it.iam_writes));
+        pairs.into_iter().find(|(call, _)| **call == operation).map(|(_, action)| (*action).to_owned())
+    });
+    of_buckets.or_else(|| {
+        let service = match operation {
+            "GetParameter" | "GetParametersByPath" | "PutParameter" => "ssm",
+            "DescribeTrails" => "cloudtrail",
+            _ => return None,
+        };
+        Some(format!("{service}:{operation}"))
+    })
+}
+
+fn registry(error: &RegistryError) -> String {
+    match error {
+        RegistryError::Unreadable(source) => format!("the registry could not be read{}: {source}", next_step(source)),
+        RegistryError::Invalid { .. } => error.to_string(),
+    }
+}
+
+fn bootstrap(error: &BootstrapError) -> String {
+    match error {
+        BootstrapError::Api { source, .. } => format!("{error}{}: {source}", next_step(source)),
+        BootstrapError::Registry(source) => registry(source),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_permission_is_named_as_iam_names_it() {
+        assert_eq!(action("GetBucketLifecycleConfiguration").as_deref(), Some("s3:GetLifecycleConfiguration"));
+        assert_eq!(action("GetBucketAcl").as_deref(), Some("s3:GetBucketAcl"));
+        assert_eq!(action("GetParameter").as_deref(), Some("ssm:GetParameter"));
+        assert_eq!(action("Other"), None);
+    }
+}
