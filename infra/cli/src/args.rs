@@ -63,12 +63,12 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Show what is not as it should be, before and after. Changes nothing
     #[command(after_help = "\
-The baseline is the bucket's registry document, unless --baseline or --key-arn says otherwise. For a bucket that is not
-registered and without either, everything that needs no key is right, and a placeholder stands for the key.
+The baseline is the bucket's registry document, unless --baseline or --key-arn says otherwise. For a
+bucket that is not registered and without either, a placeholder stands for the key.
 
 Examples:
   guardrail plan acme-data acme-logs
-  guardrail plan new-bucket --key-arn arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+  guardrail plan new-bucket --key-arn arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-…
   guardrail plan acme-data --baseline acme-data.json
   guardrail plan acme-data --json | jq '.buckets[].findings'")]
     Plan(PlanArguments),
@@ -103,7 +103,8 @@ Example:
     Exempt(ExemptArguments),
     /// Which calls of CloudTrail's log files would have called the guardrail. Needs no AWS
     #[command(after_help = "\
-Reads CloudTrail's log files (.json, .json.gz) and one record a line, one record at a time; folders with all that is in them.
+Reads CloudTrail's log files (.json, .json.gz), files with a record a line, and folders of them,
+one record at a time.
 
 Examples:
   aws s3 sync s3://acme-data-logs/AWSLogs ./logs && guardrail replay ./logs

@@ -59,9 +59,7 @@ impl Lines<'_> {
         };
         for before in was.iter().filter(|it| !is.contains(it)) {
             match partner(before, was, is) {
-                Some(after) => {
-                    self.differ(&format!("{path}[{}]", name_of(before).unwrap_or_default()), before, &after)
-                }
+                Some(after) => self.differ(&format!("{path}[{}]", name_of(before).unwrap_or_default()), before, &after),
                 None => self.line('-', REMOVED, &format!("{path}: {}", pretty(before))),
             }
         }
@@ -113,9 +111,13 @@ mod tests {
 
     #[test]
     fn what_was_not_there_comes() {
-        check(Value::Null, json!({"Format": "CSV"}), expect![[r#"
+        check(
+            Value::Null,
+            json!({"Format": "CSV"}),
+            expect![[r#"
               + Format: "CSV"
-        "#]]);
+        "#]],
+        );
         check(json!({"a": 1}), json!({"a": 1}), expect![""]);
     }
 

@@ -11,7 +11,7 @@ use guardrail::{
 pub(crate) enum CliError {
     #[error("no region: give --region, or set AWS_REGION or the profile's region")]
     NoRegion,
-    #[error("who you are could not be found out{next}: {source}", next = next_step(.source))]
+    #[error("{}", identity(.source))]
     Identity { source: ApiError },
     #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
     Caller(String),
@@ -39,9 +39,7 @@ pub(crate) enum CliError {
 pub(crate) fn next_step(error: &ApiError) -> String {
     let Some(code) = error.code.as_deref() else {
         let text = error.to_string();
-        return if text.contains("credential") {
-            " (no credentials: give --profile, or sign in with `aws login` or `aws sso login`)".to_owned()
-        } else if text.contains("dispatch failure") || text.contains("timeout") {
+        return if text.contains("dispatch failure") || text.contains("timeout") {
             " (AWS did not answer: is the region right, and the network there?)".to_owned()
         } else {
             String::new()
@@ -80,6 +78,14 @@ pub(crate) fn action(operation: &str) -> Option<String> {
         };
         Some(format!("{service}:{operation}"))
     })
+}
+
+fn identity(source: &ApiError) -> String {
+    let text = source.to_string();
+    if text.contains("no credentials found") {
+        return "no credentials: give --profile, or sign in first (`aws sso login`)".to_owned();
+    }
+    format!("who you are could not be found out{}: {text}", next_step(source))
 }
 
 fn registry(error: &RegistryError) -> String {

@@ -4,11 +4,16 @@
 #![recursion_limit = "256"]
 
 mod args;
+mod bootstrap;
 mod cost;
 mod diff;
 mod error;
+mod exempt;
+mod list;
 mod output;
 mod plan;
+mod reconcile;
+mod replay;
 mod session;
 
 use std::{io, process::ExitCode};
@@ -66,7 +71,14 @@ async fn main() -> ExitCode {
 
 async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError> {
     match command {
-        Command::Plan(arguments) => plan::run(&Session::new(&global).await?, &arguments).await,
+        Command::Plan(arguments) => plan::run(&Session::new(&global, None).await?, &arguments).await,
+        Command::Bootstrap(arguments) => bootstrap::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Reconcile(arguments) => {
+            reconcile::run(&Session::new(&global, arguments.topic.clone()).await?, arguments).await
+        }
+        Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
+        Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Cost { usage, json } => cost::run(&usage, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();

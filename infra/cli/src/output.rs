@@ -1,6 +1,6 @@
 //! The one place that writes: the answer to the standard output, problems to the standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use guardrail::{
@@ -31,12 +31,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// Writes one line about a problem. There is nobody left to tell if that fails.
 pub(crate) fn complain(label: &str, text: &str) {
     let style = REMOVED.bold();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {text}");
-}
-
-/// Whether somebody watches.
-pub(crate) fn is_watched() -> bool {
-    io::stderr().is_terminal()
 }
 
 /// A report as a person reads it. `note`: what to know before reading on.
@@ -85,7 +81,6 @@ fn verdict(report: &Report) -> String {
     match report.outcome {
         BucketOutcome::Compliant => painted(GOOD, "compliant, nothing to restore"),
         BucketOutcome::Gone => painted(REMOVED, "the bucket does not exist"),
-        _ if report.error.is_some() => painted(REMOVED, report.error.as_deref().unwrap_or_default()),
         _ => painted(BOLD, &parts.join(", ")),
     }
 }

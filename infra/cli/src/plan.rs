@@ -69,7 +69,11 @@ async fn plan_bucket<'a>(
 }
 
 /// What the functions would find and do.
-pub(crate) async fn report(session: &Session, registration: &Registration, observed: Observed) -> Result<Report, CliError> {
+pub(crate) async fn report(
+    session: &Session,
+    registration: &Registration,
+    observed: Observed,
+) -> Result<Report, CliError> {
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
     if let Some(problem) = session.why_unreadable(bucket, &observed).await {
@@ -138,9 +142,11 @@ fn note(source: &Source<'_>) -> String {
         Source::Registry => "  baseline: registry".to_owned(),
         Source::File(path) => format!("  baseline: {}", path.display()),
         Source::Key(key) => format!("  baseline: the usual one with {key}"),
-        Source::Nowhere => "\n  Not registered: this is the usual baseline, and key/to-be-created stands for the key.\n  \
+        Source::Nowhere => {
+            "\n  Not registered: this is the usual baseline, and key/to-be-created stands for the key.\n  \
             --key-arn ARN says which key it is; `guardrail bootstrap` builds all of it."
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 
