@@ -115,8 +115,8 @@ mod tests {
             Value::Null,
             json!({"Format": "CSV"}),
             expect![[r#"
-              + Format: "CSV"
-        "#]],
+                  + Format: "CSV"
+            "#]],
         );
         check(json!({"a": 1}), json!({"a": 1}), expect![""]);
     }
