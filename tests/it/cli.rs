@@ -115,7 +115,8 @@ async fn a_first_plan_needs_nothing_and_changes_nothing() {
     assert!(report["findings"].to_string().contains(&key));
 
     let file = std::env::temp_dir().join(format!("guardrail-{}-baseline.json", std::process::id()));
-    let document = json!({"bucket": "it-cli-first", "account": ACCOUNT, "key_arn": key, "policy": "default-encryption"});
+    let document =
+        json!({"bucket": "it-cli-first", "account": ACCOUNT, "key_arn": key, "policy": "default-encryption"});
     fs::write(&file, document.to_string()).unwrap();
     let plan = guardrail(&format!("plan it-cli-first --baseline {}", file.display()));
     assert!(plan.code == 2 && plan.stdout.contains("DenyKMSWithoutKeyId"), "{plan:?}");
@@ -132,8 +133,12 @@ async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
     let prefix = "--prefix /it-cli-life/buckets/";
     let s3 = bucket("it-cli-life").await;
     let dry = guardrail(&format!("bootstrap it-cli-life {SHARED} {prefix} --dry-run"));
-    assert!(dry.code == 2 && dry.stdout.contains("AWS::SSM::Parameter /it-cli-life/buckets/it-cli-life: would be created"), "{dry:?}");
-    guardrail(&format!("reconcile it-cli-life {prefix}")).refused(&["is not guarded", "guardrail bootstrap it-cli-life"]);
+    assert!(
+        dry.code == 2 && dry.stdout.contains("AWS::SSM::Parameter /it-cli-life/buckets/it-cli-life: would be created"),
+        "{dry:?}"
+    );
+    guardrail(&format!("reconcile it-cli-life {prefix}"))
+        .refused(&["is not guarded", "guardrail bootstrap it-cli-life"]);
 
     let built = guardrail(&format!("bootstrap it-cli-life {SHARED} {prefix} --json"));
     assert_eq!((built.code, &built.json()["outcome"]), (0, &json!("restored")), "{built:?}");
@@ -156,7 +161,10 @@ async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
     guardrail(&format!("{exempt} 2020-01-31 {prefix}")).refused(&["is in the past", "nothing was changed"]);
     guardrail(&format!("{exempt} soon {prefix}")).refused(&["`soon` is not a time", "nothing was changed"]);
     let exempted = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
-    assert!(exempted.code == 0 && exempted.stdout.contains("+ exemptions: {\"control\":\"versioning\""), "{exempted:?}");
+    assert!(
+        exempted.code == 0 && exempted.stdout.contains("+ exemptions: {\"control\":\"versioning\""),
+        "{exempted:?}"
+    );
     let again = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
     assert!(again.code == 0 && again.stdout.contains("unchanged"), "{again:?}");
 
@@ -197,7 +205,8 @@ async fn the_list_tells_what_is_broken_and_reads_every_page() {
 async fn an_error_is_one_line_with_a_next_step() {
     bucket("it-cli-errors").await;
     guardrail("plan it-cli-nothing").refused(&["there is no such bucket", "guardrail bootstrap it-cli-nothing"]);
-    guardrail("plan it-cli-errors --region us-east-1").refused(&["the bucket is in eu-west-2; give --region eu-west-2"]);
+    guardrail("plan it-cli-errors --region us-east-1")
+        .refused(&["the bucket is in eu-west-2; give --region eu-west-2"]);
     let stranger = Keys::administrator("444455556666");
     guardrail_as(&stranger, "plan it-cli-errors").refused(&["another account than yours, 444455556666"]);
     let nobody = Keys { id: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret: "wrong".to_owned() };
@@ -208,7 +217,14 @@ async fn an_error_is_one_line_with_a_next_step() {
     guardrail("list --profile no-such-profile").refused(&["no-such-profile"]);
     offline("plan it-cli-errors").refused(&["no region: give --region"]);
     offline("plan it-cli-errors --region eu-west-2").refused(&["no credentials: give --profile"]);
-    for line in ["plan", "plan Not_A_Bucket", "plan a-bucket --key-arn k", "exempt a-bucket nothing --until x", "list --prefix x", "x"] {
+    for line in [
+        "plan",
+        "plan Not_A_Bucket",
+        "plan a-bucket --key-arn k",
+        "exempt a-bucket nothing --until x",
+        "list --prefix x",
+        "x",
+    ] {
         let ended = offline(line);
         assert!(ended.code == 1 && ended.stderr.starts_with("error: "), "{line}: {ended:?}");
     }
@@ -242,7 +258,10 @@ fn a_replay_names_every_call_and_every_broken_file() {
     let hits: Vec<Value> = replay.stdout.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     assert!(hits.len().is_multiple_of(3) && hits.len() / 3 > 20, "each file is the same: {}", hits.len());
     let of = |event: &str| hits.iter().find(|it| it["event"] == event).unwrap();
-    assert_eq!((&of("PutBucketAcl")["control"], &of("PutBucketAcl")["bucket"]), (&json!("object-ownership"), &json!("acme-data")));
+    assert_eq!(
+        (&of("PutBucketAcl")["control"], &of("PutBucketAcl")["bucket"]),
+        (&json!("object-ownership"), &json!("acme-data"))
+    );
     assert_eq!(of("DeleteBucket")["control"], Value::Null);
     assert!(hits.iter().any(|it| it["failed"] == "AccessDenied"));
     assert!(hits.iter().all(|it| it["event"] != "PutObject" && it["event"] != "StopLogging"));
@@ -255,7 +274,7 @@ fn a_replay_names_every_call_and_every_broken_file() {
     fs::write(folder.join("a.json"), &log[..log.len() / 2]).unwrap();
     fs::write(folder.join("html.json"), "<html>").unwrap();
     fs::write(folder.join("other.json"), "{}").unwrap();
-    fs::write(folder.join("plain.json.gz"), "plain").unwrap();
+    fs::write(folder.join("plain.json.gz"), "not compressed at all").unwrap();
     let replay = offline(&format!("replay {folder_text} /nonexistent.json"));
     assert_eq!(replay.code, 1, "{replay:?}");
     let complaints: Vec<_> = replay.stderr.lines().collect();

@@ -319,7 +319,8 @@ mod tests {
             EventBridge, events of AWS                                 200  events                0.00 ?
             Total, us-east-1, without free tiers                                                 12.46
             ?: a price that was not read in AWS's own words. COSTS.md says where each is from.
-        "#]].assert_eq(&table(&estimate(&usage(""))));
+        "#]]
+        .assert_eq(&table(&estimate(&usage(""))));
     }
 
     #[test]

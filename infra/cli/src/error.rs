@@ -11,8 +11,8 @@ use guardrail::{
 pub(crate) enum CliError {
     #[error("no region: give --region, or set AWS_REGION or the profile's region")]
     NoRegion,
-    #[error("{}", identity(.source))]
-    Identity { source: ApiError },
+    #[error("{}", identity(.profile.as_deref(), .source))]
+    Identity { profile: Option<String>, source: ApiError },
     #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
     Caller(String),
     #[error("{bucket}: {problem}")]
@@ -80,12 +80,22 @@ pub(crate) fn action(operation: &str) -> Option<String> {
     })
 }
 
-fn identity(source: &ApiError) -> String {
+fn identity(profile: Option<&str>, source: &ApiError) -> String {
     let text = source.to_string();
-    if text.contains("no credentials found") {
-        return "no credentials: give --profile, or sign in first (`aws sso login`)".to_owned();
+    match profile {
+        _ if source.code.is_some() || !text.contains("credential") => {
+            format!("who you are could not be found out{}: {text}", next_step(source))
+        }
+        Some(profile) if text.contains("not enabled") => {
+            format!(
+                "no credentials in the profile `{profile}`: is that its name? `aws configure list-profiles` shows all"
+            )
+        }
+        None if text.contains("not enabled") => {
+            "no credentials: give --profile, or sign in first (`aws sso login`)".to_owned()
+        }
+        _ => format!("your credentials could not be loaded (sign in again?): {text}"),
     }
-    format!("who you are could not be found out{}: {text}", next_step(source))
 }
 
 fn registry(error: &RegistryError) -> String {
@@ -106,6 +116,31 @@ fn bootstrap(error: &BootstrapError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(operation: &'static str, code: &str) -> ApiError {
+        let mut error = ApiError::new(operation, "refused");
+        error.code = Some(code.to_owned());
+        error
+    }
+
+    #[test]
+    fn every_next_step_is_about_what_happened() {
+        for (error, part) in [
+            (refused("GetCallerIdentity", "ExpiredToken"), "your credentials have expired"),
+            (refused("GetCallerIdentity", "InvalidClientTokenId"), "does not know these credentials"),
+            (refused("GetBucketPolicy", "AccessDenied"), "you need the permission s3:GetBucketPolicy"),
+            (refused("Other", "AccessDenied"), "a permission is missing"),
+            (refused("GetBucketAcl", "PermanentRedirect"), "give --region"),
+            (ApiError::new("GetParameter", "dispatch failure: timeout"), "AWS did not answer"),
+        ] {
+            assert!(next_step(&error).contains(part), "{error}");
+        }
+        assert_eq!(next_step(&refused("GetBucketAcl", "NoSuchThing")), "");
+        let of = |text: &str| identity(None, &ApiError::new("GetCallerIdentity", text));
+        assert!(of("the credential provider was not enabled").contains("give --profile"));
+        assert!(of("loading credentials: token expired").contains("sign in again"));
+        assert!(of("dispatch failure").contains("AWS did not answer"));
+    }
 
     #[test]
     fn a_missing_permission_is_named_as_iam_names_it() {

@@ -1,6 +1,9 @@
 //! The caller, and their AWS.
 
-use aws_config::Region;
+use aws_config::{
+    Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+};
 use guardrail::{
     Guardrail, api,
     config::Config,
@@ -19,15 +22,25 @@ pub(crate) struct Session {
     pub caller: String,
 }
 
+/// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
+async fn credentials(profile: &str, global: &Global) -> ProfileFileCredentialsProvider {
+    let region = match &global.region {
+        Some(region) => Some(Region::new(region.clone())),
+        None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+    };
+    let config = ProviderConfig::default().with_region(region);
+    ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build()
+}
+
 impl Session {
     /// Finds out who is calling. `topic`: who else is told of what is done.
     pub(crate) async fn new(global: &Global, topic: Option<TopicArn>) -> Result<Self, CliError> {
         let mut loader = guardrail::aws_config_loader();
-        if let Some(profile) = &global.profile {
-            loader = loader.profile_name(profile);
-        }
         if let Some(region) = &global.region {
             loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &global.profile {
+            loader = loader.profile_name(profile).credentials_provider(credentials(profile, global).await);
         }
         if let Some(endpoint) = &global.endpoint_url {
             loader = loader.endpoint_url(endpoint);
@@ -35,7 +48,8 @@ impl Session {
         let aws = loader.load().await;
         let region = aws.region().map(ToString::to_string).filter(|it| !it.is_empty()).ok_or(CliError::NoRegion)?;
         let sent = aws_sdk_sts::Client::new(&aws).get_caller_identity().send().await;
-        let identity = api::output("GetCallerIdentity", sent).map_err(|source| CliError::Identity { source })?;
+        let identity = api::output("GetCallerIdentity", sent)
+            .map_err(|source| CliError::Identity { profile: global.profile.clone(), source })?;
         let caller = identity.arn.unwrap_or_default();
         let role = match (&global.guardrail_role, Arn::parse(&caller)) {
             (Some(role), _) => Some(role.clone()),
