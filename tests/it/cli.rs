@@ -202,6 +202,24 @@ async fn the_list_tells_what_is_broken_and_reads_every_page() {
 }
 
 #[tokio::test]
+async fn a_preflight_says_what_may_be_read() {
+    bucket("it-cli-preflight").await;
+    let preflight = guardrail_as(&DEPLOYMENT.1, "preflight it-cli-preflight");
+    assert_eq!((preflight.code, preflight.stderr.as_str()), (1, ""), "{preflight:?}");
+    for line in [
+        "ok  may read lifecycle of it-cli-preflight\n",
+        "ok  may read the keys' aliases\n",
+        "!!  cannot read the trails (you need the permission cloudtrail:DescribeTrails)",
+        "!!  cannot read a registry document (you need the permission ssm:GetParameter)",
+        "??  writes are not tried",
+    ] {
+        assert!(preflight.stdout.contains(line), "{line}: {preflight:?}");
+    }
+    let root = guardrail("preflight");
+    assert!(root.stdout.contains("!!  you are the root user") && root.stdout.contains(" of 5 trails"), "{root:?}");
+}
+
+#[tokio::test]
 async fn an_error_is_one_line_with_a_next_step() {
     bucket("it-cli-errors").await;
     guardrail("plan it-cli-nothing").refused(&["there is no such bucket", "guardrail bootstrap it-cli-nothing"]);

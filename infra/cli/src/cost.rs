@@ -303,15 +303,15 @@ mod tests {
     fn one_bucket_costs_some_dollars() {
         expect![[r#"
             WHAT                                                   A MONTH                     DOLLARS
-            KMS key                                                      1  key-months            1.00  
+            KMS key                                                      1  key-months            1.00
             KMS requests                                            100000  requests              0.30 ?
-            CloudTrail data events                                10000000  events               10.00  
-            CloudTrail management events, further copies                 0  events                0.00  
+            CloudTrail data events                                10000000  events               10.00
+            CloudTrail management events, further copies                 0  events                0.00
             S3 storage                                                   2  GB-months             0.05 ?
             S3 Inventory                                          30000000  objects listed        0.07 ?
             S3 configuration reads                                    7440  requests              0.00 ?
-            Lambda requests                                           1660  requests              0.00  
-            Lambda duration (x86)                                      208  GB-seconds            0.00  
+            Lambda requests                                           1660  requests              0.00
+            Lambda duration (x86)                                      208  GB-seconds            0.00
             CloudWatch metrics                                        1860  metric-hours          0.76 ?
             CloudWatch Logs                                          0.003  GB                    0.00 ?
             SNS e-mails                                                100  e-mails               0.00 ?

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn check(before: Value, after: Value, expected: Expect) {
-        expected.assert_eq(&anstream::adapter::strip_str(&diff(&before, &after, "  ")).to_string());
+        expected.assert_eq(&anstream::adapter::strip_str(&diff(&before, &after, "")).to_string());
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(crate) fn action(operation: &str) -> Option<String> {
         let service = match operation {
             "GetParameter" | "GetParametersByPath" | "PutParameter" => "ssm",
             "DescribeTrails" => "cloudtrail",
+            "ListAliases" => "kms",
             _ => return None,
         };
         Some(format!("{service}:{operation}"))

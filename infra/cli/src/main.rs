@@ -12,6 +12,7 @@ mod exempt;
 mod list;
 mod output;
 mod plan;
+mod preflight;
 mod reconcile;
 mod replay;
 mod session;
@@ -79,6 +80,7 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
         Command::Cost { usage, json } => cost::run(&usage, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -86,6 +88,5 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
             output::print(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Compliant)
         }
-        _ => todo!(),
     }
 }

@@ -4,6 +4,7 @@ use aws_config::{
     Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
     provider_config::ProviderConfig,
 };
+use aws_credential_types::provider::SharedCredentialsProvider;
 use guardrail::{
     Guardrail, api,
     config::Config,
@@ -20,6 +21,7 @@ pub(crate) struct Session {
     pub account: AccountId,
     /// The caller, as AWS names them.
     pub caller: String,
+    pub credentials: Option<SharedCredentialsProvider>,
 }
 
 /// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
@@ -61,7 +63,8 @@ impl Session {
         let account = identity.account.unwrap_or_default().parse();
         let (Some(role), Ok(account)) = (role, account) else { return Err(CliError::Caller(caller)) };
         let config = Config { topic, role, region, parameter_prefix: global.prefix.clone() };
-        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller })
+        let credentials = aws.credentials_provider();
+        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials })
     }
 
     /// Why a bucket cannot be read at all, if one more call can tell.
