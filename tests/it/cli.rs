@@ -227,6 +227,11 @@ async fn an_error_is_one_line_with_a_next_step() {
         .refused(&["the bucket is in eu-west-2; give --region eu-west-2"]);
     let stranger = Keys::administrator("444455556666");
     guardrail_as(&stranger, "plan it-cli-errors").refused(&["another account than yours, 444455556666"]);
+    guardrail_as(&stranger, "bootstrap it-cli-errors").refused(&["another account than yours, 444455556666"]);
+    guardrail("bootstrap it-cli-errors --region us-east-1").refused(&["give --region eu-west-2"]);
+    guardrail_as(&stranger, "bootstrap it-cli-other --log-bucket it-cli-errors")
+        .refused(&["it-cli-errors: ", "444455556666"]);
+    guardrail_as(&stranger, "plan it-cli-other").refused(&["there is no such bucket"]);
     let nobody = Keys { id: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret: "wrong".to_owned() };
     guardrail_as(&nobody, "plan it-cli-errors").refused(&["AWS does not know these credentials", "--profile"]);
     guardrail_as(&DEPLOYMENT.1, "list").refused(&["you need the permission ssm:GetParametersByPath"]);

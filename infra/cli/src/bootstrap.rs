@@ -1,6 +1,9 @@
 //! `guardrail bootstrap`: what the function of that name does, with the caller's credentials.
 
-use guardrail::bootstrap::{self, Action, Request, Resource};
+use guardrail::{
+    bootstrap::{self, Action, Request, Resource},
+    names::BucketName,
+};
 
 use crate::{
     Exit,
@@ -35,6 +38,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
         inventory_format,
         dry_run,
     };
+    all_reachable(session, &request).await?;
     let built = bootstrap::run(&session.guardrail, request).await?;
     if json {
         output::print_json(&built)?;
@@ -44,6 +48,21 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
         output::print(&text)?;
     }
     Ok(Exit::of(&built.report))
+}
+
+/// Refuses buckets that are somebody else's or elsewhere before the first of them is written.
+async fn all_reachable(session: &Session, request: &Request) -> Result<(), CliError> {
+    let Request { bucket, log_bucket, inventory_bucket, .. } = request;
+    let derived =
+        |given: &Option<BucketName>, suffix| given.clone().or_else(|| format!("{bucket}-{suffix}").parse().ok());
+    let buckets = [Some(bucket.clone()), derived(log_bucket, "logs"), derived(inventory_bucket, "inventory")];
+    for bucket in buckets.into_iter().flatten() {
+        match session.observe(&bucket).await {
+            Ok(_) | Err(CliError::NoBucket { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn line(resource: &Resource, dry_run: bool) -> String {

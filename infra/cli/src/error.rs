@@ -15,8 +15,10 @@ pub(crate) enum CliError {
     Identity { profile: Option<String>, source: ApiError },
     #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
     Caller(String),
+    #[error("{bucket}: there is no such bucket; check the name, or build it: guardrail bootstrap {bucket}")]
+    NoBucket { bucket: BucketName },
     #[error("{bucket}: {problem}")]
-    NotThere { bucket: BucketName, problem: String },
+    Unreachable { bucket: BucketName, problem: String },
     #[error("{bucket} is not guarded: build and register its baseline with `guardrail bootstrap {bucket}`")]
     NotGuarded { bucket: BucketName },
     #[error("{}", registry(.0))]

@@ -19,6 +19,7 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
         output::print(&format!("{prefix}{bucket}: unchanged, it says so already\n"))?;
         return Ok(Exit::Compliant);
     }
+    // SSM has no conditional write: what somebody writes between the read and here is lost.
     registry::write(ssm, prefix, &after).await.map_err(|source| CliError::Parameters { source })?;
     output::print(&format!("{prefix}{bucket}\n{changes}"))?;
     Ok(Exit::Compliant)

@@ -1,9 +1,9 @@
 //! `guardrail list`: every guarded bucket and its state.
 
+use futures_util::{StreamExt as _, stream};
 use guardrail::{
     api,
     names::BucketName,
-    observe::{Bucket, observe},
     reconcile::Outcome,
     registry::{Exemption, Mode, Registration},
     report::{BucketOutcome, Report},
@@ -19,6 +19,9 @@ use crate::{
     output, plan,
     session::Session,
 };
+
+/// How many buckets are read at once.
+const AT_ONCE: usize = 8;
 
 /// A guarded bucket.
 #[derive(Debug, Serialize)]
@@ -51,11 +54,12 @@ pub(crate) async fn run(session: &Session, json: bool) -> Result<Exit, CliError>
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
         progress.set_style(style);
     }
+    let mut found = stream::iter(documents).map(|(name, document)| row(session, name, document)).buffered(AT_ONCE);
     let mut rows = Vec::new();
-    for (name, document) in documents {
-        progress.set_message(name.clone());
-        rows.push(row(session, name, &document).await);
+    while let Some(row) = found.next().await {
+        progress.set_message(row.bucket.clone());
         progress.inc(1);
+        rows.push(row);
     }
     progress.finish_and_clear();
     let exit = rows.iter().map(|it| it.state.exit()).max().unwrap_or(Exit::Compliant);
@@ -86,24 +90,23 @@ async fn documents(session: &Session) -> Result<Vec<(String, String)>, CliError>
     Ok(documents)
 }
 
-async fn row(session: &Session, name: String, document: &str) -> Row {
-    let registration = match parse(&name, document) {
+async fn row(session: &Session, name: String, document: String) -> Row {
+    let registration = match parse(&name, &document) {
         Ok(registration) => registration,
         Err(error) => {
             return Row { bucket: name, state: State::Broken, mode: None, exemptions: Vec::new(), details: error };
         }
     };
-    let named = Bucket { name: &registration.bucket, owner: &session.account };
-    let observed = observe(&session.guardrail.s3, named).await;
-    let (state, details) = if observed.is_gone() {
-        (State::Gone, "the bucket does not exist".to_owned())
-    } else {
-        match plan::report(session, &registration, observed).await {
-            Ok(report) => state(&report),
-            Err(CliError::NotThere { problem, .. }) => (State::Unreadable, problem),
-            Err(CliError::Registry(error)) => (State::Broken, error.to_string()),
-            Err(error) => (State::Unreadable, error.to_string()),
-        }
+    let report = match session.observe(&registration.bucket).await {
+        Ok(observed) => plan::report(session, &registration, observed).await,
+        Err(error) => Err(error),
+    };
+    let (state, details) = match report {
+        Ok(report) => state(&report),
+        Err(CliError::NoBucket { .. }) => (State::Gone, "the bucket does not exist".to_owned()),
+        Err(CliError::Unreachable { problem, .. }) => (State::Unreadable, problem),
+        Err(CliError::Registry(error)) => (State::Broken, error.to_string()),
+        Err(error) => (State::Unreadable, error.to_string()),
     };
     let now = Timestamp::now();
     let exemptions = registration.exemptions.into_iter().filter(|it| now < it.until).collect();

@@ -6,7 +6,7 @@ use guardrail::{
     baseline::Baseline,
     control::Control,
     names::{BucketName, KeyArn},
-    observe::{Bucket, observe},
+    observe::Bucket,
     plan::{self, Echo, Observed, Stance, Step},
     reconcile::{Outcome, carry_out},
     registry::{self, Registration},
@@ -62,10 +62,9 @@ async fn plan_bucket<'a>(
     arguments: &'a PlanArguments,
     bucket: &BucketName,
 ) -> Result<(Report, Source<'a>), CliError> {
-    let named = Bucket { name: bucket, owner: &session.account };
-    let (source, observed) = tokio::join!(source(session, arguments, bucket), observe(&session.guardrail.s3, named));
+    let (source, observed) = tokio::join!(source(session, arguments, bucket), session.observe(bucket));
     let (registration, source) = source?;
-    Ok((report(session, &registration, observed).await?, source))
+    Ok((report(session, &registration, observed?).await?, source))
 }
 
 /// What the functions would find and do.
@@ -76,9 +75,6 @@ pub(crate) async fn report(
 ) -> Result<Report, CliError> {
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
-    if let Some(problem) = session.why_unreadable(bucket, &observed).await {
-        return Err(CliError::NotThere { bucket: bucket.clone(), problem });
-    }
     let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
     let steps = plan::plan(&baseline, observed, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it)).collect();

@@ -5,7 +5,6 @@ use guardrail::{
     api::{self, ApiError},
     control::Control,
     names::{Arn, BucketName},
-    observe::{Bucket, observe},
     plan::Observed,
     registry::{self, RegistryError},
 };
@@ -75,13 +74,10 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
         checks.push(room_for_trails(trails.trail_list().len()));
     }
     match &bucket {
-        Some(bucket) => {
-            let observed = observe(&session.guardrail.s3, Bucket { name: bucket, owner: &session.account }).await;
-            match session.why_unreadable(bucket, &observed).await {
-                Some(problem) => checks.push(Check::new(Verdict::Bad, format!("{bucket}: {problem}"))),
-                None => checks.extend(bucket_reads(bucket, &observed)),
-            }
-        }
+        Some(bucket) => match session.observe(bucket).await {
+            Ok(observed) => checks.extend(bucket_reads(bucket, &observed)),
+            Err(error) => checks.push(Check::new(Verdict::Bad, error.to_string())),
+        },
         None => {
             let actions: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().iam_reads).copied().collect();
             let text = format!("not tried without a bucket: {}", actions.join(", "));

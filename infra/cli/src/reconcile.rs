@@ -1,6 +1,6 @@
 //! `guardrail reconcile`: what `guardrail-remediate` does with a direct request, with the caller's credentials.
 
-use guardrail::{remediate, report::BucketOutcome};
+use guardrail::{reconcile::Outcome, remediate, report::BucketOutcome};
 
 use crate::{Exit, args::ReconcileArguments, error::CliError, output, session::Session};
 
@@ -9,6 +9,9 @@ pub(crate) async fn run(session: &Session, arguments: ReconcileArguments) -> Res
     let report = remediate::reconcile_bucket(&session.guardrail, &bucket, dry_run).await;
     if report.outcome == BucketOutcome::Unguarded {
         return Err(CliError::NotGuarded { bucket });
+    }
+    if !report.findings.is_empty() && report.findings.iter().all(|it| it.outcome == Outcome::Unreadable) {
+        session.reachable(&bucket).await?;
     }
     if json {
         output::print_json(&report)?;

@@ -9,6 +9,7 @@ use guardrail::{
     Guardrail, api,
     config::Config,
     names::{AccountId, Arn, BucketName, TopicArn},
+    observe::{Bucket, observe},
     plan::Observed,
 };
 
@@ -67,34 +68,41 @@ impl Session {
         Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials })
     }
 
-    /// Why a bucket cannot be read at all, if one more call can tell.
-    pub(crate) async fn why_unreadable(&self, bucket: &BucketName, observed: &Observed) -> Option<String> {
-        let Observed { public_access_block, bucket_policy, versioning, .. } = observed;
+    /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.
+    pub(crate) async fn observe(&self, bucket: &BucketName) -> Result<Observed, CliError> {
+        let observed = observe(&self.guardrail.s3, Bucket { name: bucket, owner: &self.account }).await;
+        let Observed { public_access_block, bucket_policy, versioning, .. } = &observed;
         // Settings that need three different permissions.
-        if public_access_block.is_ok() || bucket_policy.is_ok() || versioning.is_ok() {
-            return None;
+        if public_access_block.is_err() && bucket_policy.is_err() && versioning.is_err() {
+            self.reachable(bucket).await?;
         }
+        Ok(observed)
+    }
+
+    /// An error when a bucket is not there, or not the caller's to read, and S3 says so.
+    pub(crate) async fn reachable(&self, bucket: &BucketName) -> Result<(), CliError> {
         let head = || self.guardrail.s3.head_bucket().bucket(bucket.as_str());
-        let error = head().expected_bucket_owner(self.account.as_str()).send().await.err()?;
-        let response = error.raw_response()?;
+        let Err(error) = head().expected_bucket_owner(self.account.as_str()).send().await else { return Ok(()) };
+        let Some(response) = error.raw_response() else { return Ok(()) };
         let own = self.guardrail.config.region.as_str();
         let region = response.headers().get("x-amz-bucket-region").filter(|it| *it != own);
-        match (response.status().as_u16(), region) {
-            (404, _) => {
-                Some(format!("there is no such bucket; check the name, or build it: guardrail bootstrap {bucket}"))
+        let problem = match (response.status().as_u16(), region) {
+            (404, _) => return Err(CliError::NoBucket { bucket: bucket.clone() }),
+            (_, Some(region)) => format!("the bucket is in {region}; give --region {region}"),
+            (301, None) => "the bucket is in another region; give --region".to_owned(),
+            (403, _) if head().send().await.is_ok() => {
+                format!(
+                    "the bucket belongs to another account than yours, {}; use its owner's credentials",
+                    self.account
+                )
             }
-            (_, Some(region)) => Some(format!("the bucket is in {region}; give --region {region}")),
-            (301, None) => Some("the bucket is in another region; give --region".to_owned()),
-            (403, _) if head().send().await.is_ok() => Some(format!(
-                "the bucket belongs to another account than yours, {}; use its owner's credentials",
-                self.account
-            )),
-            (403, _) => Some(format!(
+            (403, _) => format!(
                 "S3 refuses every read: the bucket belongs to another account than yours, {}, or {} lacks the permissions \
                  that `guardrail preflight` lists",
                 self.account, self.caller
-            )),
-            _ => None,
-        }
+            ),
+            _ => return Ok(()),
+        };
+        Err(CliError::Unreachable { bucket: bucket.clone(), problem })
     }
 }
