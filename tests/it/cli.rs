@@ -223,6 +223,9 @@ async fn a_preflight_says_what_may_be_read() {
 async fn an_error_is_one_line_with_a_next_step() {
     bucket("it-cli-errors").await;
     guardrail("plan it-cli-nothing").refused(&["there is no such bucket", "guardrail bootstrap it-cli-nothing"]);
+    let two = guardrail("plan --json it-cli-nothing it-cli-errors");
+    let outcomes = two.json()["buckets"].as_array().unwrap().iter().map(|it| it["outcome"].clone()).collect::<Vec<_>>();
+    assert_eq!((two.code, outcomes), (1, vec![json!("failed"), json!("drifted")]), "one error does not hide the other");
     guardrail("plan it-cli-errors --region us-east-1")
         .refused(&["the bucket is in eu-west-2; give --region eu-west-2"]);
     let stranger = Keys::administrator("444455556666");

@@ -54,7 +54,7 @@ pub(crate) struct Price {
     pub(crate) verified: bool,
 }
 
-const COPY: &str = "read 2026-11-23 in a stored copy";
+const COPY: &str = "read 2026-11-23 in a copy from before 2021";
 
 /// Every price, once. COSTS.md has the same table, and a test holds it to this one.
 pub(crate) const PRICES: [Price; 14] = [
@@ -118,7 +118,7 @@ pub(crate) const PRICES: [Price; 14] = [
         per: 1_000,
         unit: "requests",
         source: "https://c3x.dev/blog/s3-request-fees-explained",
-        dated: COPY,
+        dated: "read 2026-11-23, undated",
         verified: false,
     },
     Price {

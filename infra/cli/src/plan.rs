@@ -48,6 +48,7 @@ pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<
             Err(error) => {
                 exit = Exit::Error;
                 output::complain("error", &error.to_string());
+                reports.push(Report::error(bucket, error.to_string(), None));
             }
         }
     }
