@@ -114,7 +114,7 @@ where
 }
 
 /// The output of a call.
-pub(crate) fn output<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<T, ApiError>
+pub fn output<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<T, ApiError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {

@@ -126,8 +126,13 @@ pub enum BootstrapError {
 /// Answers one invocation.
 pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, BootstrapError> {
     let request: Request = event::decode("request", input)?;
+    Ok(serde_json::to_value(run(guardrail, request).await?)?)
+}
+
+/// Builds what is missing.
+pub async fn run(guardrail: &Guardrail, request: Request) -> Result<Built, BootstrapError> {
     let setup = Setup::new(guardrail, request)?;
-    Ok(serde_json::to_value(build(guardrail, &setup).await?)?)
+    build(guardrail, &setup).await
 }
 
 async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapError> {

@@ -2,11 +2,14 @@
 
 use crate::names::{AccountId, RoleArn, TopicArn};
 
+/// Where the registry is, unless the environment says otherwise.
+pub const DEFAULT_PREFIX: &str = "/s3-guardrail/buckets/";
+
 /// What a function is told by its environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where alerts go.
-    pub topic: TopicArn,
+    /// Where alerts go. Every function has one; somebody at a terminal sees the report.
+    pub topic: Option<TopicArn>,
     /// Our own role: its account is the one we guard, and its calls are our own.
     pub role: RoleArn,
     /// The region whose buckets we guard.
@@ -69,25 +72,30 @@ impl Config {
         let role = required("GUARDRAIL_ROLE_ARN", read("GUARDRAIL_ROLE_ARN"));
         // The SDK reads these two, too; on Lambda the first is always there.
         let region = required("AWS_REGION", read("AWS_REGION").or_else(|| read("AWS_DEFAULT_REGION")));
-        let prefix = read("GUARDRAIL_PARAMETER_PREFIX").unwrap_or_else(|| "/s3-guardrail/buckets/".to_owned());
-        let prefix = if prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains("//") {
-            Ok(prefix)
-        } else {
-            Err("GUARDRAIL_PARAMETER_PREFIX: must be a path that begins and ends with `/`".to_owned())
-        };
+        let prefix = read("GUARDRAIL_PARAMETER_PREFIX").unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
+        let prefix = parameter_prefix(&prefix).map_err(|error| format!("GUARDRAIL_PARAMETER_PREFIX: {error}"));
         let queue = match needs {
             Needs::NoQueue => Ok(None),
             Needs::Queue => required("GUARDRAIL_QUEUE_URL", read("GUARDRAIL_QUEUE_URL")).map(Some),
         };
         match (topic, role, region, prefix, queue) {
             (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url)) => {
-                Ok(Self { topic, role, region, parameter_prefix, queue_url })
+                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url })
             }
             (topic, role, region, prefix, queue) => {
                 let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err()];
                 Err(ConfigError(problems.into_iter().flatten().collect()))
             }
         }
+    }
+}
+
+/// Checks a path of the registry.
+pub fn parameter_prefix(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') && text.ends_with('/') && !text.contains("//") {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a path that begins and ends with `/`")
     }
 }
 

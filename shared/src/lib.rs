@@ -31,7 +31,7 @@ pub mod xml;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::config::Config;
 
@@ -54,7 +54,8 @@ pub struct Guardrail {
 impl Guardrail {
     /// The guardrail on the given AWS.
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
-        let topics_region = Region::new(config.topic.parts().region.to_owned());
+        let topics_region = config.topic.as_ref().map_or(config.region.as_str(), |it| it.parts().region);
+        let topics_region = Region::new(topics_region.to_owned());
         Self {
             config,
             // An endpoint of one's own has no name for each bucket.
@@ -76,11 +77,14 @@ impl Guardrail {
 
 /// How we call AWS: settings from the environment, no attempt longer than 5 seconds, three attempts.
 pub async fn aws_config() -> SdkConfig {
+    aws_config_loader().load().await
+}
+
+/// The same, before it is read from the environment.
+pub fn aws_config_loader() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(2));
     let timeouts = timeouts.operation_attempt_timeout(Duration::from_secs(5));
     aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts.build())
         .retry_config(RetryConfig::standard())
-        .load()
-        .await
 }

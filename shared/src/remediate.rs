@@ -86,6 +86,11 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
     }
 }
 
+/// What a direct request does, for a caller who takes the report as it is.
+pub async fn reconcile_bucket(guardrail: &Guardrail, bucket: &BucketName, dry_run: bool) -> Report {
+    handle(guardrail, bucket, &Reason::Request { dry_run }, &mut KnownTrails::new()).await
+}
+
 fn answer(report: Report) -> Result<Value, RemediateError> {
     // A dry run shows what could not be read; nothing else was tried.
     if report.error.is_some() || !report.dry_run && report.must_retry() {
@@ -226,8 +231,9 @@ async fn told(
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
-    if let Some(alert) = notify::alert(&report, guardrail.config.place(), swept) {
-        match notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await {
+    let alert = notify::alert(&report, guardrail.config.place(), swept);
+    if let Some((topic, alert)) = guardrail.config.topic.as_ref().zip(alert) {
+        match notify::publish(&guardrail.sns, topic, alert).await {
             Ok(()) => report.notified = true,
             Err(error) => {
                 let untold = format!("people could not be told: {error}");

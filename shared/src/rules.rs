@@ -116,6 +116,11 @@ pub fn rules(parameter_prefix: &str) -> [Rule; 7] {
     ]
 }
 
+/// Whether a call of this name can harm a part of the guardrail.
+pub fn is_tampering(event_name: &str) -> bool {
+    TAMPERING.contains(&event_name) || TAMPERING_PREFIXES.iter().any(|it| event_name.starts_with(it))
+}
+
 fn calls(service: &str, names: Vec<&str>) -> Value {
     json!({
         "source": [format!("aws.{service}")],

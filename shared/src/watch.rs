@@ -129,9 +129,11 @@ pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option
 async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, WatchError> {
     (guardrail.metrics)(&metrics::watched(&watched, jiff::Timestamp::now()));
     tracing::error!(outcome = ?watched.outcome, part = watched.part, findings = ?watched.findings, "the guardrail itself");
-    let alert = notify::watch_alert(&watched, guardrail.config.place());
-    notify::publish(&guardrail.sns, &guardrail.config.topic, alert).await.map_err(WatchError::Untold)?;
-    watched.notified = true;
+    if let Some(topic) = &guardrail.config.topic {
+        let alert = notify::watch_alert(&watched, guardrail.config.place());
+        notify::publish(&guardrail.sns, topic, alert).await.map_err(WatchError::Untold)?;
+        watched.notified = true;
+    }
     Ok(watched)
 }
 
@@ -344,7 +346,7 @@ async fn logs_management_writes(cloudtrail: &aws_sdk_cloudtrail::Client, arn: &s
 
 /// Whether anybody gets the alerts.
 async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
-    let topic = &guardrail.config.topic;
+    let topic = guardrail.config.topic.as_ref()?;
     let part = format!("topic {}", topic.parts().resource);
     let mut pages =
         guardrail.sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One deployment for all tests; each has buckets of its own.
-static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
+pub(crate) static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
     let binaries = deploy::build().unwrap();
     let aws = LocalAws::start(&workspace().join("target/local-aws/tests")).unwrap();
     let deployment = Deployment::new(aws, &binaries).unwrap();
@@ -548,7 +548,7 @@ fn a_function_without_its_environment_says_all_that_is_missing() {
     }
 }
 
-async fn create(s3: &Client, bucket: &str) {
+pub(crate) async fn create(s3: &Client, bucket: &str) {
     let here = CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
     s3.create_bucket().bucket(bucket).create_bucket_configuration(here).send().await.unwrap();
 }

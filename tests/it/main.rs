@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod around;
+mod cli;
 mod events;
 mod local;
 mod reconcile;

@@ -222,20 +222,25 @@ fn zip(binary: &Path, folder: &Path) -> Result<(), SetupError> {
 
 /// Builds the functions as this program was built, and says where they are.
 pub fn build() -> Result<PathBuf, SetupError> {
+    build_packages(&FUNCTIONS)
+}
+
+/// Builds the programs of some packages as this program was built, and says where they are.
+pub fn build_packages(packages: &[&str]) -> Result<PathBuf, SetupError> {
     let own = std::env::current_exe().map_err(|error| SetupError(format!("own path: {error}")))?;
     let folders = own.ancestors().find(|it| it.ends_with("release") || it.ends_with("debug"));
     let folder = folders.ok_or_else(|| SetupError("this program is not in a cargo target folder".to_owned()))?;
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(workspace()).args(["build", "--locked", "--bins"]);
-    for function in FUNCTIONS {
-        build.args(["--package", function]);
+    for package in packages {
+        build.args(["--package", package]);
     }
     if folder.ends_with("release") {
         build.arg("--release");
     }
     let status = build.status().map_err(|error| SetupError(format!("cargo: {error}")))?;
     if !status.success() {
-        return Err(SetupError(format!("cargo could not build the functions ({status}); see above")));
+        return Err(SetupError(format!("cargo could not build {} ({status}); see above", packages.join(", "))));
     }
     Ok(folder.to_owned())
 }

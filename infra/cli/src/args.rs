@@ -1,0 +1,260 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::Shell;
+use guardrail::{
+    baseline::InventoryFormat,
+    config,
+    control::Control,
+    names::{BucketName, KeyAlias, KeyArn, RoleArn, TopicArn},
+};
+
+use crate::cost::Usage;
+
+/// Keeps S3 buckets on their secure baseline: look, build, restore, exempt.
+#[derive(Debug, Parser)]
+#[command(name = "guardrail", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all is as it should be, 1 an error, 2 drift.
+
+Examples:
+  guardrail plan acme-data                     what is not as it should be; changes nothing
+  guardrail bootstrap acme-data --dry-run      what building the baseline would do
+  guardrail list                               every guarded bucket and its state
+  guardrail replay ./cloudtrail-logs           which calls would have called the guardrail";
+
+/// Whose AWS, and how the answer looks.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Profile of the AWS configuration files
+    #[arg(long, global = true)]
+    pub profile: Option<String>,
+    /// Region of the buckets [default: the profile's]
+    #[arg(long, global = true)]
+    pub region: Option<String>,
+    /// Another AWS than AWS's own
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Path of the registry in the Parameter Store
+    #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PREFIX, value_parser = config::parameter_prefix)]
+    pub prefix: String,
+    /// Role of guardrail-remediate, which no bucket policy may lock out [default: s3-guardrail-remediate of the account]
+    #[arg(long, global = true, value_name = "ARN")]
+    pub guardrail_role: Option<RoleArn>,
+    /// Plain text, also on a terminal
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what is not as it should be, before and after. Changes nothing
+    #[command(after_help = "\
+The baseline is the bucket's registry document, unless --baseline or --key-arn says otherwise. For a
+bucket that is not registered and without either, a placeholder stands for the key.
+
+Examples:
+  guardrail plan acme-data acme-logs
+  guardrail plan new-bucket --key-arn arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-…
+  guardrail plan acme-data --baseline acme-data.json
+  guardrail plan acme-data --json | jq '.buckets[].findings'")]
+    Plan(PlanArguments),
+    /// Build the baseline of a bucket, new or old, and register it. Can be run again at any time
+    #[command(after_help = "\
+Examples:
+  guardrail bootstrap acme-data --dry-run
+  guardrail bootstrap acme-data --key-administrator arn:aws:iam::111122223333:role/security")]
+    Bootstrap(BootstrapArguments),
+    /// Restore a guarded bucket now, with your own credentials
+    #[command(after_help = "\
+Examples:
+  guardrail reconcile acme-data --dry-run
+  guardrail reconcile acme-data")]
+    Reconcile(ReconcileArguments),
+    /// Every guarded bucket: its mode, its exemptions in force, its state
+    #[command(after_help = "\
+Examples:
+  guardrail list
+  guardrail list --json | jq -r '.[] | select(.state != \"compliant\") | .bucket'")]
+    List {
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Leave one control of a bucket to drift, until a time
+    #[command(after_help = "\
+Takes the place of an exemption that the control already has. Counts from the next event on.
+
+Example:
+  guardrail exempt acme-data versioning --until 2027-01-31 --reason 'migration, CHG-4711' --approved-by ann")]
+    Exempt(ExemptArguments),
+    /// Which calls of CloudTrail's log files would have called the guardrail. Needs no AWS
+    #[command(after_help = "\
+Reads CloudTrail's log files (.json, .json.gz), files with a record a line, and folders of them,
+one record at a time.
+
+Examples:
+  aws s3 sync s3://acme-data-logs/AWSLogs ./logs && guardrail replay ./logs
+  guardrail replay ./logs --bucket acme-data --json")]
+    Replay(ReplayArguments),
+    /// What the guardrail would cost a month. An estimate; needs no AWS
+    #[command(after_help = "\
+Every price with where it is from: COSTS.md.
+
+Examples:
+  guardrail cost
+  guardrail cost --buckets 40 --objects 250000000 --requests-per-month 900000000")]
+    Cost {
+        #[command(flatten)]
+        usage: Usage,
+        /// JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether your credentials, permissions and quotas are enough. Changes nothing
+    #[command(after_help = "\
+Example:
+  guardrail preflight acme-data")]
+    Preflight {
+        /// An existing bucket to try the reads on
+        bucket: Option<BucketName>,
+    },
+    /// Completions for a shell, on the standard output
+    #[command(after_help = "\
+Example:
+  guardrail completions bash > ~/.local/share/bash-completion/completions/guardrail")]
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[arg(required = true, value_name = "BUCKET")]
+    pub buckets: Vec<BucketName>,
+    /// The one key that uploads may use, for buckets that are not registered
+    #[arg(long, value_name = "ARN")]
+    pub key_arn: Option<KeyArn>,
+    /// A registry document to plan with, instead of the registered one
+    #[arg(long, value_name = "FILE", conflicts_with = "key_arn")]
+    pub baseline: Option<PathBuf>,
+    /// JSON instead of a diff
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArguments {
+    pub bucket: BucketName,
+    /// [default: alias/s3-secure-data]
+    #[arg(long, value_name = "ALIAS")]
+    pub key_alias: Option<KeyAlias>,
+    /// Who may administer the key, besides those who may already; can be given more than once
+    #[arg(long, value_name = "ARN")]
+    pub key_administrator: Vec<String>,
+    /// Who may encrypt and decrypt with the key, besides those who may already; can be given more than once
+    #[arg(long, value_name = "ARN")]
+    pub key_user: Vec<String>,
+    /// [default: BUCKET-logs]
+    #[arg(long, value_name = "BUCKET")]
+    pub log_bucket: Option<BucketName>,
+    /// [default: BUCKET-inventory]
+    #[arg(long, value_name = "BUCKET")]
+    pub inventory_bucket: Option<BucketName>,
+    /// [default: BUCKET-trail]
+    #[arg(long, value_name = "NAME")]
+    pub trail: Option<String>,
+    /// [default: Parquet]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub inventory_format: Option<InventoryFormat>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArguments {
+    pub bucket: BucketName,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also tell the people who subscribed to this topic
+    #[arg(long, value_name = "ARN")]
+    pub topic: Option<TopicArn>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExemptArguments {
+    pub bucket: BucketName,
+    #[arg(value_parser = control_parser())]
+    pub control: Control,
+    /// A time like 2027-01-31T18:00:00Z, or a date: through the end of that day, UTC
+    #[arg(long, value_name = "DATE")]
+    pub until: String,
+    /// Why; it is told whenever the exemption is used
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub approved_by: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    /// Only calls about this bucket; can be given more than once
+    #[arg(long)]
+    pub bucket: Vec<BucketName>,
+    /// A line of JSON per call
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn control_parser() -> impl TypedValueParser<Value = Control> {
+    PossibleValuesParser::new(Control::ALL.map(Control::id))
+        .try_map(|id| Control::ALL.into_iter().find(|it| it.id() == id).ok_or("not a control"))
+}
+
+fn format_parser() -> impl TypedValueParser<Value = InventoryFormat> {
+    const FORMATS: [InventoryFormat; 2] = [InventoryFormat::Csv, InventoryFormat::Parquet];
+    PossibleValuesParser::new(FORMATS.map(InventoryFormat::as_str))
+        .try_map(|name| FORMATS.into_iter().find(|it| it.as_str() == name).ok_or("not a format"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_control_is_named_by_its_id() {
+        let line = ["guardrail", "exempt", "acme-data", "versioning", "--until", "2027-01-31", "--reason", "r"];
+        let Command::Exempt(exempt) = Arguments::try_parse_from(line).unwrap().command else { panic!() };
+        assert_eq!(exempt.control, Control::Versioning);
+        let wrong = line.map(|it| if it == "versioning" { "versions" } else { it });
+        assert!(Arguments::try_parse_from(wrong).unwrap_err().to_string().contains("public-access-block"));
+    }
+}

@@ -1,0 +1,358 @@
+//! `guardrail cost`: what the guardrail would cost a month. An estimate, and pure; explained in COSTS.md.
+
+use clap::Args;
+use guardrail::control::Control;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{Exit, error::CliError, output};
+
+/// What is to be guarded.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct Usage {
+    /// Guarded buckets
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    buckets: u64,
+    /// Objects in all of them, every version counted
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    objects: u64,
+    /// Calls about objects (GET, PUT, …) in all of them
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    requests_per_month: u64,
+    /// Calls that change a bucket's settings; each is taken to need a restore
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    events_per_month: u64,
+    /// How often the schedule looks at every bucket; every 15 minutes is 2920, 0 is never
+    #[arg(long, value_name = "N", default_value_t = 2920)]
+    sweeps_per_month: u64,
+    /// Gigabytes that are overwritten or deleted: versioning keeps them for 30 days more
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    replaced_gb_per_month: u64,
+    /// KMS keys
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    keys: u64,
+    /// Trails that log management events, those of others included; only the first is free
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    trails: u64,
+    /// Management write events of the account
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    management_events_per_month: u64,
+}
+
+/// What something costs in us-east-1, without free tiers and discounts.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Price {
+    pub(crate) item: &'static str,
+    pub(crate) dollars: f64,
+    pub(crate) per: u64,
+    pub(crate) unit: &'static str,
+    /// Where it was read.
+    pub(crate) source: &'static str,
+    /// How old what was read is.
+    pub(crate) dated: &'static str,
+    /// Whether AWS itself says so there.
+    pub(crate) verified: bool,
+}
+
+const COPY: &str = "read 2026-11-23 in a copy from before 2021";
+
+/// Every price, once. COSTS.md has the same table, and a test holds it to this one.
+pub(crate) const PRICES: [Price; 14] = [
+    Price {
+        item: "KMS key",
+        dollars: 1.0,
+        per: 1,
+        unit: "key-months",
+        source: "https://aws.amazon.com/kms/pricing/",
+        dated: "read 2026-11-23 in a copy of 2019",
+        verified: true,
+    },
+    Price {
+        item: "KMS requests",
+        dollars: 0.03,
+        per: 10_000,
+        unit: "requests",
+        source: "https://cloudburn.io/blog/aws-kms-pricing",
+        dated: "2026-03-14",
+        verified: false,
+    },
+    Price {
+        item: "CloudTrail data events",
+        dollars: 0.10,
+        per: 100_000,
+        unit: "events",
+        source: "https://aws.amazon.com/cloudtrail/pricing/",
+        dated: COPY,
+        verified: true,
+    },
+    Price {
+        item: "CloudTrail management events, further copies",
+        dollars: 2.0,
+        per: 100_000,
+        unit: "events",
+        source: "https://aws.amazon.com/cloudtrail/pricing/",
+        dated: COPY,
+        verified: true,
+    },
+    Price {
+        item: "S3 storage",
+        dollars: 0.023,
+        per: 1,
+        unit: "GB-months",
+        source: "https://aws.amazon.com/s3/pricing/",
+        dated: "not read",
+        verified: false,
+    },
+    Price {
+        item: "S3 Inventory",
+        dollars: 0.0025,
+        per: 1_000_000,
+        unit: "objects listed",
+        source: "https://aws.amazon.com/s3/pricing/",
+        dated: "not read",
+        verified: false,
+    },
+    Price {
+        item: "S3 configuration reads",
+        dollars: 0.0004,
+        per: 1_000,
+        unit: "requests",
+        source: "https://c3x.dev/blog/s3-request-fees-explained",
+        dated: "read 2026-11-23, undated",
+        verified: false,
+    },
+    Price {
+        item: "Lambda requests",
+        dollars: 0.20,
+        per: 1_000_000,
+        unit: "requests",
+        source: "https://aws.amazon.com/lambda/pricing/",
+        dated: COPY,
+        verified: true,
+    },
+    Price {
+        item: "Lambda duration (x86)",
+        dollars: 0.000_016_67,
+        per: 1,
+        unit: "GB-seconds",
+        source: "https://aws.amazon.com/lambda/pricing/",
+        dated: COPY,
+        verified: true,
+    },
+    Price {
+        item: "CloudWatch metrics",
+        dollars: 0.30,
+        per: 730,
+        unit: "metric-hours",
+        source: "https://signoz.io/guides/cloudwatch-pricing",
+        dated: "2026-02-15",
+        verified: false,
+    },
+    Price {
+        item: "CloudWatch Logs",
+        dollars: 0.50,
+        per: 1,
+        unit: "GB",
+        source: "https://www.factualminds.com/blog/amazon-cloudwatch-pricing-metrics-logs-alarms-dashboards/",
+        dated: "2026-06-13",
+        verified: false,
+    },
+    Price {
+        item: "SNS e-mails",
+        dollars: 2.0,
+        per: 100_000,
+        unit: "e-mails",
+        source: "https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/",
+        dated: "2026-06-13",
+        verified: false,
+    },
+    Price {
+        item: "SQS requests",
+        dollars: 0.40,
+        per: 1_000_000,
+        unit: "requests",
+        source: "https://cloudburn.io/blog/amazon-sqs-pricing",
+        dated: "2026-03-14",
+        verified: false,
+    },
+    Price {
+        item: "EventBridge, events of AWS",
+        dollars: 0.0,
+        per: 1_000_000,
+        unit: "events",
+        source: "https://cloudburn.io/blog/amazon-eventbridge-pricing",
+        dated: "2026-03-13",
+        verified: false,
+    },
+];
+
+/// With Bucket Keys, S3 asks KMS for a fraction of the objects; AWS says of up to 99 % less.
+const KMS_SHARE: f64 = 0.01;
+/// A data event in a compressed log file. Guessed.
+const GB_PER_EVENT: f64 = 200e-9;
+/// An invocation: 256 MB for half a second. It takes less when warm.
+const GB_SECONDS: f64 = 0.125;
+/// What an invocation logs, metrics included. Guessed.
+const GB_LOGGED: f64 = 2e-6;
+/// Lambda polls a queue with five long polls of 20 seconds.
+const EMPTY_RECEIVES: f64 = 5.0 * 3.0 * 60.0 * 730.0;
+const HOURS: f64 = 730.0;
+
+#[derive(Debug, Serialize)]
+struct Line {
+    #[serde(flatten)]
+    price: Price,
+    quantity: f64,
+    dollars_a_month: f64,
+}
+
+pub(crate) fn run(usage: &Usage, json: bool) -> Result<Exit, CliError> {
+    let lines = estimate(usage);
+    if json {
+        let total = total(&lines);
+        let answer =
+            json!({"currency": "USD", "region": "us-east-1", "usage": usage, "lines": lines, "dollars_a_month": total});
+        output::print_json(&answer)?;
+    } else {
+        output::print(&table(&lines))?;
+    }
+    Ok(Exit::Compliant)
+}
+
+/// A line for every price.
+fn estimate(usage: &Usage) -> Vec<Line> {
+    let Usage {
+        buckets,
+        objects,
+        requests_per_month,
+        events_per_month,
+        sweeps_per_month,
+        replaced_gb_per_month,
+        keys,
+        trails,
+        management_events_per_month,
+    } = *usage;
+    let [objects, requests, events, sweeps] =
+        [objects, requests_per_month, events_per_month, sweeps_per_month].map(|it| it as f64);
+    let swept = sweeps * buckets as f64;
+    // Every restore comes back as an event.
+    let looks = 2.0 * events + swept;
+    let reads = Control::OF_BUCKET.iter().map(|it| it.vocabulary().reads.len()).sum::<usize>() as f64;
+    // Reconciles and Gone whenever it looks; four more in an hour with a restore.
+    let metric_hours = 2.0 * (2.0 * events + sweeps).min(HOURS) + 4.0 * events.min(HOURS);
+    let quantities = [
+        keys as f64,
+        requests * KMS_SHARE,
+        requests,
+        trails.saturating_sub(1) as f64 * management_events_per_month as f64,
+        requests * GB_PER_EVENT + replaced_gb_per_month as f64,
+        objects * 30.0,
+        looks * reads,
+        looks + sweeps,
+        (looks + sweeps) * GB_SECONDS,
+        metric_hours,
+        (looks + sweeps) * GB_LOGGED,
+        events,
+        if sweeps > 0.0 { 3.0 * swept + EMPTY_RECEIVES } else { 0.0 },
+        2.0 * events,
+    ];
+    PRICES
+        .into_iter()
+        .zip(quantities)
+        .map(|(price, quantity)| Line { price, quantity, dollars_a_month: quantity / price.per as f64 * price.dollars })
+        .collect()
+}
+
+fn total(lines: &[Line]) -> f64 {
+    lines.iter().map(|it| it.dollars_a_month).sum()
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut text = format!("{:44}  {:>16}  {:14}  {:>10}\n", "WHAT", "A MONTH", "", "DOLLARS");
+    for Line { price, quantity, dollars_a_month } in lines {
+        let mark = if price.verified { "" } else { " ?" };
+        let digits = if *quantity >= 100.0 || quantity.fract() == 0.0 { 0 } else { 3 };
+        text.push_str(&format!(
+            "{:44}  {quantity:>16.digits$}  {:14}  {dollars_a_month:>10.2}{mark}\n",
+            price.item, price.unit
+        ));
+    }
+    let total = total(lines);
+    text.push_str(&format!("{:44}  {:>16}  {:14}  {total:>10.2}\n", "Total, us-east-1, without free tiers", "", ""));
+    text.push_str("?: a price that was not read in AWS's own words. COSTS.md says where each is from.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use expect_test::expect;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    fn usage(more: &str) -> Usage {
+        let line = format!("guardrail cost {more}");
+        let Command::Cost { usage, .. } = Arguments::try_parse_from(line.split_whitespace()).unwrap().command else {
+            panic!()
+        };
+        usage
+    }
+
+    #[test]
+    fn one_bucket_costs_some_dollars() {
+        expect![[r#"
+            WHAT                                                   A MONTH                     DOLLARS
+            KMS key                                                      1  key-months            1.00
+            KMS requests                                            100000  requests              0.30 ?
+            CloudTrail data events                                10000000  events               10.00
+            CloudTrail management events, further copies                 0  events                0.00
+            S3 storage                                                   2  GB-months             0.05 ?
+            S3 Inventory                                          30000000  objects listed        0.07 ?
+            S3 configuration reads                                   24960  requests              0.01 ?
+            Lambda requests                                           6040  requests              0.00
+            Lambda duration (x86)                                      755  GB-seconds            0.01
+            CloudWatch metrics                                        1860  metric-hours          0.76 ?
+            CloudWatch Logs                                          0.012  GB                    0.01 ?
+            SNS e-mails                                                100  e-mails               0.00 ?
+            SQS requests                                            665760  requests              0.27 ?
+            EventBridge, events of AWS                                 200  events                0.00 ?
+            Total, us-east-1, without free tiers                                                 12.48
+            ?: a price that was not read in AWS's own words. COSTS.md says where each is from.
+        "#]]
+        .assert_eq(&table(&estimate(&usage(""))));
+    }
+
+    #[test]
+    fn each_input_moves_its_own_lines() {
+        let dollars = |more: &str| estimate(&usage(more)).iter().map(|it| it.dollars_a_month).collect::<Vec<_>>();
+        let base = dollars("");
+        for (more, moved) in [
+            ("--objects 2000000", &[5][..]),
+            ("--requests-per-month 20000000", &[1, 2, 4]),
+            ("--keys 2", &[0]),
+            ("--trails 2", &[3]),
+            ("--replaced-gb-per-month 100", &[4]),
+            ("--buckets 2", &[6, 7, 8, 10, 12]),
+            ("--events-per-month 200", &[6, 7, 8, 9, 10, 11]),
+        ] {
+            let now = dollars(more);
+            let differing: Vec<_> = (0..base.len()).filter(|n| base[*n] != now[*n]).collect();
+            assert_eq!(differing, moved, "{more}");
+        }
+        assert!(
+            total(&estimate(&usage("--requests-per-month 0 --objects 0 --sweeps-per-month 0 --events-per-month 0")))
+                == 1.0
+        );
+    }
+
+    #[test]
+    fn the_document_has_every_price() {
+        let document = include_str!("../../../COSTS.md");
+        for Price { item, dollars, per, unit, source, dated, verified } in PRICES {
+            let verified = if verified { "yes" } else { "no" };
+            let row = format!("| {item} | {dollars} per {per} {unit} | <{source}> | {dated} | {verified} |");
+            assert!(document.contains(&row), "COSTS.md lacks\n{row}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What can go wrong, as one line with a next step.
+
+use std::{io, path::PathBuf};
+
+use guardrail::{
+    api::ApiError, bootstrap::BootstrapError, control::Control, names::BucketName, registry::RegistryError,
+};
+
+/// Why a command ends early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("no region: give --region, or set AWS_REGION or the profile's region")]
+    NoRegion,
+    #[error("{}", identity(.profile.as_deref(), .source))]
+    Identity { profile: Option<String>, source: ApiError },
+    #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
+    Caller(String),
+    #[error("{bucket}: there is no such bucket; check the name, or build it: guardrail bootstrap {bucket}")]
+    NoBucket { bucket: BucketName },
+    #[error("{bucket}: {problem}")]
+    Unreachable { bucket: BucketName, problem: String },
+    #[error("{bucket} is not guarded: build and register its baseline with `guardrail bootstrap {bucket}`")]
+    NotGuarded { bucket: BucketName },
+    #[error("{}", registry(.0))]
+    Registry(#[from] RegistryError),
+    #[error("the registry could not be used{next}: {source}", next = next_step(.source))]
+    Parameters { source: ApiError },
+    #[error("{}", bootstrap(.0))]
+    Bootstrap(#[from] BootstrapError),
+    #[error("{path}: {problem}", path = .path.display())]
+    File { path: PathBuf, problem: String },
+    #[error("--until: {0}; nothing was changed")]
+    Until(String),
+    #[error("the answer could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the output could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What to do about a call that AWS refused, or did not answer; empty, or begins with a space.
+pub(crate) fn next_step(error: &ApiError) -> String {
+    let Some(code) = error.code.as_deref() else {
+        let text = error.to_string();
+        return if text.contains("dispatch failure") || text.contains("timeout") {
+            " (AWS did not answer: is the region right, and the network there?)".to_owned()
+        } else {
+            String::new()
+        };
+    };
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            " (your credentials have expired: sign in again)".to_owned()
+        }
+        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+            " (AWS does not know these credentials: check --profile, or sign in again)".to_owned()
+        }
+        "AccessDenied" | "AccessDeniedException" => match action(error.operation) {
+            Some(action) => format!(" (you need the permission {action})"),
+            None => " (a permission is missing)".to_owned(),
+        },
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            " (the bucket is in another region: give --region)".to_owned()
+        }
+        "NoSuchBucket" => " (check the name)".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The IAM action that a call needs.
+pub(crate) fn action(operation: &str) -> Option<String> {
+    let of_buckets = Control::ALL.into_iter().map(Control::vocabulary).find_map(|it| {
+        let pairs = it.reads.iter().zip(it.iam_reads).chain(it.writes.iter().zip(it.iam_writes));
+        pairs.into_iter().find(|(call, _)| **call == operation).map(|(_, action)| (*action).to_owned())
+    });
+    of_buckets.or_else(|| {
+        let service = match operation {
+            "GetParameter" | "GetParametersByPath" | "PutParameter" => "ssm",
+            "DescribeTrails" => "cloudtrail",
+            "ListAliases" => "kms",
+            _ => return None,
+        };
+        Some(format!("{service}:{operation}"))
+    })
+}
+
+fn identity(profile: Option<&str>, source: &ApiError) -> String {
+    let text = source.to_string();
+    match profile {
+        _ if source.code.is_some() || !text.contains("credential") => {
+            format!("who you are could not be found out{}: {text}", next_step(source))
+        }
+        Some(profile) if text.contains("not enabled") => {
+            format!(
+                "no credentials in the profile `{profile}`: is that its name? `aws configure list-profiles` shows all"
+            )
+        }
+        None if text.contains("not enabled") => {
+            "no credentials: give --profile, or sign in first (`aws sso login`)".to_owned()
+        }
+        _ => format!("your credentials could not be loaded (sign in again?): {text}"),
+    }
+}
+
+fn registry(error: &RegistryError) -> String {
+    match error {
+        RegistryError::Unreadable(source) => format!("the registry could not be read{}: {source}", next_step(source)),
+        RegistryError::Invalid { .. } => error.to_string(),
+    }
+}
+
+fn bootstrap(error: &BootstrapError) -> String {
+    match error {
+        BootstrapError::Api { source, .. } => format!("{error}{}: {source}", next_step(source)),
+        BootstrapError::Registry(source) => registry(source),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(operation: &'static str, code: &str) -> ApiError {
+        let mut error = ApiError::new(operation, "refused");
+        error.code = Some(code.to_owned());
+        error
+    }
+
+    #[test]
+    fn every_next_step_is_about_what_happened() {
+        for (error, part) in [
+            (refused("GetCallerIdentity", "ExpiredToken"), "your credentials have expired"),
+            (refused("GetCallerIdentity", "InvalidClientTokenId"), "does not know these credentials"),
+            (refused("GetBucketPolicy", "AccessDenied"), "you need the permission s3:GetBucketPolicy"),
+            (refused("Other", "AccessDenied"), "a permission is missing"),
+            (refused("GetBucketAcl", "PermanentRedirect"), "give --region"),
+            (ApiError::new("GetParameter", "dispatch failure: timeout"), "AWS did not answer"),
+        ] {
+            assert!(next_step(&error).contains(part), "{error}");
+        }
+        assert_eq!(next_step(&refused("GetBucketAcl", "NoSuchThing")), "");
+        let of = |text: &str| identity(None, &ApiError::new("GetCallerIdentity", text));
+        assert!(of("the credential provider was not enabled").contains("give --profile"));
+        assert!(of("loading credentials: token expired").contains("sign in again"));
+        assert!(of("dispatch failure").contains("AWS did not answer"));
+    }
+
+    #[test]
+    fn a_missing_permission_is_named_as_iam_names_it() {
+        assert_eq!(action("GetBucketLifecycleConfiguration").as_deref(), Some("s3:GetLifecycleConfiguration"));
+        assert_eq!(action("GetBucketAcl").as_deref(), Some("s3:GetBucketAcl"));
+        assert_eq!(action("GetParameter").as_deref(), Some("ssm:GetParameter"));
+        assert_eq!(action("Other"), None);
+    }
+}

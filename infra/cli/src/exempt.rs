@@ -1,0 +1,96 @@
+//! `guardrail exempt`: writes an exemption into a registry document.
+
+use guardrail::registry::{self, Exemption, Registration};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{Exit, args::ExemptArguments, diff::diff, error::CliError, output, session::Session};
+
+pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result<Exit, CliError> {
+    let exemption = exemption(&arguments, Timestamp::now())?;
+    let bucket = arguments.bucket;
+    let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
+    let Some(before) = registry::read(ssm, prefix, &bucket).await? else {
+        return Err(CliError::NotGuarded { bucket });
+    };
+    let after = with_exemption(&before, exemption);
+    let changes = diff(&json!(before), &json!(after), "  ");
+    if changes.is_empty() {
+        output::print(&format!("{prefix}{bucket}: unchanged, it says so already\n"))?;
+        return Ok(Exit::Compliant);
+    }
+    // SSM has no conditional write: what somebody writes between the read and here is lost.
+    registry::write(ssm, prefix, &after).await.map_err(|source| CliError::Parameters { source })?;
+    output::print(&format!("{prefix}{bucket}\n{changes}"))?;
+    Ok(Exit::Compliant)
+}
+
+/// The exemption as the registry would read it.
+fn exemption(arguments: &ExemptArguments, now: Timestamp) -> Result<Exemption, CliError> {
+    let ExemptArguments { control, until, reason, approved_by, .. } = arguments;
+    let document = json!({"control": control, "until": until, "reason": reason, "approved_by": approved_by});
+    let exemption: Exemption = serde_json::from_value(document).map_err(|error| CliError::Until(error.to_string()))?;
+    if exemption.until <= now {
+        return Err(CliError::Until(format!("{} is in the past", exemption.until)));
+    }
+    Ok(exemption)
+}
+
+/// The document with the exemption in the place of one that the control has.
+fn with_exemption(registration: &Registration, exemption: Exemption) -> Registration {
+    let mut exemptions = registration.exemptions.clone();
+    exemptions.retain(|it| it.control != exemption.control);
+    exemptions.push(exemption);
+    Registration { exemptions, ..registration.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use guardrail::control::Control;
+
+    use super::*;
+
+    fn arguments(until: &str) -> ExemptArguments {
+        ExemptArguments {
+            bucket: "acme-data".parse().unwrap(),
+            control: Control::Versioning,
+            until: until.to_owned(),
+            reason: "migration".to_owned(),
+            approved_by: "ann".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_date_lasts_through_its_day_and_the_past_is_refused() {
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let until = |text: &str| exemption(&arguments(text), now).map(|it| it.until.to_string());
+        assert_eq!(until("2026-11-23").unwrap(), "2026-11-24T00:00:00Z");
+        assert_eq!(until("2026-11-23T10:00:01Z").unwrap(), "2026-11-23T10:00:01Z");
+        for (text, problem) in [
+            ("2026-11-22", "2026-11-23T00:00:00Z is in the past"),
+            ("2026-11-23T10:00:00Z", "is in the past"),
+            ("soon", "`soon` is not a time"),
+            ("2026-11-23T10:00:01", "is not a time"),
+        ] {
+            let error = until(text).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.ends_with("nothing was changed"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_exemption_takes_the_place_of_the_controls_own() {
+        let key = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
+        let new = Registration::new("acme-data".parse().unwrap(), "111122223333".parse().unwrap(), key);
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let lifecycle = ExemptArguments { control: Control::Lifecycle, ..arguments("2026-12-24") };
+        let before = with_exemption(&new, exemption(&lifecycle, now).unwrap());
+        let before = with_exemption(&before, exemption(&arguments("2026-12-24"), now).unwrap());
+        let after = with_exemption(&before, exemption(&arguments("2027-01-31"), now).unwrap());
+        let changes = diff(&json!(before), &json!(after), "");
+        expect![[r#"
+            ~ exemptions[versioning].until: "2026-12-25T00:00:00Z" -> "2027-02-01T00:00:00Z"
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&changes).to_string());
+    }
+}

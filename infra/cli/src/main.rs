@@ -1,0 +1,92 @@
+//! `guardrail`: what a person does with the guardrail at a terminal, with the same code as the functions.
+
+// The SDK's futures nest deeply.
+#![recursion_limit = "256"]
+
+mod args;
+mod bootstrap;
+mod cost;
+mod diff;
+mod error;
+mod exempt;
+mod list;
+mod output;
+mod plan;
+mod preflight;
+mod reconcile;
+mod replay;
+mod session;
+
+use std::{io, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Arguments, Command},
+    error::CliError,
+    session::Session,
+};
+
+/// How a command ends; the worst of several counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    Compliant,
+    Drift,
+    Error,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Compliant => 0,
+            Exit::Drift => 2,
+            Exit::Error => 1,
+        })
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Clap's own code for wrong usage means drift here.
+            let exit = if error.use_stderr() { Exit::Error } else { Exit::Compliant };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    if arguments.global.no_color {
+        anstream::ColorChoice::Never.write_global();
+    }
+    match run(arguments).await {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Compliant.into(),
+        Err(error) => {
+            output::complain("error", &error.to_string());
+            Exit::Error.into()
+        }
+    }
+}
+
+async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError> {
+    match command {
+        Command::Plan(arguments) => plan::run(&Session::new(&global, None).await?, &arguments).await,
+        Command::Bootstrap(arguments) => bootstrap::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Reconcile(arguments) => {
+            reconcile::run(&Session::new(&global, arguments.topic.clone()).await?, arguments).await
+        }
+        Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
+        Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
+        Command::Cost { usage, json } => cost::run(&usage, json),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "guardrail", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Compliant)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The one place that writes: the answer to the standard output, problems to the standard error.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use guardrail::{
+    reconcile::{Finding, Outcome},
+    report::{BucketOutcome, Report},
+};
+use serde::Serialize;
+
+use crate::diff::{CHANGED, REMOVED, diff, painted};
+
+const BOLD: Style = Style::new().bold();
+const DIMMED: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+
+/// Writes text; colours are dropped where they are not wanted.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes a value as JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes one line about a problem. There is nobody left to tell if that fails.
+pub(crate) fn complain(label: &str, text: &str) {
+    let style = REMOVED.bold();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {text}");
+}
+
+/// A report as a person reads it. `note`: what to know before reading on.
+pub(crate) fn report(report: &Report, note: &str) -> String {
+    let mut text = format!("{}{}\n", painted(BOLD, &report.bucket), painted(DIMMED, note));
+    for finding in &report.findings {
+        text.push_str(&self::finding(finding));
+    }
+    text.push_str(&format!("  {}\n", verdict(report)));
+    text
+}
+
+fn finding(finding: &Finding) -> String {
+    let control = finding.control;
+    let error = finding.error.as_deref().unwrap_or_default();
+    let (style, headline) = match (finding.outcome, &finding.exemption) {
+        (Outcome::WouldRestore, _) if error.is_empty() => (CHANGED, format!("~ {control}")),
+        (Outcome::WouldRestore, _) => (REMOVED, format!("! {control}: the restore would be refused: {error}")),
+        (Outcome::Restored, _) => (GOOD, format!("~ {control}: restored")),
+        (Outcome::Exempt, Some(it)) => (DIMMED, format!("  {control}: exempt until {} ({})", it.until, it.reason)),
+        (Outcome::Exempt, None) => (DIMMED, format!("  {control}: exempt")),
+        (Outcome::Failed, _) => (REMOVED, format!("! {control}: NOT restored: {error}")),
+        (Outcome::Unreadable, _) => (REMOVED, format!("! {control}: could not be read: {error}")),
+        (Outcome::Unstable, _) => (REMOVED, format!("! {control}: drifted again right after it was restored")),
+    };
+    format!("  {}\n{}", painted(style, &headline), diff(&finding.observed, &finding.desired, "      "))
+}
+
+fn verdict(report: &Report) -> String {
+    let count = |outcome| report.findings.iter().filter(|it| it.outcome == outcome).count();
+    let mut parts = Vec::new();
+    for (outcome, what) in [
+        (Outcome::WouldRestore, "to restore"),
+        (Outcome::Restored, "restored"),
+        (Outcome::Exempt, "exempt"),
+        (Outcome::Failed, "NOT restored"),
+        (Outcome::Unreadable, "unreadable"),
+        (Outcome::Unstable, "unstable"),
+    ] {
+        match count(outcome) {
+            0 => {}
+            1 => parts.push(format!("1 control {what}")),
+            n => parts.push(format!("{n} controls {what}")),
+        }
+    }
+    match report.outcome {
+        BucketOutcome::Compliant => painted(GOOD, "compliant, nothing to restore"),
+        BucketOutcome::Gone => painted(REMOVED, "the bucket does not exist"),
+        _ => painted(BOLD, &parts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use guardrail::{control::Control, reconcile::Reconciled, registry::Exemption};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn finding(control: Control, outcome: Outcome) -> Finding {
+        let (observed, desired) = (json!({"Status": "Suspended"}), json!({"Status": "Enabled"}));
+        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None }
+    }
+
+    #[test]
+    fn a_report_shows_before_and_after() {
+        let exemption = Exemption {
+            control: Control::Lifecycle,
+            until: "2027-02-01T00:00:00Z".parse().unwrap(),
+            reason: "migration".to_owned(),
+            approved_by: String::new(),
+        };
+        let findings = vec![
+            finding(Control::Versioning, Outcome::WouldRestore),
+            Finding { exemption: Some(exemption), ..finding(Control::Lifecycle, Outcome::Exempt) },
+            Finding {
+                observed: Value::Null,
+                desired: Value::Null,
+                error: Some("GetBucketPolicy: AccessDenied".to_owned()),
+                ..finding(Control::BucketPolicy, Outcome::Unreadable)
+            },
+        ];
+        let reconciled = Reconciled::Bucket { findings, restored_at: None };
+        let report = Report::of(&"acme-data".parse().unwrap(), reconciled, None);
+        let text = self::report(&report, "  baseline: --key-arn");
+        expect![[r#"
+            acme-data  baseline: --key-arn
+              ~ versioning
+                  ~ Status: "Suspended" -> "Enabled"
+                lifecycle: exempt until 2027-02-01T00:00:00Z (migration)
+                  ~ Status: "Suspended" -> "Enabled"
+              ! bucket-policy: could not be read: GetBucketPolicy: AccessDenied
+              1 control to restore, 1 control exempt, 1 control unreadable
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+    }
+}

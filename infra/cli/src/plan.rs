@@ -1,0 +1,169 @@
+//! `guardrail plan`: what the functions would do about a bucket, without doing it.
+
+use std::path::Path;
+
+use guardrail::{
+    baseline::Baseline,
+    control::Control,
+    names::{BucketName, KeyArn},
+    observe::{self, Bucket, Scope},
+    plan::{self, Echo, Observed, Seen, Stance, Step},
+    reconcile::{Outcome, carry_out},
+    registry::{self, Registration},
+    report::{BucketOutcome, Report},
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    Exit,
+    args::PlanArguments,
+    error::{CliError, next_step},
+    output,
+    session::Session,
+};
+
+/// Stands for a key that nobody named.
+const TO_BE_CREATED: &str = "key/to-be-created";
+
+/// Where a baseline is from.
+enum Source<'a> {
+    Registry,
+    File(&'a Path),
+    Key(&'a KeyArn),
+    /// Not registered, and nobody said which key.
+    Nowhere,
+}
+
+pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<Exit, CliError> {
+    let mut exit = Exit::Compliant;
+    let mut reports = Vec::new();
+    for bucket in &arguments.buckets {
+        match plan_bucket(session, arguments, bucket).await {
+            Ok((report, source)) => {
+                exit = exit.max(Exit::of(&report));
+                if arguments.json {
+                    reports.push(report);
+                } else {
+                    output::print(&output::report(&report, &note(&source)))?;
+                }
+            }
+            Err(error) => {
+                exit = Exit::Error;
+                output::complain("error", &error.to_string());
+                reports.push(Report::error(bucket, error.to_string(), None));
+            }
+        }
+    }
+    if arguments.json {
+        output::print_json(&json!({"buckets": reports}))?;
+    }
+    Ok(exit)
+}
+
+async fn plan_bucket<'a>(
+    session: &Session,
+    arguments: &'a PlanArguments,
+    bucket: &BucketName,
+) -> Result<(Report, Source<'a>), CliError> {
+    let (source, observed) = tokio::join!(source(session, arguments, bucket), session.observe(bucket));
+    let (registration, source) = source?;
+    Ok((report(session, &registration, observed?).await?, source))
+}
+
+/// What the functions would find and do.
+pub(crate) async fn report(
+    session: &Session,
+    registration: &Registration,
+    observed: Observed,
+) -> Result<Report, CliError> {
+    let bucket = &registration.bucket;
+    let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
+    let named = Bucket { name: bucket, owner: &session.account };
+    let mut seen = Seen::from(observed);
+    if registration.key_arn.parts().resource != TO_BE_CREATED {
+        let scope = Scope { bucket: false, kms_key: true, trail: true };
+        let around = observe::look(&session.guardrail, named, &baseline, scope).await;
+        seen = Seen { bucket: seen.bucket, ..around };
+    }
+    let steps = plan::plan(&baseline, seen, &stance);
+    let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it)).collect();
+    // With `dry_run` no step is one that writes.
+    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps).await;
+    let mut report = Report { dry_run: true, ..Report::of(bucket, reconciled, None) };
+    for (control, refusal) in refusals {
+        for finding in report.findings.iter_mut().filter(|it| it.control == control) {
+            finding.error = Some(refusal.clone());
+        }
+    }
+    Ok(report)
+}
+
+/// Why a restore would not even be tried, or what is missing to read a control.
+fn refusal(baseline: &Baseline, step: &Step) -> Option<(Control, String)> {
+    match step {
+        Step::Tell(change) => Some((change.control(), plan::check(baseline, change).err()?.to_string())),
+        Step::Unreadable(control, error) => Some((*control, format!("{error}{}", next_step(error)))),
+        _ => None,
+    }
+}
+
+/// The baseline that was asked for: a file's, a key's, or the registered one.
+async fn source<'a>(
+    session: &Session,
+    arguments: &'a PlanArguments,
+    bucket: &BucketName,
+) -> Result<(Registration, Source<'a>), CliError> {
+    let with_key = |key| Registration::new(bucket.clone(), session.account.clone(), key);
+    if let Some(path) = &arguments.baseline {
+        return Ok((from_file(path, bucket)?, Source::File(path)));
+    }
+    if let Some(key) = &arguments.key_arn {
+        return Ok((with_key(key.clone()), Source::Key(key)));
+    }
+    let config = &session.guardrail.config;
+    if let Some(registration) = registry::read(&session.guardrail.ssm, &config.parameter_prefix, bucket).await? {
+        return Ok((registration, Source::Registry));
+    }
+    // As in a dry run of the bootstrap.
+    let place = config.place();
+    let key = format!("arn:{}:kms:{}:{}:{TO_BE_CREATED}", place.partition, place.region, place.account);
+    let key = key.parse().map_err(|_| CliError::Caller(session.caller.clone()))?;
+    Ok((with_key(key), Source::Nowhere))
+}
+
+fn from_file(path: &Path, bucket: &BucketName) -> Result<Registration, CliError> {
+    let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let registration: Registration = registry::from_json(&text).map_err(|error| failed(error.to_string()))?;
+    if registration.bucket != *bucket {
+        return Err(failed(format!("is the baseline of {}, not of {bucket}", registration.bucket)));
+    }
+    Ok(registration)
+}
+
+fn note(source: &Source<'_>) -> String {
+    match source {
+        Source::Registry => "  baseline: registry".to_owned(),
+        Source::File(path) => format!("  baseline: {}", path.display()),
+        Source::Key(key) => format!("  baseline: the usual one with {key}"),
+        Source::Nowhere => {
+            "\n  Not registered: this is the usual baseline, and key/to-be-created stands for the key.\n  \
+            --key-arn ARN says which key it is; `guardrail bootstrap` builds all of it."
+                .to_owned()
+        }
+    }
+}
+
+impl Exit {
+    /// Compliant, or exempt from it; drift; or unknown.
+    pub(crate) fn of(report: &Report) -> Self {
+        let drifted = report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore);
+        match report.outcome {
+            BucketOutcome::Failed | BucketOutcome::Gone | BucketOutcome::Unguarded => Self::Error,
+            BucketOutcome::Drifted if drifted => Self::Drift,
+            BucketOutcome::Drifted | BucketOutcome::Compliant | BucketOutcome::Restored => Self::Compliant,
+        }
+    }
+}

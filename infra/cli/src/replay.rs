@@ -1,0 +1,324 @@
+//! `guardrail replay`: which calls of CloudTrail's log files would have called the guardrail. No AWS.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+use guardrail::{
+    config::DEFAULT_PREFIX,
+    control::{Control, TOLD_EVENTS},
+    event::{Event, Input, Subject},
+    rules,
+};
+use serde::{
+    Serialize,
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, error::Category, json};
+
+use crate::{
+    Exit,
+    args::ReplayArguments,
+    diff::{REMOVED, painted},
+    error::CliError,
+    output,
+};
+
+/// A call that would have called the guardrail.
+#[derive(Debug, Serialize)]
+struct Hit {
+    time: Option<String>,
+    event: String,
+    /// The bucket, key, trail or part of the guardrail that the call is about.
+    bucket: String,
+    /// `None`: people are told, nothing is restored.
+    control: Option<Control>,
+    actor: Option<String>,
+    /// Why the call failed. It leads to a look all the same.
+    failed: Option<String>,
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Count {
+    files: usize,
+    records: usize,
+    hits: usize,
+}
+
+pub(crate) fn run(arguments: &ReplayArguments) -> Result<Exit, CliError> {
+    let mut exit = Exit::Compliant;
+    let mut count = Count::default();
+    for path in &arguments.paths {
+        let mut files = Vec::new();
+        if let Err((path, error)) = collect(path, true, &mut files) {
+            exit = Exit::Error;
+            output::complain("error", &format!("{}: {error}", path.display()));
+        }
+        for file in files {
+            if let Err(problem) = replay(&file, arguments, &mut count)? {
+                exit = Exit::Error;
+                output::complain("error", &format!("{}: {problem}", file.display()));
+            }
+        }
+    }
+    if !arguments.json {
+        let Count { files, records, hits } = count;
+        output::print(&format!("{hits} of {records} calls in {files} files would have called the guardrail\n"))?;
+    }
+    Ok(exit)
+}
+
+/// The files to read, in the order of their names, which have their times in them.
+fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |error| (path.to_owned(), error);
+    if !path.metadata().map_err(failed)?.is_dir() {
+        let name = path.to_string_lossy();
+        if named || [".json", ".json.gz", ".jsonl", ".ndjson"].iter().any(|it| name.ends_with(it)) {
+            files.push(path.to_owned());
+        }
+        return Ok(());
+    }
+    let entries: Result<Vec<_>, _> = path.read_dir().map_err(failed)?.map(|it| Ok(it?.path())).collect();
+    let mut entries = entries.map_err(failed)?;
+    entries.sort();
+    // Digests prove that log files are whole; they hold no calls.
+    for entry in entries.iter().filter(|it| !it.ends_with("CloudTrail-Digest")) {
+        collect(entry, false, files)?;
+    }
+    Ok(())
+}
+
+/// Reads one file. `Ok(Err(_))`: it is no log file, or not all of one.
+fn replay(path: &Path, arguments: &ReplayArguments, count: &mut Count) -> Result<Result<(), String>, CliError> {
+    let file = match File::open(path) {
+        Ok(file) => BufReader::new(file),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    count.files += 1;
+    let before = count.records;
+    let mut printed = Ok(());
+    let mut each = |record: Value| {
+        count.records += 1;
+        let Some(hit) = hit(record) else { return };
+        let wanted = arguments.bucket.is_empty() || arguments.bucket.iter().any(|it| it.as_str() == hit.bucket);
+        if wanted && printed.is_ok() {
+            count.hits += 1;
+            printed = print(&hit, arguments.json);
+        }
+    };
+    let read = if path.extension().is_some_and(|it| it == "gz") {
+        read_records(BufReader::new(MultiGzDecoder::new(file)), &mut each)
+    } else {
+        read_records(file, &mut each)
+    };
+    printed?;
+    let records = count.records - before;
+    Ok(read.map_err(|error| match error.classify() {
+        Category::Eof => format!("ends in the middle, after {records} whole records"),
+        Category::Io if error.io_error_kind() == Some(io::ErrorKind::UnexpectedEof) => {
+            format!("ends in the middle, after {records} whole records")
+        }
+        Category::Io => format!("cannot be read further, after {records} whole records: {error}"),
+        Category::Syntax => format!("is not JSON: {error}; {records} records came before"),
+        Category::Data => format!("is not a CloudTrail log file: {error}; {records} records came before"),
+    }))
+}
+
+fn print(hit: &Hit, json: bool) -> io::Result<()> {
+    if json {
+        return output::print(&format!("{}\n", json!(hit)));
+    }
+    let unknown = || "-".to_owned();
+    let Hit { time, event, bucket, control, actor, failed } = hit;
+    let time = time.clone().unwrap_or_else(unknown);
+    let control = control.map_or("told only", Control::id);
+    let actor = actor.clone().unwrap_or_else(unknown);
+    let failed = failed.as_ref().map(|it| format!("  {}", painted(REMOVED, &format!("failed: {it}"))));
+    output::print(&format!("{time:20}  {event:34}  {control:19}  {bucket}  {actor}{}\n", failed.unwrap_or_default()))
+}
+
+/// What the event rule makes of a record: `None` if nothing.
+fn hit(record: Value) -> Option<Hit> {
+    let is = |name: &str, value: &Value| record.get(name) == Some(value);
+    if !is("managementEvent", &json!(true)) {
+        return None;
+    }
+    let from_s3 = is("eventSource", &json!("s3.amazonaws.com"));
+    let Ok(Input::Event(event)) = Input::parse(json!({ "detail": record })) else { return None };
+    let Event { subject, trigger, .. } = *event;
+    let name = trigger.event_name.as_str();
+    let control = Control::of_event(name);
+    let bucket = match subject {
+        // What cannot be a bucket's name is looked at and left alone.
+        Subject::Bucket(bucket) if from_s3 && (control.is_some() || TOLD_EVENTS.contains(&name)) => {
+            bucket.map_or_else(|it| it, |it| it.to_string())
+        }
+        // Every bucket that uses it.
+        Subject::KmsKey(names) | Subject::Trail(names) if control.is_some() => {
+            names.into_iter().next().unwrap_or_default()
+        }
+        Subject::Part(names) if rules::is_tampering(name) => {
+            names.iter().find_map(|it| rules::own_part(it, DEFAULT_PREFIX))?
+        }
+        _ => return None,
+    };
+    Some(Hit {
+        time: trigger.event_time,
+        event: trigger.event_name,
+        bucket,
+        control,
+        actor: trigger.actor,
+        failed: trigger.error_code,
+    })
+}
+
+/// Hands over a file's records one by one, so that memory does not grow with the file.
+fn read_records(reader: impl Read, each: &mut impl FnMut(Value)) -> Result<(), serde_json::Error> {
+    let mut input = serde_json::Deserializer::from_reader(reader);
+    loop {
+        Document(each).deserialize(&mut input)?;
+        // More than one value: a record a line.
+        match input.end() {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_syntax() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `{"Records": [...]}`, or one record.
+struct Document<'a, F>(&'a mut F);
+
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Document<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for Document<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object with `Records`, or a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut record = Map::new();
+        let mut is_log = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "Records" {
+                map.next_value_seed(Records(&mut *self.0))?;
+                is_log = true;
+            } else {
+                record.insert(key, map.next_value()?);
+            }
+        }
+        // As EventBridge delivers it.
+        let record = match record.remove("detail") {
+            Some(detail) => detail,
+            None => Value::Object(record),
+        };
+        if !is_log && record.get("eventName").is_none() {
+            return Err(A::Error::custom("neither `Records` nor `eventName`"));
+        }
+        if !is_log {
+            (self.0)(record);
+        }
+        Ok(())
+    }
+}
+
+struct Records<'a, F>(&'a mut F);
+
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Records<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for Records<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element()? {
+            (self.0)(record);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(more: Value) -> Value {
+        let mut record = json!({
+            "eventTime": "2026-11-23T09:14:05Z", "eventName": "PutBucketVersioning", "eventSource": "s3.amazonaws.com",
+            "managementEvent": true, "requestParameters": {"bucketName": "acme-data"},
+            "userIdentity": {"arn": "arn:aws:iam::111122223333:user/alice"},
+        });
+        if let (Value::Object(record), Value::Object(more)) = (&mut record, more) {
+            record.extend(more);
+        }
+        record
+    }
+
+    fn read(text: &str) -> (usize, Option<Category>) {
+        let mut records = 0;
+        let result = read_records(text.as_bytes(), &mut |_| records += 1);
+        (records, result.err().map(|it| it.classify()))
+    }
+
+    #[test]
+    fn records_come_in_a_log_or_a_line_each() {
+        let record = record(json!({}));
+        assert_eq!(read(&json!({"Records": [record, record]}).to_string()), (2, None));
+        assert_eq!(read(&format!("{record}\n{record}\n\n{record}\n")), (3, None));
+        assert_eq!(read(&json!({"version": "0", "detail": record}).to_string()), (1, None));
+        assert_eq!(read(&json!({"Records": []}).to_string()), (0, None));
+    }
+
+    #[test]
+    fn what_is_broken_is_told_after_what_is_whole() {
+        let log = json!({"Records": [record(json!({})), record(json!({}))]}).to_string();
+        assert_eq!(read(&log[..log.len() - 5]), (1, Some(Category::Eof)));
+        assert_eq!(read(""), (0, Some(Category::Eof)));
+        assert_eq!(read("<html>"), (0, Some(Category::Syntax)));
+        assert_eq!(read(&format!("{log}, garbage")), (2, Some(Category::Syntax)));
+        for other in ["{}", "[]", "\"text\"", r#"{"Records": 7}"#, r#"{"logFiles": []}"#] {
+            assert_eq!(read(other), (0, Some(Category::Data)), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_rule_takes_is_a_hit() {
+        let found = |more| hit(record(more)).map(|it| (it.bucket, it.control, it.failed));
+        let bucket = || "acme-data".to_owned();
+        assert_eq!(found(json!({})), Some((bucket(), Some(Control::Versioning), None)));
+        let denied = json!({"errorCode": "AccessDenied"});
+        assert_eq!(found(denied), Some((bucket(), Some(Control::Versioning), Some("AccessDenied".to_owned()))));
+        assert_eq!(found(json!({"eventName": "DeleteBucket"})), Some((bucket(), None, None)));
+        for other in [
+            json!({"eventName": "GetBucketPolicy"}),
+            json!({"eventName": "PutObject", "managementEvent": false}),
+            json!({"managementEvent": null}),
+            json!({"eventSource": "lightsail.amazonaws.com"}),
+            json!({"eventName": null}),
+            json!({"requestParameters": null}),
+        ] {
+            assert_eq!(found(other.clone()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The caller, and their AWS.
+
+use aws_config::{
+    Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use guardrail::{
+    Guardrail, api,
+    config::Config,
+    names::{AccountId, Arn, BucketName, TopicArn},
+    observe::{Bucket, observe},
+    plan::Observed,
+};
+
+use crate::{args::Global, error::CliError};
+
+/// Who is calling, with the library's clients on their AWS.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub guardrail: Guardrail,
+    pub account: AccountId,
+    /// The caller, as AWS names them.
+    pub caller: String,
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+/// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
+async fn credentials(profile: &str, global: &Global) -> ProfileFileCredentialsProvider {
+    let region = match &global.region {
+        Some(region) => Some(Region::new(region.clone())),
+        None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+    };
+    let config = ProviderConfig::default().with_region(region);
+    ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build()
+}
+
+impl Session {
+    /// Finds out who is calling. `topic`: who else is told of what is done.
+    pub(crate) async fn new(global: &Global, topic: Option<TopicArn>) -> Result<Self, CliError> {
+        let mut loader = guardrail::aws_config_loader();
+        if let Some(region) = &global.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &global.profile {
+            loader = loader.profile_name(profile).credentials_provider(credentials(profile, global).await);
+        }
+        if let Some(endpoint) = &global.endpoint_url {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let aws = loader.load().await;
+        let region = aws.region().map(ToString::to_string).filter(|it| !it.is_empty()).ok_or(CliError::NoRegion)?;
+        let sent = aws_sdk_sts::Client::new(&aws).get_caller_identity().send().await;
+        let identity = api::output("GetCallerIdentity", sent)
+            .map_err(|source| CliError::Identity { profile: global.profile.clone(), source })?;
+        let caller = identity.arn.unwrap_or_default();
+        let role = match (&global.guardrail_role, Arn::parse(&caller)) {
+            (Some(role), _) => Some(role.clone()),
+            (None, Some(Arn { partition, account, .. })) => {
+                format!("arn:{partition}:iam::{account}:role/s3-guardrail-remediate").parse().ok()
+            }
+            (None, None) => None,
+        };
+        let account = identity.account.unwrap_or_default().parse();
+        let (Some(role), Ok(account)) = (role, account) else { return Err(CliError::Caller(caller)) };
+        let config = Config { topic, role, region, parameter_prefix: global.prefix.clone(), queue_url: None };
+        let credentials = aws.credentials_provider();
+        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials })
+    }
+
+    /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.
+    pub(crate) async fn observe(&self, bucket: &BucketName) -> Result<Observed, CliError> {
+        let observed = observe(&self.guardrail.s3, Bucket { name: bucket, owner: &self.account }).await;
+        let Observed { public_access_block, bucket_policy, versioning, .. } = &observed;
+        // Settings that need three different permissions.
+        if public_access_block.is_err() && bucket_policy.is_err() && versioning.is_err() {
+            self.reachable(bucket).await?;
+        }
+        Ok(observed)
+    }
+
+    /// An error when a bucket is not there, or not the caller's to read, and S3 says so.
+    pub(crate) async fn reachable(&self, bucket: &BucketName) -> Result<(), CliError> {
+        let head = || self.guardrail.s3.head_bucket().bucket(bucket.as_str());
+        let Err(error) = head().expected_bucket_owner(self.account.as_str()).send().await else { return Ok(()) };
+        let Some(response) = error.raw_response() else { return Ok(()) };
+        let own = self.guardrail.config.region.as_str();
+        let region = response.headers().get("x-amz-bucket-region").filter(|it| *it != own);
+        let problem = match (response.status().as_u16(), region) {
+            (404, _) => return Err(CliError::NoBucket { bucket: bucket.clone() }),
+            (_, Some(region)) => format!("the bucket is in {region}; give --region {region}"),
+            (301, None) => "the bucket is in another region; give --region".to_owned(),
+            (403, _) if head().send().await.is_ok() => {
+                format!(
+                    "the bucket belongs to another account than yours, {}; use its owner's credentials",
+                    self.account
+                )
+            }
+            (403, _) => format!(
+                "S3 refuses every read: the bucket belongs to another account than yours, {}, or {} lacks the permissions \
+                 that `guardrail preflight` lists",
+                self.account, self.caller
+            ),
+            _ => return Ok(()),
+        };
+        Err(CliError::Unreachable { bucket: bucket.clone(), problem })
+    }
+}

@@ -1,0 +1,337 @@
+//! The `guardrail` command on the local AWS: what somebody at a terminal sees, and how it ends.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use aws_sdk_s3::{
+    Client,
+    types::{BucketVersioningStatus, VersioningConfiguration},
+};
+use guardrail::control::Control;
+use guardrail_tests::{
+    deploy,
+    drift::{break_control, setting},
+    local_aws::{ACCOUNT, Keys, REGION, workspace},
+};
+use serde_json::{Value, json};
+
+use crate::local::{DEPLOYMENT, create};
+
+static BINARY: LazyLock<PathBuf> =
+    LazyLock::new(|| deploy::build_packages(&["guardrail-cli"]).unwrap().join("guardrail"));
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code().unwrap(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// It failed with one line, with all of these in it, and nothing else.
+    fn refused(&self, parts: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (1, ""), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("error: ") && parts.iter().all(|it| self.stderr.contains(it)), "{self:?}");
+    }
+}
+
+/// The command without any AWS.
+fn offline(line: &str) -> Ended {
+    let mut command = Command::new(&*BINARY);
+    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    Ended::of(command.args(line.split_whitespace()))
+}
+
+/// The command as somebody; its own part of the registry keeps the deployed functions out of it.
+fn command_as(keys: &Keys, line: &str) -> Command {
+    let aws = &DEPLOYMENT.0.aws;
+    let mut command = aws.command(&BINARY.to_string_lossy(), keys);
+    command.env("SSL_CERT_FILE", &aws.ca).args(["--endpoint-url", &aws.https]);
+    command.args(line.split_whitespace());
+    command
+}
+
+fn guardrail_as(keys: &Keys, line: &str) -> Ended {
+    Ended::of(&mut command_as(keys, line))
+}
+
+fn guardrail(line: &str) -> Ended {
+    guardrail_as(&Keys::administrator(ACCOUNT), line)
+}
+
+/// A new bucket, with the caller who made it.
+async fn bucket(name: &str) -> Client {
+    let s3 = Client::new(&DEPLOYMENT.0.aws.sdk(&Keys::administrator(ACCOUNT)).unwrap());
+    create(&s3, name).await;
+    s3
+}
+
+async fn settings(s3: &Client, bucket: &str) -> Vec<String> {
+    let mut settings = Vec::new();
+    for control in Control::ALL {
+        settings.push(setting(s3, bucket, control).await);
+    }
+    settings
+}
+
+async fn suspend_versioning(s3: &Client, bucket: &str) {
+    let suspended = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+    s3.put_bucket_versioning().bucket(bucket).versioning_configuration(suspended).send().await.unwrap();
+}
+
+const SHARED: &str = "--log-bucket it-cli-logs --inventory-bucket it-cli-inventory --trail it-trail";
+
+#[tokio::test]
+async fn a_first_plan_needs_nothing_and_changes_nothing() {
+    let s3 = bucket("it-cli-first").await;
+    let before = settings(&s3, "it-cli-first").await;
+    let plan = guardrail("plan it-cli-first");
+    assert_eq!((plan.code, plan.stderr.as_str()), (2, ""), "{plan:?}");
+    for part in ["Not registered", "--key-arn", "~ versioning\n      + Status: \"Enabled\"", "controls to restore"] {
+        assert!(plan.stdout.contains(part), "{part}: {plan:?}");
+    }
+    assert!(!plan.stdout.contains('\u{1b}'), "colours only on a terminal");
+
+    let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    let plan = guardrail(&format!("plan it-cli-first --json --key-arn {key}"));
+    let report = &plan.json()["buckets"][0];
+    assert_eq!((plan.code, &report["outcome"], &report["dry_run"]), (2, &json!("drifted"), &json!(true)));
+    assert!(report["findings"].to_string().contains(&key));
+
+    let file = std::env::temp_dir().join(format!("guardrail-{}-baseline.json", std::process::id()));
+    let document =
+        json!({"bucket": "it-cli-first", "account": ACCOUNT, "key_arn": key, "policy": "default-encryption"});
+    fs::write(&file, document.to_string()).unwrap();
+    let plan = guardrail(&format!("plan it-cli-first --baseline {}", file.display()));
+    assert!(plan.code == 2 && plan.stdout.contains("DenyKMSWithoutKeyId"), "{plan:?}");
+    fs::write(&file, document.to_string().replace("policy", "polcy")).unwrap();
+    let plan = guardrail(&format!("plan it-cli-first --baseline {}", file.display()));
+    plan.refused(&["baseline.json: polcy: unknown field `polcy`, expected one of"]);
+    fs::remove_file(&file).unwrap();
+
+    assert_eq!(settings(&s3, "it-cli-first").await, before);
+}
+
+#[tokio::test]
+async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
+    let prefix = "--prefix /it-cli-life/buckets/";
+    let s3 = bucket("it-cli-life").await;
+    let dry = guardrail(&format!("bootstrap it-cli-life {SHARED} {prefix} --dry-run"));
+    assert!(
+        dry.code == 2 && dry.stdout.contains("AWS::SSM::Parameter /it-cli-life/buckets/it-cli-life: would be created"),
+        "{dry:?}"
+    );
+    guardrail(&format!("reconcile it-cli-life {prefix}"))
+        .refused(&["is not guarded", "guardrail bootstrap it-cli-life"]);
+
+    let built = guardrail(&format!("bootstrap it-cli-life {SHARED} {prefix} --json"));
+    assert_eq!((built.code, &built.json()["outcome"]), (0, &json!("restored")), "{built:?}");
+    let plan = guardrail(&format!("plan it-cli-life {prefix}"));
+    assert_eq!(
+        (plan.code, plan.stdout.as_str()),
+        (0, "it-cli-life  baseline: registry\n  compliant, nothing to restore\n")
+    );
+    let list = guardrail(&format!("list {prefix}"));
+    assert!(list.code == 0 && list.stdout.contains("it-cli-life  compliant   enforce\n"), "{list:?}");
+
+    suspend_versioning(&s3, "it-cli-life").await;
+    break_control(&s3, "it-cli-life", Control::PublicAccessBlock).await.unwrap();
+    let plan = guardrail(&format!("plan it-cli-life {prefix}"));
+    assert!(plan.code == 2 && plan.stdout.ends_with("  2 controls to restore\n"), "{plan:?}");
+    assert!(plan.stdout.contains("  ~ versioning\n      ~ Status: \"Suspended\" -> \"Enabled\"\n"), "{plan:?}");
+    assert_eq!(guardrail(&format!("reconcile it-cli-life --dry-run {prefix}")).code, 2);
+
+    let exempt = "exempt it-cli-life versioning --reason CHG-4711 --approved-by ann --until";
+    guardrail(&format!("{exempt} 2020-01-31 {prefix}")).refused(&["is in the past", "nothing was changed"]);
+    guardrail(&format!("{exempt} soon {prefix}")).refused(&["`soon` is not a time", "nothing was changed"]);
+    let exempted = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
+    assert!(
+        exempted.code == 0 && exempted.stdout.contains("+ exemptions: {\"control\":\"versioning\""),
+        "{exempted:?}"
+    );
+    let again = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
+    assert!(again.code == 0 && again.stdout.contains("unchanged"), "{again:?}");
+
+    let restored = guardrail(&format!("reconcile it-cli-life {prefix}"));
+    assert!(restored.code == 0 && restored.stdout.contains("1 control restored, 1 control exempt"), "{restored:?}");
+    assert!(setting(&s3, "it-cli-life", Control::Versioning).await.contains("Suspended"));
+    let list = guardrail(&format!("list {prefix}"));
+    let line = "it-cli-life  compliant   enforce  versioning exempt until 2999-02-01T00:00:00Z\n";
+    assert!(list.code == 0 && list.stdout.contains(line), "{list:?}");
+}
+
+#[tokio::test]
+async fn the_list_tells_what_is_broken_and_reads_every_page() {
+    let prefix = "/it-cli-list/buckets/";
+    let aws = &DEPLOYMENT.0.aws;
+    let put = |bucket: &str, document: &str| {
+        let name = format!("{prefix}{bucket}");
+        let put = ["ssm", "put-parameter", "--type", "String", "--name", &name, "--value", document];
+        aws.aws(&Keys::administrator(ACCOUNT), &put).unwrap();
+    };
+    let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    for n in 0..11 {
+        let bucket = format!("it-cli-gone-{n:02}");
+        put(&bucket, &json!({"bucket": bucket, "account": ACCOUNT, "key_arn": key, "mode": "observe"}).to_string());
+    }
+    put("it-cli-broken", r#"{"bucket": "it-cli-broken", "account": "#);
+    let list = guardrail(&format!("list --json --prefix {prefix}"));
+    let rows = list.json();
+    let rows: Vec<_> = rows.as_array().unwrap().iter().map(|it| (it["state"].as_str().unwrap(), it)).collect();
+    assert_eq!((list.code, rows.len(), rows[0].0), (1, 12, "broken"), "{list:?}");
+    assert!(rows[0].1["details"].as_str().unwrap().contains("EOF"), "{list:?}");
+    assert!(rows[1..].iter().all(|it| it.0 == "gone" && it.1["mode"] == "observe"), "{list:?}");
+    let empty = guardrail("list --prefix /it-cli-empty/");
+    assert!(empty.code == 0 && empty.stdout.contains("No bucket is registered under /it-cli-empty/"), "{empty:?}");
+}
+
+#[tokio::test]
+async fn a_preflight_says_what_may_be_read() {
+    bucket("it-cli-preflight").await;
+    let preflight = guardrail_as(&DEPLOYMENT.1, "preflight it-cli-preflight");
+    assert_eq!((preflight.code, preflight.stderr.as_str()), (1, ""), "{preflight:?}");
+    for line in [
+        "ok  may read lifecycle of it-cli-preflight\n",
+        "ok  may read the keys' aliases\n",
+        "!!  cannot read the trails (you need the permission cloudtrail:DescribeTrails)",
+        "!!  cannot read a registry document (you need the permission ssm:GetParameter)",
+        "??  writes are not tried",
+    ] {
+        assert!(preflight.stdout.contains(line), "{line}: {preflight:?}");
+    }
+    let root = guardrail("preflight");
+    assert!(root.stdout.contains("!!  you are the root user") && root.stdout.contains(" of 5 trails"), "{root:?}");
+}
+
+#[tokio::test]
+async fn an_error_is_one_line_with_a_next_step() {
+    bucket("it-cli-errors").await;
+    guardrail("plan it-cli-nothing").refused(&["there is no such bucket", "guardrail bootstrap it-cli-nothing"]);
+    let two = guardrail("plan --json it-cli-nothing it-cli-errors");
+    let outcomes = two.json()["buckets"].as_array().unwrap().iter().map(|it| it["outcome"].clone()).collect::<Vec<_>>();
+    assert_eq!((two.code, outcomes), (1, vec![json!("failed"), json!("drifted")]), "one error does not hide the other");
+    guardrail("plan it-cli-errors --region us-east-1")
+        .refused(&["the bucket is in eu-west-2; give --region eu-west-2"]);
+    let stranger = Keys::administrator("444455556666");
+    guardrail_as(&stranger, "plan it-cli-errors").refused(&["another account than yours, 444455556666"]);
+    guardrail_as(&stranger, "bootstrap it-cli-errors").refused(&["another account than yours, 444455556666"]);
+    guardrail("bootstrap it-cli-errors --region us-east-1").refused(&["give --region eu-west-2"]);
+    guardrail_as(&stranger, "bootstrap it-cli-other --log-bucket it-cli-errors")
+        .refused(&["it-cli-errors: ", "444455556666"]);
+    guardrail_as(&stranger, "plan it-cli-other").refused(&["there is no such bucket"]);
+    let nobody = Keys { id: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret: "wrong".to_owned() };
+    guardrail_as(&nobody, "plan it-cli-errors").refused(&["AWS does not know these credentials", "--profile"]);
+    guardrail_as(&DEPLOYMENT.1, "list").refused(&["you need the permission ssm:GetParametersByPath"]);
+    guardrail_as(&DEPLOYMENT.1, "plan it-cli-errors").refused(&["you need the permission ssm:GetParameter"]);
+    guardrail("exempt it-cli-errors versioning --until 2999-01-01 --reason x").refused(&["is not guarded"]);
+    guardrail("list --profile no-such-profile").refused(&["no-such-profile"]);
+    offline("plan it-cli-errors").refused(&["no region: give --region"]);
+    offline("plan it-cli-errors --region eu-west-2").refused(&["no credentials: give --profile"]);
+    for line in [
+        "plan",
+        "plan Not_A_Bucket",
+        "plan a-bucket --key-arn k",
+        "exempt a-bucket nothing --until x",
+        "list --prefix x",
+        "x",
+    ] {
+        let ended = offline(line);
+        assert!(ended.code == 1 && ended.stderr.starts_with("error: "), "{line}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_replay_names_every_call_and_every_broken_file() {
+    let folder = std::env::temp_dir().join(format!("guardrail-{}-replay", std::process::id()));
+    fs::create_dir_all(folder.join("2026/11")).unwrap();
+    fs::create_dir_all(folder.join("CloudTrail-Digest")).unwrap();
+    let mut records = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(workspace().join("events")).unwrap().map(|it| it.unwrap().path()).collect();
+    names.sort();
+    for path in names.iter().filter(|it| it.extension().is_some_and(|it| it == "json")) {
+        let event: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        records.extend(event.get("detail").cloned());
+    }
+    let log = json!({ "Records": records }).to_string();
+    let lines: String = records.iter().map(|it| format!("{it}\n")).collect();
+    fs::write(folder.join("a.json"), &log).unwrap();
+    fs::write(folder.join("lines.jsonl"), lines).unwrap();
+    fs::write(folder.join("notes.txt"), "not looked at").unwrap();
+    fs::write(folder.join("CloudTrail-Digest/d.json"), r#"{"logFiles": []}"#).unwrap();
+    let gz = folder.join("2026/11/b.json");
+    fs::write(&gz, &log).unwrap();
+    assert!(Command::new("gzip").arg(&gz).status().unwrap().success());
+    let folder_text = folder.to_string_lossy().into_owned();
+
+    let replay = offline(&format!("replay --json {folder_text}"));
+    assert_eq!((replay.code, replay.stderr.as_str()), (0, ""), "{replay:?}");
+    let hits: Vec<Value> = replay.stdout.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert!(hits.len().is_multiple_of(3) && hits.len() / 3 > 20, "each file is the same: {}", hits.len());
+    let of = |event: &str| hits.iter().find(|it| it["event"] == event).unwrap();
+    assert_eq!(
+        (&of("PutBucketAcl")["control"], &of("PutBucketAcl")["bucket"]),
+        (&json!("object-ownership"), &json!("acme-data"))
+    );
+    assert_eq!(of("DeleteBucket")["control"], Value::Null);
+    assert!(hits.iter().any(|it| it["failed"] == "AccessDenied"));
+    assert!(hits.iter().all(|it| it["event"] != "PutObject" && it["event"] != "StopLogging"));
+    let one = offline(&format!("replay --bucket no-such-bucket {folder_text}"));
+    let total = records.len() * 3;
+    assert_eq!(one.stdout, format!("0 of {total} calls in 3 files would have called the guardrail\n"));
+
+    let whole = fs::read(folder.join("2026/11/b.json.gz")).unwrap();
+    fs::write(folder.join("2026/11/b.json.gz"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(folder.join("a.json"), &log[..log.len() / 2]).unwrap();
+    fs::write(folder.join("html.json"), "<html>").unwrap();
+    fs::write(folder.join("other.json"), "{}").unwrap();
+    fs::write(folder.join("plain.json.gz"), "not compressed at all").unwrap();
+    let replay = offline(&format!("replay {folder_text} /nonexistent.json"));
+    assert_eq!(replay.code, 1, "{replay:?}");
+    let complaints: Vec<_> = replay.stderr.lines().collect();
+    for (file, problem) in [
+        ("b.json.gz", "ends in the middle, after "),
+        ("a.json", "ends in the middle, after "),
+        ("html.json", "is not JSON"),
+        ("other.json", "is not a CloudTrail log file"),
+        ("plain.json.gz", "cannot be read further, after 0 whole records: invalid gzip header"),
+        ("/nonexistent.json", "No such file"),
+    ] {
+        let told = complaints.iter().filter(|it| it.contains(&format!("{file}: ")) && it.contains(problem)).count();
+        assert_eq!(told, 1, "{file}: {replay:?}");
+    }
+    assert_eq!(complaints.len(), 6, "{replay:?}");
+    assert!(replay.stdout.contains("2026-11-23T09:06:10Z  PutBucketVersioning "), "what is whole is told");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn what_needs_no_aws_works_without() {
+    let help = offline("--help");
+    assert!(help.code == 0 && help.stdout.contains("Examples:") && help.stdout.contains("replay"), "{help:?}");
+    for command in ["plan", "bootstrap", "reconcile", "list", "exempt", "replay", "cost", "preflight", "completions"] {
+        let help = offline(&format!("{command} --help"));
+        assert!(help.code == 0 && help.stdout.contains("Example"), "{help:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(offline(&format!("completions {shell}")).stdout.contains("guardrail"), "{shell}");
+    }
+    let cost = offline("cost --json --buckets 40");
+    let cost = cost.json();
+    assert!(cost["dollars_a_month"].as_f64().unwrap() > 1.0 && cost["usage"]["buckets"] == 40, "{cost}");
+}
