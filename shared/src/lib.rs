@@ -19,6 +19,7 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;
+pub mod redact;
 pub mod registry;
 pub mod remediate;
 pub mod report;
