@@ -5,7 +5,7 @@
 
 mod bucket;
 mod key;
-mod trail;
+pub(crate) mod trail;
 
 use std::time::Instant;
 

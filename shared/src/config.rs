@@ -13,6 +13,8 @@ pub struct Config {
     pub region: String,
     /// The registry's path in the Parameter Store; begins and ends with `/`.
     pub parameter_prefix: String,
+    /// Where S3 answers without TLS, when the endpoint is one's own; `guardrail-verify` asks there to be refused.
+    pub http_endpoint: Option<String>,
 }
 
 /// Where the guardrail is, and so every bucket it guards. The topic may be elsewhere.
@@ -68,7 +70,8 @@ impl Config {
         };
         match (topic, role, region, prefix) {
             (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix)) => {
-                Ok(Self { topic, role, region, parameter_prefix })
+                let http_endpoint = read("GUARDRAIL_HTTP_ENDPOINT_URL");
+                Ok(Self { topic, role, region, parameter_prefix, http_endpoint })
             }
             (topic, role, region, prefix) => {
                 Err(ConfigError([topic.err(), role.err(), region.err(), prefix.err()].into_iter().flatten().collect()))

@@ -23,6 +23,7 @@ pub mod redact;
 pub mod registry;
 pub mod remediate;
 pub mod report;
+pub mod verify;
 pub mod xml;
 
 use std::time::Duration;
@@ -36,6 +37,8 @@ use crate::config::Config;
 pub struct Guardrail {
     pub config: Config,
     pub s3: aws_sdk_s3::Client,
+    /// The same without TLS; `None` when nobody said where one's own endpoint answers without.
+    pub s3_over_http: Option<aws_sdk_s3::Client>,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
@@ -48,12 +51,13 @@ impl Guardrail {
     /// The guardrail on the given AWS.
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
         let topics_region = Region::new(config.topic.parts().region.to_owned());
+        // An endpoint of one's own has no name for each bucket.
+        let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some());
+        let s3_over_http = verify::without_tls(s3.clone(), aws.endpoint_url(), config.http_endpoint.as_deref());
         Self {
             config,
-            // An endpoint of one's own has no name for each bucket.
-            s3: aws_sdk_s3::Client::from_conf(
-                aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some()).build(),
-            ),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            s3_over_http: s3_over_http.map(|it| aws_sdk_s3::Client::from_conf(it.build())),
             ssm: aws_sdk_ssm::Client::new(aws),
             // SNS knows a topic in its own region only.
             sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),

@@ -120,15 +120,15 @@ async fn update(cloudtrail: &Client, setup: &Setup, key: &KeyArn, trail: &Trail)
 /// Which events a trail logs: a trail has selectors of the one kind or of the other.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_PutEventSelectors.html>
 #[derive(Debug, Default, PartialEq)]
-struct Selectors {
-    basic: Vec<EventSelector>,
-    advanced: Vec<AdvancedEventSelector>,
+pub(crate) struct Selectors {
+    pub(crate) basic: Vec<EventSelector>,
+    pub(crate) advanced: Vec<AdvancedEventSelector>,
 }
 
 impl Selectors {
     /// The selectors with management writes and with reads and writes of objects whose ARN begins with `objects`,
     /// beside whatever else is there. `None`: both are there.
-    fn requiring(self, objects: &str) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn requiring(self, objects: &str) -> Result<Option<Self>, ApiError> {
         if self.basic.is_empty() || self.is_default() {
             return advanced_requiring(self.advanced, objects);
         }
