@@ -1,6 +1,7 @@
 """What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
 
 from ministack.core import iam_actions, iam_evaluator, responses
+from ministack.services import s3
 
 import hooks
 
@@ -11,7 +12,8 @@ ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketP
 
 
 def install(strict_root: bool) -> None:
-    hooks.need(iam_actions, "_safe_json_field")
+    hooks.need(iam_actions, "_safe_json_field", "_query_param")
+    hooks.need(s3, "_multipart_uploads", "upload_encryption_header")
     parameters = ["iam_action", "query_params", "path", "headers"]
     hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
@@ -27,12 +29,21 @@ def with_kms_key_id(original):
     """AWS knows the condition key `s3:x-amz-server-side-encryption-aws-kms-key-id`.
 
     MiniStack does not, so the baseline's policy would deny uploads with the right key, too.
+    A part cannot carry the header: the key of the upload that it belongs to counts.
     """
 
     def s3_object_context(iam_action, query_params, path, headers):
         context = original(iam_action, query_params, path, headers)
-        if iam_action == "s3:PutObject" and headers.get(KEY_ID):
-            context[f"s3:{KEY_ID}"] = headers[KEY_ID]
+        if iam_action != "s3:PutObject":
+            return context
+        upload_id = iam_actions._query_param(query_params, "uploadId")
+        if upload_id:
+            asked = s3.upload_encryption_header(upload_id)
+            key = s3._multipart_uploads[upload_id]["preserved_headers"].get(KEY_ID) if asked else None
+        else:
+            key = headers.get(KEY_ID)
+        if key:
+            context[f"s3:{KEY_ID}"] = key
         return context
 
     return s3_object_context

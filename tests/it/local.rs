@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One deployment for all tests; each has buckets of its own.
-static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
+pub(crate) static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
     let binaries = deploy::build().unwrap();
     let aws = LocalAws::start(&workspace().join("target/local-aws/tests")).unwrap();
     let deployment = Deployment::new(aws, &binaries).unwrap();

@@ -7,3 +7,4 @@ mod events;
 mod local;
 mod reconcile;
 mod tidy;
+mod verify;

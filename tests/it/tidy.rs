@@ -31,7 +31,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn decisions_import_no_aws_crate() {
-    for file in ["baseline", "control", "lifecycle", "plan", "policy", "report"] {
+    for file in
+        ["baseline", "control", "lifecycle", "plan", "policy", "redact", "report", "verify/evidence", "verify/judge"]
+    {
         assert!(!code(format!("shared/src/{file}.rs")).contains("aws_"), "{file}.rs");
     }
 }
@@ -77,6 +79,18 @@ fn the_role_may_do_exactly_what_the_table_says_to_buckets() {
         table.sort_unstable();
         assert_eq!(actions, table, "{role}");
     }
+}
+
+#[test]
+fn guardrail_verify_may_read_exactly_what_the_table_says() {
+    let template = read("infra/foundation.yaml");
+    let statement = template.split_once("VerifyRole:").unwrap().1.split_once("Sid: ReadBuckets").unwrap().1;
+    let statement = statement.split_once("Resource:").unwrap().0;
+    let mut actions: Vec<_> = statement.lines().filter_map(|it| it.trim().strip_prefix("- ")).collect();
+    let mut table: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().iam_reads).copied().collect();
+    actions.sort_unstable();
+    table.sort_unstable();
+    assert_eq!(actions, table);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::local_aws::{ACCOUNT, Keys, LocalAws, SetupError, run, workspace};
 
 /// The functions, each a package, a binary and a Lambda function of the same name.
-pub const FUNCTIONS: [&str; 2] = ["guardrail-remediate", "guardrail-bootstrap"];
+pub const FUNCTIONS: [&str; 3] = ["guardrail-remediate", "guardrail-bootstrap", "guardrail-verify"];
 
 /// A deployed guardrail.
 #[derive(Debug)]
@@ -61,13 +61,16 @@ impl Deployment {
             value.map(str::to_owned).ok_or_else(|| SetupError(format!("the stack has no output {name}")))
         };
         let (topic_arn, role_arn) = (output("TopicArn")?, output("RemediateRoleArn")?);
-        let roles = [role_arn.clone(), output("BootstrapRoleArn")?];
+        let roles = [role_arn.clone(), output("BootstrapRoleArn")?, output("VerifyRoleArn")?];
         for (function, role) in FUNCTIONS.iter().zip(roles) {
             let mut deploy = aws.command("cargo-lambda", &administrator);
             deploy.current_dir(workspace()).args(["lambda", "deploy", function, "--iam-role", &role]);
             deploy.args(["--endpoint-url", &aws.http, "--binary-path"]).arg(binaries.join(function));
             deploy.args(["--env-var", &format!("GUARDRAIL_TOPIC_ARN={topic_arn}")]);
             deploy.args(["--env-var", &format!("GUARDRAIL_ROLE_ARN={role_arn}")]);
+            if *function == "guardrail-verify" {
+                deploy.args(["--env-var", &format!("GUARDRAIL_HTTP_ENDPOINT_URL={}", aws.http)]);
+            }
             run(&mut deploy)?;
         }
         let limit = [
