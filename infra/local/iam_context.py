@@ -16,6 +16,10 @@ def install(strict_root: bool) -> None:
     hooks.need(s3, "_multipart_uploads", "upload_encryption_header")
     parameters = ["iam_action", "query_params", "path", "headers"]
     hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
+    hooks.patch(iam_actions, "s3_service_context", ["iam_action", "query_params", "path", "headers"], with_acl)
+    parameters = ["service", "action", "principal_arn", "request_id", "error_code", "message", "headers"]
+    parameters += ["resource_arn", "explicit_deny", "resource_policy_arn"]
+    hooks.patch(iam_actions, "access_denied_response", parameters, with_request_id)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
     hooks.patch(iam_actions, "extract_resource_arn", parameters, with_resources)
     if strict_root:
@@ -47,6 +51,30 @@ def with_kms_key_id(original):
         return context
 
     return s3_object_context
+
+
+def with_acl(original):
+    """AWS knows the condition key `s3:x-amz-acl` where an ACL is put, too; MiniStack where an object is."""
+
+    def s3_service_context(iam_action, query_params, path="", headers=None):
+        context = original(iam_action, query_params, path, headers)
+        acl = (headers or {}).get("x-amz-acl")
+        if acl and iam_action in ("s3:PutBucketAcl", "s3:PutObjectAcl"):
+            context["s3:x-amz-acl"] = acl
+        return context
+
+    return s3_service_context
+
+
+def with_request_id(original):
+    """AWS names the request in a header of every refusal; MiniStack in the body alone, where no SDK looks."""
+
+    def access_denied_response(service, action, principal_arn, request_id, **more):
+        status, headers, body = original(service, action, principal_arn, request_id, **more)
+        name = "x-amz-request-id" if service == "s3" else "x-amzn-RequestId"
+        return status, {**headers, name: request_id}, body
+
+    return access_denied_response
 
 
 def with_resources(original):

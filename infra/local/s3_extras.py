@@ -15,6 +15,7 @@ XML = '<?xml version="1.0" encoding="UTF-8"?>'
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 OWNER = "x-amz-expected-bucket-owner"
 ENCRYPTION = "x-amz-server-side-encryption"
+KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 MINIMUM_SIZE = "x-amz-transition-default-minimum-object-size"
 DEFAULT_MINIMUM_SIZE = "all_storage_classes_128K"
@@ -54,7 +55,8 @@ def with_extras(original):
         if refused:
             return refused
         if key:
-            return with_bucket_key(bucket, await original(method, path, headers, body, query_params))
+            answer = await original(method, path, with_aws_key(headers), body, query_params)
+            return with_bucket_key(bucket, answer)
         if UNKNOWN & set(query_params):
             return error(501, "NotImplemented", "The local AWS does not have this setting.")
         if "inventory" in query_params:
@@ -105,6 +107,14 @@ def owner_refusal(bucket: str, headers: dict):
     if s3._bucket_owner_account(bucket) in (None, expected):
         return None
     return error(403, "AccessDenied", "Access Denied")
+
+
+def with_aws_key(headers: dict) -> dict:
+    """AWS takes its own key when an upload asks for SSE-KMS and names none; MiniStack refuses."""
+    if headers.get(ENCRYPTION) != "aws:kms" or headers.get(KEY_ID):
+        return headers
+    key = f"arn:aws:kms:{responses.get_region()}:{responses.get_account_id()}:alias/aws/s3"
+    return {**headers, KEY_ID: key}
 
 
 def with_bucket_key(bucket: str, answer):
