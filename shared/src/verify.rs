@@ -9,6 +9,8 @@ pub mod judge;
 mod proofs;
 mod wire;
 
+use std::time::Duration;
+
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,9 +19,10 @@ use serde_json::{Value, json};
 pub use self::cleanup::PREFIX;
 pub(crate) use self::wire::without_tls;
 use self::{
-    cleanup::{PROVING, clean_up, run_id},
+    cleanup::{clean_up, run_id},
     evidence::Evidence,
-    proofs::{Run, Site},
+    proofs::{Run, Seen, Settings, Site},
+    wire::RequestIds,
 };
 use crate::{
     Guardrail,
@@ -30,6 +33,9 @@ use crate::{
     observe::{Bucket, observe},
     registry::{self, Registration, RegistryError},
 };
+
+/// How long the proofs may take together. What is left of the function's time is for cleaning up and for the evidence.
+const PROVING: Duration = Duration::from_secs(120);
 
 /// `{"bucket": "...", "redact": false}`
 #[derive(Clone, Debug, Deserialize)]
@@ -79,7 +85,8 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let owner = guardrail.config.account();
     let baseline = Baseline::new(&registration, &owner, &guardrail.config.role)?;
     let named = Bucket { name: &bucket, owner: &owner };
-    let observed = observe(&guardrail.s3, named).await;
+    let request_ids = RequestIds::default();
+    let observed = observe(&request_ids.listening(&guardrail.s3), named).await;
     if observed.is_gone() {
         return Err(VerifyError::Gone(bucket));
     }
@@ -91,10 +98,15 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let run_id = run_id(time);
     let test_prefix = format!("{PREFIX}{run_id}/");
     let site = Site { guardrail, registration: &registration, bucket: named, prefix: &test_prefix };
+    let settings = Settings::of(&observed);
+    let seen = Seen { observed, request_ids };
     let mut run = Run::default();
-    let in_time = tokio::time::timeout(PROVING, proofs::prove(&site, &baseline, observed, &mut run)).await;
+    let proofs = tokio::time::timeout(PROVING, proofs::prove(&site, &settings, &baseline, seen, &mut run));
+    let late = proofs.await.err().map(|_| format!("the proofs took longer than {PROVING:?} and are not complete"));
+    if late.is_none() {
+        proofs::prove_to_the_end(&site, &settings, &mut run).await;
+    }
     let Run { proofs, upload, mut left_behind } = run;
-    let late = in_time.is_err().then(|| format!("the proofs took longer than {PROVING:?} and are not complete"));
     let (left, failed) = clean_up(&guardrail.s3, named, &run_id, upload).await;
     left_behind.extend(left);
 
@@ -127,8 +139,10 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     match stored {
         Ok(stored) => answer["report"] = json!(stored),
         Err(error) => {
+            let error = format!("the evidence is not stored: {error}");
+            let error = if redact { crate::redact::redact(&error) } else { error };
             answer["report"] = Value::Null;
-            answer["error"] = json!(joined(evidence.error, Some(format!("the evidence is not stored: {error}"))));
+            answer["error"] = json!(joined(evidence.error, Some(error)));
         }
     }
     tracing::info!(%bucket, ?outcome, error = %answer["error"], report = %answer["report"], "verified");

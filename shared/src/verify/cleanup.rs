@@ -1,7 +1,5 @@
 //! Removing what a run made. Only keys of our own shape are ever touched.
 
-use std::time::Duration;
-
 use aws_sdk_s3::Client;
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
@@ -118,9 +116,6 @@ fn begun(run: &str) -> Option<Timestamp> {
     }
     DateTime::strptime(RUN_TIME, time).ok()?.to_zoned(TimeZone::UTC).ok().map(|it| it.timestamp())
 }
-
-/// How long the proofs may take together. What is left of the function's time is for cleaning up and for the evidence.
-pub(super) const PROVING: Duration = Duration::from_secs(180);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::judge::{Outcome, Verdict};
+use super::judge::Outcome;
 use crate::redact::redact;
 
 /// One thing that was tried or looked up.
@@ -41,13 +41,6 @@ pub struct Evidence {
     pub left_behind: Vec<String>,
     /// What went wrong beside the proofs.
     pub error: Option<String>,
-}
-
-impl Proof {
-    /// The proof with its verdict.
-    pub fn judged(self, verdict: Verdict) -> Self {
-        Self { outcome: verdict.outcome, reason: verdict.reason, ..self }
-    }
 }
 
 impl Evidence {
@@ -202,8 +195,17 @@ mod tests {
             redacted: false,
             proofs: vec![
                 proof("put-with-aes256", refused),
-                proof("put-with-wrong-key", "accepted | <b>\n").judged(Verdict::disproven("it was accepted")),
-                Proof { request_id: None, ..proof("tls-floor", "not tried") }.judged(Verdict::skipped("no such rule")),
+                Proof {
+                    outcome: Outcome::Disproven,
+                    reason: Some("it was accepted".to_owned()),
+                    ..proof("put-with-wrong-key", "accepted | <b>\n")
+                },
+                Proof {
+                    outcome: Outcome::Skipped,
+                    reason: Some("no such rule".to_owned()),
+                    request_id: None,
+                    ..proof("tls-floor", "not tried")
+                },
             ],
             left_behind: Vec::new(),
             error: None,

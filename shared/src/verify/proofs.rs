@@ -16,7 +16,7 @@ use super::{
     cleanup::{OpenUpload, versions},
     evidence::Proof,
     judge::{Answer, Outcome, Refuser, Stored, Verdict, acceptance, refusal, stored},
-    wire::{Heard, Unsigned, heard},
+    wire::{Heard, RequestIds, Unsigned, heard},
 };
 use crate::{
     Guardrail,
@@ -57,8 +57,14 @@ enum Upload {
     Kept,
 }
 
+/// The bucket's settings, and the ids of the requests that read them.
+pub(super) struct Seen {
+    pub(super) observed: Observed,
+    pub(super) request_ids: RequestIds,
+}
+
 /// What the bucket's settings let us risk. `None`: they could not be read.
-struct Settings {
+pub(super) struct Settings {
     public_acls_refused: Option<bool>,
     public_policies_refused: Option<bool>,
     tls_floor: Option<bool>,
@@ -73,9 +79,8 @@ const PART: usize = 5 * 1024 * 1024;
 const DENIED: &str = "denied by the bucket policy";
 const KEPT: &str = "accepted, and kept with the registered key and the bucket key";
 
-/// Proves everything. What is found so far is in `run` at any time.
-pub(super) async fn prove(site: &Site<'_>, baseline: &Baseline, observed: Observed, run: &mut Run) {
-    let settings = Settings::of(&observed);
+/// Proves what may be cut off at any time: what is found so far is in `run`, and what it made can be removed.
+pub(super) async fn prove(site: &Site<'_>, settings: &Settings, baseline: &Baseline, seen: Seen, run: &mut Run) {
     let heard = heard(&site.put_with_key(GOOD).send().await);
     let control = heard.answer == Answer::Accepted;
     let request = site.request("PutObject", GOOD, "with aws:kms and the registered key");
@@ -85,14 +90,18 @@ pub(super) async fn prove(site: &Site<'_>, baseline: &Baseline, observed: Observ
     multipart(site, run).await;
     run.proofs.push(copy(site).await);
     run.proofs.push(plain_http(site).await);
-    run.proofs.push(tls_floor(&settings));
+    run.proofs.push(tls_floor(settings));
     run.proofs.push(public_object_acl(site, control).await);
-    public_bucket_acl(site, &settings, run).await;
-    public_policy(site, &settings, run).await;
     run.proofs.push(anonymous_read(site).await);
     run.proofs.push(trail(site).await);
     run.proofs.push(key(site).await);
-    in_force(site, baseline, observed, &mut run.proofs).await;
+    in_force(site, baseline, seen, &mut run.proofs).await;
+}
+
+/// Proves what must not be cut off: it would have to be undone if it worked.
+pub(super) async fn prove_to_the_end(site: &Site<'_>, settings: &Settings, run: &mut Run) {
+    public_bucket_acl(site, settings, run).await;
+    public_policy(site, settings, run).await;
 }
 
 impl Site<'_> {
@@ -130,7 +139,7 @@ impl Site<'_> {
 }
 
 impl Settings {
-    fn of(observed: &Observed) -> Self {
+    pub(super) fn of(observed: &Observed) -> Self {
         let block = observed.public_access_block.as_ref().ok();
         let acls_off = observed.object_ownership.as_ref().ok().map(|it| it.is_enforced());
         let public_acls_refused = match (acls_off, block.map(|it| it.block_public_acls)) {
@@ -475,16 +484,17 @@ async fn key_state(site: &Site<'_>) -> Result<(Option<String>, String, bool), Ap
 }
 
 /// The settings whose effect shows only after days: that they are in force.
-async fn in_force(site: &Site<'_>, baseline: &Baseline, observed: Observed, proofs: &mut Vec<Proof>) {
+async fn in_force(site: &Site<'_>, baseline: &Baseline, seen: Seen, proofs: &mut Vec<Proof>) {
+    let Seen { observed, request_ids } = seen;
     let inventory_prefix = observed.inventory.as_ref().ok().and_then(|it| it.as_ref()?.prefix.clone());
     let stance = Stance { registration: site.registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
     let steps = plan(baseline, observed, &stance);
-    for (control, name, request, expected) in [
+    for (control, name, operation, expected) in [
         (Control::Lifecycle, "lifecycle", "GetBucketLifecycleConfiguration", "both required rules are in force"),
         (
             Control::Inventory,
             "inventory",
-            "GetBucketInventoryConfiguration, ListObjectsV2 of the inventory bucket",
+            "GetBucketInventoryConfiguration",
             "a daily report of all versions, with their encryption, is configured",
         ),
     ] {
@@ -496,7 +506,7 @@ async fn in_force(site: &Site<'_>, baseline: &Baseline, observed: Observed, proo
                 Err(error) => format!("configured; the reports could not be listed: {error}"),
             };
         }
-        proofs.push(looked_up(name, request, expected, None, seen, Timestamp::now()));
+        proofs.push(looked_up(name, operation, expected, request_ids.of(operation), seen, Timestamp::now()));
     }
 }
 

@@ -1,11 +1,20 @@
 //! Requests as no well-behaved client sends them: without TLS, without a signature. And what AWS answered.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
 use aws_sdk_s3::{
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut},
+    },
     error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use jiff::Timestamp;
 
 use super::judge::Answer;
@@ -45,6 +54,42 @@ where
             Answer::Refused { code: format!("HTTP {}", response.status().as_u16()), message: String::new() }
         }
         _ => Answer::Unanswered(chain(error)),
+    }
+}
+
+/// Notes the ids of the requests that were answered, by operation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestIds(Arc<Mutex<HashMap<String, String>>>);
+
+impl RequestIds {
+    /// The id of the last request of this operation.
+    pub(super) fn of(&self, operation: &str) -> Option<String> {
+        self.0.lock().ok()?.get(operation).cloned()
+    }
+
+    /// The same client, whose answers are noted.
+    pub(super) fn listening(&self, s3: &Client) -> Client {
+        Client::from_conf(s3.config().to_builder().interceptor(self.clone()).build())
+    }
+}
+
+impl Intercept for RequestIds {
+    fn name(&self) -> &'static str {
+        "RequestIds"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = config.load::<Metadata>().map(|it| it.name().to_owned());
+        let id = context.response().headers().get("x-amz-request-id").map(str::to_owned);
+        if let (Some(operation), Some(id), Ok(mut known)) = (operation, id, self.0.lock()) {
+            known.insert(operation, id);
+        }
+        Ok(())
     }
 }
 
