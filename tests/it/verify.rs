@@ -1,9 +1,10 @@
 //! `guardrail-verify` on the local AWS: what it proves, and that it leaves nothing.
 
 use aws_sdk_s3::Client;
-use guardrail::verify::PREFIX;
+use guardrail::{control::Control, verify::PREFIX};
 use guardrail_tests::{
     deploy::Deployment,
+    drift::break_control,
     fake::{BUCKET, FakeAws},
     local_aws::ACCOUNT,
 };
@@ -176,11 +177,16 @@ async fn uploads_without_headers_are_kept_as_the_default_says_when_the_registry_
 async fn an_open_door_is_not_pushed() {
     let it = Verified::new("it-open").await;
     it.register(|document| document["mode"] = json!("observe"));
-    it.s3.delete_public_access_block().bucket(it.bucket).send().await.unwrap();
-    let before = it.policy().await;
+    for control in [Control::PublicAccessBlock, Control::ObjectOwnership] {
+        break_control(&it.s3, it.bucket, control).await.unwrap();
+    }
+    let acl = async || it.s3.get_bucket_acl().bucket(it.bucket).send().await.unwrap().grants.unwrap();
+    let before = (it.policy().await, acl().await);
     let answer = it.verify(json!({}));
-    assert_eq!(unproven(&answer), [("tls-floor", "skipped"), ("public-policy", "disproven")], "{answer:#}");
-    assert_eq!(it.policy().await, before);
+    let open = ["public-object-acl", "public-bucket-acl", "public-policy"].map(|it| (it, "disproven"));
+    assert_eq!(unproven(&answer), [&[("tls-floor", "skipped")], open.as_slice()].concat(), "{answer:#}");
+    assert!(answer["markdown"].as_str().unwrap().contains("it was not tried"));
+    assert_eq!((it.policy().await, acl().await), before);
     it.only_theirs_is_left().await;
 }
 

@@ -91,8 +91,8 @@ pub(super) async fn prove(site: &Site<'_>, settings: &Settings, baseline: &Basel
     run.proofs.push(copy(site).await);
     run.proofs.push(plain_http(site).await);
     run.proofs.push(tls_floor(settings));
-    run.proofs.push(public_object_acl(site, control).await);
     run.proofs.push(anonymous_read(site).await);
+    run.proofs.push(public_object_acl(site, control).await);
     run.proofs.push(trail(site).await);
     run.proofs.push(key(site).await);
     in_force(site, baseline, seen, &mut run.proofs).await;
