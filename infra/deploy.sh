@@ -59,7 +59,7 @@ done
 [[ $concurrency =~ ^([3-9]|[1-9][0-9]+)$ ]] || fail "--concurrency: \`$concurrency\` must be a number, at least 3"
 [[ -z $endpoint || $endpoint =~ ^https?://[^/]+ ]] || fail "--endpoint-url: \`$endpoint\` is not a URL"
 
-functions=(guardrail-remediate guardrail-sweep guardrail-bootstrap)
+functions=(guardrail-remediate guardrail-sweep guardrail-bootstrap guardrail-verify)
 command -v aws > /dev/null || fail "needs the AWS CLI: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 command -v cargo-lambda > /dev/null || fail "needs cargo-lambda: pip install cargo-lambda, or https://www.cargo-lambda.info/guide/installation.html"
 command -v openssl > /dev/null || fail "needs openssl"
@@ -144,6 +144,7 @@ role_of() {
     guardrail-remediate) echo "$remediate_role" ;;
     guardrail-sweep) output SweepRoleArn ;;
     guardrail-bootstrap) output BootstrapRoleArn ;;
+    guardrail-verify) output VerifyRoleArn ;;
   esac
 }
 
@@ -154,24 +155,29 @@ metadata() { sed -n "s/^$2 = \([0-9]*\)$/\1/p" "functions/${1#guardrail-}/Cargo.
 deployed() {
   local of='Environment.Variables'
   ask lambda get-function-configuration --function-name "$1" --query "[Role, MemorySize, Timeout, Architectures[0], CodeSha256,
-    $of.GUARDRAIL_TOPIC_ARN, $of.GUARDRAIL_ROLE_ARN, $of.GUARDRAIL_PARAMETER_PREFIX, $of.GUARDRAIL_QUEUE_URL, length(keys($of))]" \
+    $of.GUARDRAIL_TOPIC_ARN, $of.GUARDRAIL_ROLE_ARN, $of.GUARDRAIL_PARAMETER_PREFIX, $of.GUARDRAIL_QUEUE_URL, $of.GUARDRAIL_HTTP_ENDPOINT_URL, length(keys($of))]" \
     2> /dev/null || true
 }
 
 for function in "${functions[@]}"; do
   role=$(role_of "$function") zip=$binaries/$function/bootstrap.zip
   variables=("GUARDRAIL_TOPIC_ARN=$topic" "GUARDRAIL_ROLE_ARN=$remediate_role" "GUARDRAIL_PARAMETER_PREFIX=$prefix")
-  its_queue=None
+  its_queue=None its_http=None
   if [[ $function == guardrail-sweep ]]; then
     variables+=("GUARDRAIL_QUEUE_URL=$queue")
     its_queue=$queue
+  fi
+  # On another AWS, nobody could guess where it answers without TLS, to be refused there.
+  if [[ $function == guardrail-verify && $endpoint == http://* ]]; then
+    variables+=("GUARDRAIL_HTTP_ENDPOINT_URL=$endpoint")
+    its_http=$endpoint
   fi
   digest=""
   [[ ! -f $zip ]] || digest=$(openssl dgst -sha256 -binary "$zip" | openssl base64 -A)
   architecture=x86_64
   [[ -z $arm64 ]] || architecture=arm64
   wanted=$(printf '%s\t' "$role" "$(metadata "$function" memory)" "$(metadata "$function" timeout)" "$architecture" \
-    "$digest" "$topic" "$remediate_role" "$prefix" "$its_queue" && echo "${#variables[@]}")
+    "$digest" "$topic" "$remediate_role" "$prefix" "$its_queue" "$its_http" && echo "${#variables[@]}")
   if [[ $(deployed "$function") == "$wanted" ]]; then
     echo "  $function: unchanged"
     continue

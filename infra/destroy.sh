@@ -74,7 +74,7 @@ for function in guardrail-remediate guardrail-sweep; do
 done
 [[ $region == "$global" ]] || remove_stack s3-guardrail-global "$global"
 remove_stack s3-guardrail-wiring "$region"
-for function in guardrail-remediate guardrail-sweep guardrail-bootstrap; do
+for function in guardrail-remediate guardrail-sweep guardrail-bootstrap guardrail-verify; do
   ! exists "$function" || run aws "${at[@]}" lambda delete-function --function-name "$function"
 done
 remove_stack s3-guardrail-foundation "$region"

@@ -1,6 +1,7 @@
 """What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
 
 from ministack.core import iam_actions, iam_evaluator, responses
+from ministack.services import s3
 
 import hooks
 
@@ -11,9 +12,14 @@ ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketP
 
 
 def install(strict_root: bool) -> None:
-    hooks.need(iam_actions, "_safe_json_field")
+    hooks.need(iam_actions, "_safe_json_field", "_query_param")
+    hooks.need(s3, "_multipart_uploads", "upload_encryption_header")
     parameters = ["iam_action", "query_params", "path", "headers"]
     hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
+    hooks.patch(iam_actions, "s3_service_context", ["iam_action", "query_params", "path", "headers"], with_acl)
+    parameters = ["service", "action", "principal_arn", "request_id", "error_code", "message", "headers"]
+    parameters += ["resource_arn", "explicit_deny", "resource_policy_arn"]
+    hooks.patch(iam_actions, "access_denied_response", parameters, with_request_id)
     parameters = ["service", "method", "path", "headers", "body", "query_params"]
     hooks.patch(iam_actions, "extract_iam_action", parameters, with_actions)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
@@ -29,15 +35,48 @@ def with_kms_key_id(original):
     """AWS knows the condition key `s3:x-amz-server-side-encryption-aws-kms-key-id`.
 
     MiniStack does not, so the baseline's policy would deny uploads with the right key, too.
+    A part cannot carry the header: the key of the upload that it belongs to counts.
     """
 
     def s3_object_context(iam_action, query_params, path, headers):
         context = original(iam_action, query_params, path, headers)
-        if iam_action == "s3:PutObject" and headers.get(KEY_ID):
-            context[f"s3:{KEY_ID}"] = headers[KEY_ID]
+        if iam_action != "s3:PutObject":
+            return context
+        upload_id = iam_actions._query_param(query_params, "uploadId")
+        if upload_id:
+            asked = s3.upload_encryption_header(upload_id)
+            key = s3._multipart_uploads[upload_id]["preserved_headers"].get(KEY_ID) if asked else None
+        else:
+            key = headers.get(KEY_ID)
+        if key:
+            context[f"s3:{KEY_ID}"] = key
         return context
 
     return s3_object_context
+
+
+def with_acl(original):
+    """AWS knows the condition key `s3:x-amz-acl` where an ACL is put, too; MiniStack where an object is."""
+
+    def s3_service_context(iam_action, query_params, path="", headers=None):
+        context = original(iam_action, query_params, path, headers)
+        acl = (headers or {}).get("x-amz-acl")
+        if acl and iam_action in ("s3:PutBucketAcl", "s3:PutObjectAcl"):
+            context["s3:x-amz-acl"] = acl
+        return context
+
+    return s3_service_context
+
+
+def with_request_id(original):
+    """AWS names the request in a header of every refusal; MiniStack in the body alone, where no SDK looks."""
+
+    def access_denied_response(service, action, principal_arn, request_id, **more):
+        status, headers, body = original(service, action, principal_arn, request_id, **more)
+        name = "x-amz-request-id" if service == "s3" else "x-amzn-RequestId"
+        return status, {**headers, name: request_id}, body
+
+    return access_denied_response
 
 
 def with_actions(original):

@@ -288,7 +288,35 @@ def _(account: Account) -> None:
     refused("AccessDenied", s3.put_object, **put, ServerSideEncryption="aws:kms", SSEKMSKeyId=wrong)
     s3.put_object(**put, ServerSideEncryption="aws:kms", SSEKMSKeyId=right)
     s3.get_object(Bucket=bucket, Key="it")
+    place = {"Bucket": bucket, "Key": "parts"}
+    place["UploadId"] = s3.create_multipart_upload(**place, ServerSideEncryption="aws:kms", SSEKMSKeyId=right)["UploadId"]
+    part = {"ETag": s3.upload_part(**place, PartNumber=1, Body=b"it")["ETag"], "PartNumber": 1}
+    s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
     refused("AccessDenied", account.client("s3", keys, http=True).get_object, Bucket=bucket, Key="it")
+
+
+@check("an upload that names no key has AWS's own, and objects tell of the bucket key")
+def _(account: Account) -> None:
+    bucket, s3 = account.bucket(), account.client("s3")
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": account.key()}
+    rule = {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": True}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    s3.put_object(Bucket=bucket, Key="it", ServerSideEncryption="aws:kms")
+    head = s3.head_object(Bucket=bucket, Key="it")
+    expect(head["SSEKMSKeyId"].endswith("alias/aws/s3") and head["BucketKeyEnabled"], head)
+
+
+@check("a role may be allowed some ACLs, and a refusal names the request")
+def _(account: Account) -> None:
+    bucket = account.bucket(acls=True)
+    condition = {"StringEquals": {"s3:x-amz-acl": "private"}}
+    s3 = account.client("s3", account.user(allow("s3:PutBucketAcl", "*", Condition=condition)))
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
+    try:
+        s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+        raise Failed("allowed")
+    except ClientError as error:
+        expect(error.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-request-id"), error.response)
 
 
 @check("ExpectedBucketOwner is compared")

@@ -14,6 +14,9 @@ import s3_policies
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 OWNER = "x-amz-expected-bucket-owner"
+ENCRYPTION = "x-amz-server-side-encryption"
+KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
+BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 MINIMUM_SIZE = "x-amz-transition-default-minimum-object-size"
 DEFAULT_MINIMUM_SIZE = "all_storage_classes_128K"
 # Sub-resources that MiniStack does not know. It would take their PUT for CreateBucket, their DELETE for DeleteBucket.
@@ -36,7 +39,7 @@ minimum_sizes: dict[tuple[str, str], str] = {}
 def install() -> None:
     hooks.need(iam, "_users", "_roles")
     hooks.need(iam_evaluator, "validate_policy_document")
-    hooks.need(s3, "_bucket_owner_account")
+    hooks.need(s3, "_bucket_encryption", "_bucket_owner_account")
     parameters = ["method", "path", "headers", "body", "query_params"]
     hooks.patch(app.SERVICE_HANDLERS, "s3", parameters, with_extras)
     hooks.patch(s3, "_get_bucket_lifecycle", ["name"], with_v1_prefixes_shown)
@@ -49,8 +52,11 @@ def with_extras(original):
         if not bucket:
             return await original(method, path, headers, body, query_params)
         refused = owner_refusal(bucket, headers)
-        if refused or key:
-            return refused or await original(method, path, headers, body, query_params)
+        if refused:
+            return refused
+        if key:
+            answer = await original(method, path, with_aws_key(headers), body, query_params)
+            return with_bucket_key(bucket, answer)
         if UNKNOWN & set(query_params):
             return error(501, "NotImplemented", "The local AWS does not have this setting.")
         if "inventory" in query_params:
@@ -101,6 +107,27 @@ def owner_refusal(bucket: str, headers: dict):
     if s3._bucket_owner_account(bucket) in (None, expected):
         return None
     return error(403, "AccessDenied", "Access Denied")
+
+
+def with_aws_key(headers: dict) -> dict:
+    """AWS takes its own key when an upload asks for SSE-KMS and names none; MiniStack refuses."""
+    if headers.get(ENCRYPTION) != "aws:kms" or headers.get(KEY_ID):
+        return headers
+    key = f"arn:aws:kms:{responses.get_region()}:{responses.get_account_id()}:alias/aws/s3"
+    return {**headers, KEY_ID: key}
+
+
+def with_bucket_key(bucket: str, answer):
+    """AWS tells of an object with SSE-KMS whether it was written with the bucket key, by default as the bucket says.
+
+    MiniStack never does. Here the bucket's setting of now counts, for all objects.
+    """
+    status, headers, body = answer
+    document = s3._bucket_encryption.get(bucket)
+    if headers.get(ENCRYPTION) != "aws:kms" or document is None:
+        return answer
+    on = ElementTree.fromstring(document).findtext("{*}Rule/{*}BucketKeyEnabled")
+    return (status, {**headers, BUCKET_KEY: "true"}, body) if on == "true" else answer
 
 
 def minimum_size(method: str, place: tuple[str, str], headers: dict, answer):

@@ -18,6 +18,8 @@ pub struct Config {
     pub parameter_prefix: String,
     /// Where the sweep's messages go; `None` where nobody sweeps.
     pub queue_url: Option<String>,
+    /// Where S3 answers without TLS, when the endpoint is one's own; `guardrail-verify` asks there to be refused.
+    pub http_endpoint: Option<String>,
 }
 
 /// What a function needs besides what all need.
@@ -80,7 +82,8 @@ impl Config {
         };
         match (topic, role, region, prefix, queue) {
             (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url)) => {
-                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url })
+                let http_endpoint = read("GUARDRAIL_HTTP_ENDPOINT_URL");
+                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url, http_endpoint })
             }
             (topic, role, region, prefix, queue) => {
                 let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err()];

@@ -20,12 +20,14 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;
+pub mod redact;
 pub mod registry;
 pub mod remediate;
 pub mod report;
 pub mod rules;
 pub mod sweep;
 pub mod trail;
+pub mod verify;
 pub mod watch;
 pub mod xml;
 
@@ -40,6 +42,8 @@ use crate::config::Config;
 pub struct Guardrail {
     pub config: Config,
     pub s3: aws_sdk_s3::Client,
+    /// The same without TLS; `None` when nobody said where one's own endpoint answers without.
+    pub s3_over_http: Option<aws_sdk_s3::Client>,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
@@ -56,12 +60,13 @@ impl Guardrail {
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
         let topics_region = config.topic.as_ref().map_or(config.region.as_str(), |it| it.parts().region);
         let topics_region = Region::new(topics_region.to_owned());
+        // An endpoint of one's own has no name for each bucket.
+        let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some());
+        let s3_over_http = verify::without_tls(s3.clone(), aws.endpoint_url(), config.http_endpoint.as_deref());
         Self {
             config,
-            // An endpoint of one's own has no name for each bucket.
-            s3: aws_sdk_s3::Client::from_conf(
-                aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some()).build(),
-            ),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            s3_over_http: s3_over_http.map(|it| aws_sdk_s3::Client::from_conf(it.build())),
             ssm: aws_sdk_ssm::Client::new(aws),
             // SNS knows a topic in its own region only.
             sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),

@@ -152,7 +152,7 @@ pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
 impl Selectors {
     /// The selectors with management writes and with reads and writes of objects whose ARN begins with `objects`,
     /// beside whatever else is there.
-    fn requiring(mut self, objects: &str) -> Self {
+    pub fn requiring(mut self, objects: &str) -> Self {
         if self.basic.is_empty() || self.is_default() {
             Self { basic: Vec::new(), advanced: advanced_requiring(self.advanced, objects) }
         } else {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::local_aws::{ACCOUNT, Keys, LocalAws, SetupError, run, workspace};
 
 /// The functions, each a package, a binary and a Lambda function of the same name.
-pub const FUNCTIONS: [&str; 3] = ["guardrail-remediate", "guardrail-bootstrap", "guardrail-sweep"];
+pub const FUNCTIONS: [&str; 4] = ["guardrail-remediate", "guardrail-bootstrap", "guardrail-sweep", "guardrail-verify"];
 
 /// A deployed guardrail.
 #[derive(Debug)]

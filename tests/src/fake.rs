@@ -82,6 +82,8 @@ pub struct State {
     pub queued: Vec<String>,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
+    /// Where each call went.
+    pub uris: Vec<String>,
     /// The user agent of each call; CloudTrail keeps it.
     pub user_agents: Vec<String>,
     /// Messages that SNS took, as form fields.
@@ -200,6 +202,7 @@ impl FakeAws {
     pub fn forget(&self) {
         let mut state = self.state();
         state.calls.clear();
+        state.uris.clear();
         state.user_agents.clear();
         state.published.clear();
     }
@@ -261,6 +264,7 @@ impl FakeAws {
         let mut state = self.state();
         let call = Call::of(request);
         state.calls.push(call.operation.clone());
+        state.uris.push(request.uri().to_owned());
         state.user_agents.push(request.headers().get("user-agent").unwrap_or_default().to_owned());
         if let Some(hook) = state.hooks.iter().position(|it| it.0 == call.operation) {
             let (_, hook) = state.hooks.remove(hook);

@@ -63,7 +63,14 @@ impl Session {
         };
         let account = identity.account.unwrap_or_default().parse();
         let (Some(role), Ok(account)) = (role, account) else { return Err(CliError::Caller(caller)) };
-        let config = Config { topic, role, region, parameter_prefix: global.prefix.clone(), queue_url: None };
+        let config = Config {
+            topic,
+            role,
+            region,
+            parameter_prefix: global.prefix.clone(),
+            queue_url: None,
+            http_endpoint: None,
+        };
         let credentials = aws.credentials_provider();
         Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials })
     }

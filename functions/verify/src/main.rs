@@ -1,0 +1,11 @@
+//! Proves the baseline of a live bucket by doing what it must refuse, and what it must let through.
+
+// The SDK's futures nest deeply.
+#![recursion_limit = "256"]
+
+use guardrail::{config::Needs, lambda, verify::verify};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda::serve(Needs::NoQueue, verify).await
+}

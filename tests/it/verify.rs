@@ -1,0 +1,231 @@
+//! `guardrail-verify` on the local AWS: what it proves, and that it leaves nothing.
+
+use aws_sdk_s3::Client;
+use guardrail::{control::Control, verify::PREFIX};
+use guardrail_tests::{
+    deploy::Deployment,
+    drift::break_control,
+    fake::{BUCKET, FakeAws},
+    local_aws::ACCOUNT,
+};
+use serde_json::{Value, json};
+
+use crate::local::DEPLOYMENT;
+
+/// A guarded bucket with an object of its owner's under the very prefix of the test objects.
+struct Verified {
+    deployment: &'static Deployment,
+    bucket: &'static str,
+    s3: Client,
+}
+
+const THEIRS: [&str; 2] = ["theirs.txt", "s3-guardrail-verify/theirs.txt"];
+
+impl Verified {
+    async fn new(bucket: &'static str) -> Self {
+        let (deployment, user) = &*DEPLOYMENT;
+        deployment.guard(bucket).unwrap();
+        let s3 = Client::from_conf(
+            aws_sdk_s3::config::Builder::from(&deployment.aws.sdk(user).unwrap()).force_path_style(true).build(),
+        );
+        let it = Self { deployment, bucket, s3 };
+        for theirs in THEIRS {
+            it.put(theirs).await;
+        }
+        it
+    }
+
+    async fn put(&self, name: &str) {
+        let key = self.registry()["key_arn"].as_str().unwrap().to_owned();
+        let put = self.s3.put_object().bucket(self.bucket).key(name).server_side_encryption("aws:kms".into());
+        put.ssekms_key_id(key).send().await.unwrap();
+    }
+
+    fn administrator(&self, arguments: &[&str]) -> Value {
+        let said = self.deployment.aws.aws(&self.deployment.administrator, arguments).unwrap();
+        serde_json::from_str(&said).unwrap_or_default()
+    }
+
+    fn registry(&self) -> Value {
+        let name = format!("/s3-guardrail/buckets/{}", self.bucket);
+        let text = self.administrator(&["ssm", "get-parameter", "--name", &name, "--query", "Parameter.Value"]);
+        serde_json::from_str(text.as_str().unwrap()).unwrap()
+    }
+
+    fn register(&self, change: impl FnOnce(&mut Value)) {
+        let mut document = self.registry();
+        change(&mut document);
+        let name = format!("/s3-guardrail/buckets/{}", self.bucket);
+        let put = ["ssm", "put-parameter", "--overwrite", "--type", "String", "--name", &name, "--value"];
+        self.administrator(&[&put[..], &[&document.to_string()]].concat());
+    }
+
+    fn verify(&self, more: Value) -> Value {
+        let mut input = json!({"bucket": self.bucket});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.deployment.invoke("guardrail-verify", &input).unwrap().unwrap()
+    }
+
+    async fn policy(&self) -> Value {
+        let policy = self.s3.get_bucket_policy().bucket(self.bucket).send().await.unwrap();
+        serde_json::from_str(policy.policy().unwrap()).unwrap()
+    }
+
+    /// Every version and delete marker of the bucket is one of the owner's, and there is one of each.
+    async fn only_theirs_is_left(&self) {
+        let list = self.s3.list_object_versions().bucket(self.bucket).send().await.unwrap();
+        let mut keys: Vec<_> = list.versions().iter().map(|it| it.key().unwrap()).collect();
+        keys.extend(list.delete_markers().iter().map(|it| it.key().unwrap()));
+        keys.sort_unstable();
+        let mut theirs = THEIRS;
+        theirs.sort_unstable();
+        assert_eq!(keys, theirs);
+        let uploads = self.s3.list_multipart_uploads().bucket(self.bucket).send().await.unwrap();
+        assert!(uploads.uploads().is_empty(), "{uploads:?}");
+    }
+}
+
+/// Name and outcome of every proof whose outcome is not `proven`.
+fn unproven(answer: &Value) -> Vec<(&str, &str)> {
+    let proofs = answer["proofs"].as_array().unwrap().iter();
+    let all = proofs.map(|it| (it["name"].as_str().unwrap(), it["outcome"].as_str().unwrap()));
+    all.filter(|it| it.1 != "proven").collect()
+}
+
+#[tokio::test]
+async fn a_guarded_bucket_is_proven_and_nothing_is_left() {
+    let it = Verified::new("it-verified").await;
+    // Of a run that was killed.
+    it.put("s3-guardrail-verify/20260101T000000Z-00000000/put-with-key").await;
+    let before = it.policy().await;
+    let answer = it.verify(json!({}));
+    assert_eq!(unproven(&answer), [("tls-floor", "skipped")], "{answer:#}");
+    assert_eq!(answer["proofs"].as_array().unwrap().len(), 18);
+    assert_eq!((&answer["outcome"], &answer["error"]), (&json!("proven"), &Value::Null), "{answer:#}");
+    assert_eq!(answer["left_behind"], json!([]));
+    for proof in answer["proofs"].as_array().unwrap() {
+        assert!(proof["outcome"] == "skipped" || proof["request_id"].is_string(), "{proof}");
+    }
+    it.only_theirs_is_left().await;
+    assert_eq!(it.policy().await, before);
+}
+
+#[tokio::test]
+async fn the_evidence_is_stored_encrypted_and_tells_nothing_unless_it_should() {
+    let it = Verified::new("it-evidence").await;
+    let key = it.registry()["key_arn"].as_str().unwrap().to_owned();
+    let key_id = key.rsplit('/').next().unwrap();
+    for redact in [true, false] {
+        let answer = it.verify(json!({"redact": redact}));
+        let (bucket, keys) = (&answer["report"]["bucket"], answer["report"]["keys"].as_array().unwrap());
+        assert_eq!((bucket, keys.len()), (&json!("it-logs"), 2));
+        for stored in keys.iter().map(|it| it.as_str().unwrap()) {
+            assert!(stored.starts_with("s3-guardrail/evidence/it-evidence/20"), "{stored}");
+            let object = it.s3.get_object().bucket("it-logs").key(stored).send().await.unwrap();
+            assert_eq!(object.ssekms_key_id(), Some(key.as_str()));
+            let text = String::from_utf8(object.body.collect().await.unwrap().to_vec()).unwrap();
+            assert_eq!(text.contains(ACCOUNT) || text.contains(key_id), !redact, "{text}");
+            if stored.ends_with(".md") {
+                assert_eq!(answer["markdown"], text);
+            } else {
+                let evidence: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(evidence["proofs"], answer["proofs"]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_stored_is_told_and_returned() {
+    let it = Verified::new("it-unstored").await;
+    it.register(|document| document["log_bucket"] = json!("it-no-such-bucket"));
+    let answer = it.verify(json!({}));
+    assert_eq!((&answer["outcome"], &answer["report"]), (&json!("proven"), &Value::Null));
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.contains("not stored") && error.contains("NoSuchBucket"), "{error}");
+    assert!(answer["markdown"].as_str().unwrap().contains("# Secure baseline of `it-unstored`: proven"));
+}
+
+#[tokio::test]
+async fn a_policy_without_its_key_statement_is_disproven() {
+    let it = Verified::new("it-disproven").await;
+    it.register(|document| document["mode"] = json!("observe"));
+    let mut policy = it.policy().await;
+    policy["Statement"].as_array_mut().unwrap().retain(|it| it["Sid"] != "DenyWrongKMSKey");
+    it.s3.put_bucket_policy().bucket(it.bucket).policy(policy.to_string()).send().await.unwrap();
+    let answer = it.verify(json!({}));
+    let disproven =
+        [("put-with-wrong-key", "disproven"), ("put-without-key-id", "disproven"), ("tls-floor", "skipped")];
+    assert_eq!(unproven(&answer), disproven, "{answer:#}");
+    assert_eq!(answer["outcome"], "disproven");
+    assert!(answer["markdown"].as_str().unwrap().contains("put-with-wrong-key: **DISPROVEN**"));
+    it.only_theirs_is_left().await;
+    assert_eq!(it.policy().await, policy);
+}
+
+#[tokio::test]
+async fn uploads_without_headers_are_kept_as_the_default_says_when_the_registry_says_so() {
+    let it = Verified::new("it-by-default").await;
+    it.register(|document| document["policy"] = json!("default-encryption"));
+    it.deployment.invoke("guardrail-remediate", &json!({"bucket": it.bucket})).unwrap().unwrap();
+    let answer = it.verify(json!({}));
+    assert_eq!(unproven(&answer), [("tls-floor", "skipped")], "{answer:#}");
+    it.only_theirs_is_left().await;
+}
+
+#[tokio::test]
+async fn an_open_door_is_not_pushed() {
+    let it = Verified::new("it-open").await;
+    it.register(|document| document["mode"] = json!("observe"));
+    for control in [Control::PublicAccessBlock, Control::ObjectOwnership] {
+        break_control(&it.s3, it.bucket, control).await.unwrap();
+    }
+    let acl = async || it.s3.get_bucket_acl().bucket(it.bucket).send().await.unwrap().grants.unwrap();
+    let before = (it.policy().await, acl().await);
+    let answer = it.verify(json!({}));
+    let open = ["public-object-acl", "public-bucket-acl", "public-policy"].map(|it| (it, "disproven"));
+    assert_eq!(unproven(&answer), [&[("tls-floor", "skipped")], open.as_slice()].concat(), "{answer:#}");
+    assert!(answer["markdown"].as_str().unwrap().contains("it was not tried"));
+    assert_eq!((it.policy().await, acl().await), before);
+    it.only_theirs_is_left().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_is_named() {
+    let it = Verified::new("it-left-behind").await;
+    it.register(|document| document["mode"] = json!("observe"));
+    let before = it.policy().await;
+    let mut policy = before.clone();
+    let keep = json!({"Sid": "Keep", "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObjectVersion", "Resource": format!("arn:aws:s3:::{}/*", it.bucket)});
+    policy["Statement"].as_array_mut().unwrap().push(keep);
+    it.s3.put_bucket_policy().bucket(it.bucket).policy(policy.to_string()).send().await.unwrap();
+    let answer = it.verify(json!({}));
+    let left = answer["left_behind"].as_array().unwrap();
+    // Two versions of one key, the multipart upload, and the copy that is the control.
+    assert_eq!(left.len(), 4, "{left:?}");
+    assert!(left.iter().all(|it| it.as_str().unwrap().starts_with(PREFIX)), "{left:?}");
+    assert!(answer["error"].as_str().unwrap().contains("could not all be removed"), "{answer:#}");
+    assert!(answer["markdown"].as_str().unwrap().contains("## Left behind"));
+}
+
+#[tokio::test]
+async fn plain_http_goes_to_the_buckets_own_address_on_aws() {
+    let fake = FakeAws::guarded();
+    let s3 = fake.guardrail().s3_over_http.unwrap();
+    let _ = s3.list_objects_v2().bucket(BUCKET).send().await;
+    let asked = fake.state().uris.clone();
+    assert!(!asked.is_empty(), "asked");
+    assert!(asked.iter().all(|it| it.starts_with("http://acme-data.s3.eu-west-2.amazonaws.com/")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_guarded_is_an_error() {
+    let (deployment, _) = &*DEPLOYMENT;
+    for (input, part) in [
+        (json!({"bucket": "it-nobodys"}), "it-nobodys is not guarded"),
+        (json!({"bucket": "it-nobodys", "dry_run": true}), "dry_run: unknown field"),
+    ] {
+        let error = deployment.invoke("guardrail-verify", &input).unwrap().unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+}
