@@ -118,7 +118,7 @@ mod tests {
         let lines: String = lines(&report).iter().map(|it| format!("{it}\n")).collect();
         expect![[r#"
             {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[[]],"Metrics":[{"Name":"Reconciles","Unit":"Count"},{"Name":"Gone","Unit":"Count"},{"Name":"TimeToRestore","Unit":"Milliseconds"}]}]},"Reconciles":1,"Gone":0,"TimeToRestore":1834,"Bucket":"acme-data"}
-            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[["Control"]],"Metrics":[{"Name":"Drift","Unit":"Count"},{"Name":"Restored","Unit":"Count"}]}]},"Control":"versioning","Drift":1,"Restored":1,"Bucket":"acme-data"}
+            {"_aws":{"Timestamp":1795428000000,"CloudWatchMetrics":[{"Namespace":"S3Guardrail","Dimensions":[[],["Control"]],"Metrics":[{"Name":"Drift","Unit":"Count"},{"Name":"Restored","Unit":"Count"}]}]},"Control":"versioning","Drift":1,"Restored":1,"Bucket":"acme-data"}
         "#]]
         .assert_eq(&lines);
     }

@@ -115,7 +115,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
 fn watch_headline(watched: &Watched) -> String {
     let parts = |outcome| watched.findings.iter().filter(|it| it.outcome == outcome).count();
     let left = watched.findings.len() - parts(PartOutcome::Restored);
-    let part = watched.part.as_deref().unwrap_or("something that AWS does not name");
+    let part = watched.part.as_deref().unwrap_or("something unnamed");
     let Some(trigger) = &watched.trigger else {
         return match (watched.findings.as_slice(), left) {
             ([one], 0) => format!("{} was not as it should be, put back", one.part),

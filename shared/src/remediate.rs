@@ -215,7 +215,7 @@ async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, kno
 }
 
 /// Does the work, tells people, and counts.
-#[tracing::instrument(name = "handle", skip_all, fields(%bucket))]
+#[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = reason.name()))]
 async fn told(
     guardrail: &Guardrail,
     bucket: &BucketName,
@@ -321,6 +321,15 @@ impl Reason {
         match self {
             Self::Event(event) => Some(event.trigger.clone()),
             Self::Sweep | Self::Request { .. } => None,
+        }
+    }
+
+    /// In a word, for the log.
+    fn name(&self) -> &str {
+        match self {
+            Self::Event(event) => &event.trigger.event_name,
+            Self::Sweep => "sweep",
+            Self::Request { .. } => "request",
         }
     }
 

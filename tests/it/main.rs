@@ -6,6 +6,7 @@
 mod around;
 mod cli;
 mod events;
+mod guards_itself;
 mod local;
 mod reconcile;
 mod tidy;

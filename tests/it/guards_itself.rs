@@ -1,0 +1,294 @@
+//! The guardrail on the local AWS as it is deployed: key and trail, its own parts, the sweep, the scripts.
+
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+
+use guardrail::rules::{REMEDIATE, SWEEP};
+use guardrail_tests::{
+    deploy::{Deployment, Inbox, Received},
+    local_aws::{ACCOUNT, REGION, eventually},
+};
+use serde_json::{Value, json};
+
+use crate::local::DEPLOYMENT;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn deployment() -> &'static Deployment {
+    &DEPLOYMENT.0
+}
+
+fn aws(arguments: &[&str]) -> String {
+    deployment().aws.aws(&deployment().administrator, arguments).unwrap()
+}
+
+/// One value of what a command says.
+fn ask(arguments: &[&str], query: &str) -> String {
+    aws(&[arguments, &["--output", "text", "--query", query]].concat())
+}
+
+/// A bucket with a key and a trail of its own, so that other tests notice nothing.
+fn guard(bucket: &str) -> String {
+    let request = json!({
+        "bucket": bucket, "key_alias": format!("alias/{bucket}"), "trail": format!("{bucket}-trail"),
+        "log_bucket": "it-logs", "inventory_bucket": "it-inventory",
+    });
+    let built = deployment().invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    built["resources"][0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    eventually(what, PATIENCE, async || is().then_some(())).await.unwrap();
+}
+
+async fn alert(inbox: &Inbox, wanted: impl Fn(&Received) -> bool) -> Received {
+    eventually("told", PATIENCE, async || inbox.receive().await.into_iter().find(&wanted)).await.unwrap()
+}
+
+fn restored(received: &Received, control: &str) -> bool {
+    let findings = received.body["findings"].as_array().into_iter().flatten();
+    findings.into_iter().any(|it| it["control"] == control && it["outcome"] == "restored")
+}
+
+#[tokio::test]
+async fn whatever_happens_to_the_key_is_undone_and_told() {
+    let key = guard("it-key");
+    let inbox = deployment().inbox("it-key", Some("it-key")).await.unwrap();
+    let describe = ["kms", "describe-key", "--key-id", &key];
+    let state = || ask(&describe, "KeyMetadata.KeyState");
+    // Mallory may do anything with keys.
+    let mallory = |arguments: &[&str]| deployment().aws.aws(&DEPLOYMENT.1, arguments).unwrap();
+
+    mallory(&["kms", "disable-key", "--key-id", &key]);
+    until("enabled", || state() == "Enabled").await;
+    let told = alert(&inbox, |it| restored(it, "kms-key")).await;
+    assert_eq!(
+        (&told.body["trigger"]["event_name"], &told.body["severity"]),
+        (&json!("DisableKey"), &json!("WARNING"))
+    );
+    assert!(told.subject.contains("kms-key changed by user/mallory"), "{}", told.subject);
+
+    mallory(&["kms", "schedule-key-deletion", "--key-id", &key, "--pending-window-in-days", "7"]);
+    until("kept", || state() == "Enabled").await;
+    mallory(&["kms", "disable-key-rotation", "--key-id", &key]);
+    until("rotating", || ask(&["kms", "get-key-rotation-status", "--key-id", &key], "KeyRotationEnabled") == "True")
+        .await;
+    mallory(&["kms", "delete-alias", "--alias-name", "alias/it-key"]);
+    let alias = ["kms", "list-aliases", "--key-id", &key];
+    until("named", || ask(&alias, "Aliases[].AliasName") == "alias/it-key").await;
+
+    let get = ["kms", "get-key-policy", "--key-id", &key, "--policy-name", "default"];
+    let policy = || ask(&get, "Policy");
+    let administrators = json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "Administrators", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"},
+    ]});
+    mallory(&[
+        "kms",
+        "put-key-policy",
+        "--key-id",
+        &key,
+        "--policy-name",
+        "default",
+        "--policy",
+        &administrators.to_string(),
+    ]);
+    until("open to the services", || policy().contains("GuardrailTrailEncrypt") && policy().contains("Administrators"))
+        .await;
+}
+
+#[tokio::test]
+async fn whatever_happens_to_the_trail_is_undone_and_told() {
+    guard("it-trails");
+    let inbox = deployment().inbox("it-trails", Some("it-trails")).await.unwrap();
+    let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/it-trails-trail");
+    let logging = || {
+        deployment()
+            .aws
+            .aws(
+                &deployment().administrator,
+                &["cloudtrail", "get-trail-status", "--name", &trail, "--output", "text", "--query", "IsLogging"],
+            )
+            .is_ok_and(|it| it == "True")
+    };
+    aws(&["cloudtrail", "stop-logging", "--name", &trail]);
+    until("logging", logging).await;
+    let told = alert(&inbox, |it| restored(it, "trail")).await;
+    assert_eq!(told.body["trigger"]["event_name"], "StopLogging");
+
+    aws(&[
+        "cloudtrail",
+        "update-trail",
+        "--name",
+        &trail,
+        "--no-is-multi-region-trail",
+        "--no-enable-log-file-validation",
+    ]);
+    let settings =
+        || ask(&["cloudtrail", "get-trail", "--name", &trail], "Trail.[IsMultiRegionTrail, LogFileValidationEnabled]");
+    until("multi-region and validated", || settings() == "True\tTrue").await;
+    aws(&[
+        "cloudtrail",
+        "put-event-selectors",
+        "--trail-name",
+        &trail,
+        "--event-selectors",
+        r#"[{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true}]"#,
+    ]);
+    let selectors = || ask(&["cloudtrail", "get-event-selectors", "--trail-name", &trail], "to_string(@)");
+    until("selecting writes", || selectors().contains("it-trails/") && selectors().contains("ReadOnly")).await;
+
+    aws(&["cloudtrail", "delete-trail", "--name", &trail]);
+    until("made again", logging).await;
+    assert_eq!(ask(&["cloudtrail", "get-trail", "--name", &trail], "Trail.S3BucketName"), "it-logs");
+}
+
+/// What is done to a part, and what is told of it; parts that other tests do not need.
+#[tokio::test]
+async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
+    let inbox = deployment().inbox("it-tampering", None).await.unwrap();
+    let actor = format!("arn:aws:iam::{ACCOUNT}:root");
+    let state = |rule: &str| ask(&["events", "describe-rule", "--name", rule], "State");
+    let told = async |call: &str, part: &str| {
+        let told = alert(&inbox, |it| {
+            it.body["outcome"] == "tampered"
+                && it.body["part"] == part
+                && it.body["trigger"]["event_name"].as_str().unwrap().starts_with(call)
+        })
+        .await;
+        assert_eq!((&told.body["severity"], &told.body["trigger"]["actor"]), (&json!("CRITICAL"), &json!(actor)));
+        told
+    };
+    // The one that guardrail-sweep watches, and one that guardrail-remediate does.
+    for rule in ["s3-guardrail-tampering-denied", "s3-guardrail-sweep"] {
+        aws(&["events", "disable-rule", "--name", rule]);
+        let alert = told("DisableRule", &format!("rule {rule}")).await;
+        assert!(alert.subject.ends_with("by root, undone"), "{}", alert.subject);
+        assert_eq!(state(rule), "ENABLED");
+        aws(&["events", "remove-targets", "--rule", rule, "--ids", "function"]);
+        told("RemoveTargets", &format!("rule {rule}")).await;
+        assert!(!ask(&["events", "list-targets-by-rule", "--rule", rule], "Targets[].Arn").is_empty());
+    }
+    aws(&[
+        "events",
+        "put-rule",
+        "--name",
+        "s3-guardrail-tampering-denied",
+        "--event-pattern",
+        r#"{"source": ["nothing"]}"#,
+    ]);
+    told("PutRule", "rule s3-guardrail-tampering-denied").await;
+    assert!(
+        ask(&["events", "describe-rule", "--name", "s3-guardrail-tampering-denied"], "EventPattern")
+            .contains("DisableRule")
+    );
+
+    aws(&["lambda", "update-function-configuration", "--function-name", "guardrail-verify", "--timeout", "299"]);
+    told("UpdateFunctionConfiguration", "function guardrail-verify").await;
+    aws(&[
+        "sns",
+        "set-topic-attributes",
+        "--topic-arn",
+        &deployment().topic_arn,
+        "--attribute-name",
+        "DisplayName",
+        "--attribute-value",
+        "x",
+    ]);
+    told("SetTopicAttributes", "topic s3-guardrail-alerts").await;
+    let parameter = "/s3-guardrail/buckets/it-nobodys";
+    aws(&["ssm", "put-parameter", "--type", "String", "--name", parameter, "--value", "{}"]);
+    told("PutParameter", &format!("registry parameter {parameter}")).await;
+    aws(&["ssm", "delete-parameter", "--name", parameter]);
+    told("DeleteParameter", &format!("registry parameter {parameter}")).await;
+}
+
+#[tokio::test]
+async fn a_denied_attempt_is_told() {
+    let inbox = deployment().inbox("it-attempts", None).await.unwrap();
+    let denied =
+        deployment().aws.aws(&DEPLOYMENT.1, &["events", "disable-rule", "--name", "s3-guardrail-bucket-changed"]);
+    assert!(denied.unwrap_err().to_string().contains("AccessDenied"));
+    let told = alert(&inbox, |it| it.body["outcome"] == "attempted").await;
+    assert_eq!(
+        (&told.body["severity"], &told.body["trigger"]["event_name"]),
+        (&json!("WARNING"), &json!("DisableRule"))
+    );
+    assert!(told.subject.contains("user/mallory, and failed"), "{}", told.subject);
+}
+
+fn put_parameter(bucket: &str, document: &str) {
+    let name = format!("/s3-guardrail/buckets/{bucket}");
+    aws(&["ssm", "put-parameter", "--overwrite", "--type", "String", "--name", &name, "--value", document]);
+}
+
+#[tokio::test]
+async fn the_sweep_finds_what_no_event_told_and_marks_it() {
+    deployment().guard("it-swept").unwrap();
+    let inbox = deployment().inbox("it-swept", Some("it-swept")).await.unwrap();
+    let broken = deployment().inbox("it-swept-broken", Some("it-swept-broken")).await.unwrap();
+    let parameter = "/s3-guardrail/buckets/it-swept";
+    let document = ask(&["ssm", "get-parameter", "--name", parameter], "Parameter.Value");
+    let before = deployment().outcomes("it-swept").len();
+    // While nobody guards it, its events restore nothing.
+    aws(&["ssm", "delete-parameter", "--name", parameter]);
+    aws(&["s3api", "delete-public-access-block", "--bucket", "it-swept"]);
+    until("looked at", || deployment().outcomes("it-swept").len() > before).await;
+    put_parameter("it-swept", &document);
+    put_parameter("it-swept-broken", "{");
+
+    let answer = deployment().invoke(SWEEP, &json!({})).unwrap().unwrap();
+    assert!(answer["buckets"].as_u64().unwrap() >= 2, "{answer}");
+    assert_eq!(answer["guardrail"], Value::Null, "rules, permissions, trail and topic are as the code has them");
+    let told = alert(&inbox, |it| restored(it, "public-access-block")).await;
+    assert_eq!((&told.body["missed_event"], &told.body["trigger"]), (&json!(true), &Value::Null));
+    let told = alert(&broken, |it| it.body["outcome"] == "failed").await;
+    assert!(
+        told.body["error"].as_str().unwrap().contains("not valid"),
+        "one broken document is told, the others are swept"
+    );
+    aws(&["ssm", "delete-parameter", "--name", "/s3-guardrail/buckets/it-swept-broken"]);
+}
+
+#[tokio::test]
+async fn deploying_again_changes_nothing() {
+    let said = deployment().deploy(&[]).unwrap();
+    assert_eq!(said.matches(": unchanged").count(), 4, "{said}");
+    assert_eq!(said.matches("No changes to deploy").count(), 3, "{said}");
+    assert!(said.contains("Rules, permissions, trail and topic are as they should be."), "{said}");
+    let dry = deployment().deploy(&["--dry-run"]).unwrap();
+    assert!(dry.contains("would run: aws") && dry.contains("would invoke guardrail-sweep"), "{dry}");
+}
+
+#[test]
+fn wrong_options_are_named_before_anything_is_created() {
+    static ONCE: LazyLock<&Deployment> = LazyLock::new(deployment);
+    for (options, part) in [
+        (&["--email", "nobody"][..], "--email: `nobody` is not an e-mail address"),
+        (&["--parameter-prefix", "buckets"], "--parameter-prefix: `buckets` must begin and end with a slash"),
+        (&["--permissions-boundary", "x"], "--permissions-boundary: `x`"),
+        (&["--log-retention-days", "31"], "--log-retention-days: `31`"),
+        (&["--concurrency", "two"], "--concurrency: `two`"),
+        (&["--binaries", "/nowhere"], "--binaries: there is no /nowhere/guardrail-remediate"),
+        (&["--region"], "unknown option --region"),
+        (&["--email"], "--email needs a value"),
+    ] {
+        let error = ONCE.deploy(options).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert!(!error.contains("1/5"), "{error}");
+    }
+    let said = ONCE.script("destroy.sh").output().unwrap();
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("say --yes"));
+}
+
+#[test]
+fn every_alarm_tells_the_topic() {
+    let alarms = aws(&["cloudwatch", "describe-alarms", "--alarm-name-prefix", "s3-guardrail-", "--output", "json"]);
+    let alarms: Value = serde_json::from_str(&alarms).unwrap();
+    let alarms = alarms["MetricAlarms"].as_array().unwrap();
+    let names: BTreeSet<_> = alarms.iter().map(|it| it["AlarmName"].as_str().unwrap()).collect();
+    assert!(names.contains("s3-guardrail-dead-letters") && names.contains("s3-guardrail-no-sweep"), "{names:?}");
+    assert!(alarms.iter().all(|it| it["AlarmActions"] == json!([deployment().topic_arn])), "{alarms:?}");
+    assert_eq!(
+        ask(&["lambda", "get-function-concurrency", "--function-name", REMEDIATE], "ReservedConcurrentExecutions"),
+        "5"
+    );
+}
