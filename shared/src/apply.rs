@@ -85,18 +85,21 @@ pub async fn apply(
         Change::Inventory(drift) => put_inventory(s3, bucket, &drift.desired).await,
         Change::KmsKey(drift) => {
             let Some(required) = &baseline.kms_key else { return Ok(()) };
+            let mut all = Ok(());
+            // As with controls: one part that fails does not stop the next.
             for call in kms_key::calls(drift, required) {
-                restore_key(kms, required.arn.as_str(), call).await?;
+                all = all.and(restore_key(kms, required.arn.as_str(), call).await);
             }
-            Ok(())
+            all
         }
         Change::Trail(drift) => {
             let Some(required) = &baseline.trail else { return Ok(()) };
             let cloudtrail = at_home(cloudtrail, &required.arn);
+            let mut all = Ok(());
             for call in trail::calls(drift) {
-                restore_trail(&cloudtrail, required, call).await?;
+                all = all.and(restore_trail(&cloudtrail, required, call).await);
             }
-            Ok(())
+            all
         }
     }
 }

@@ -8,6 +8,7 @@ mod cli;
 mod events;
 mod guards_itself;
 mod local;
+mod privileges;
 mod reconcile;
 mod tidy;
 mod verify;

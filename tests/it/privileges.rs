@@ -1,0 +1,225 @@
+//! Least privilege: without any one of its permissions, a role's function fails at something.
+
+use std::time::Duration;
+
+use guardrail_tests::{
+    deploy::{self, Deployment},
+    local_aws::{ACCOUNT, LocalAws, REGION, eventually, workspace},
+};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Permissions that AWS itself uses in the role's name, for Lambda's logs, queues and dead letters, or for encrypting on
+/// the way to SNS. The local AWS asks for none of them, so it cannot show what fails without.
+const USED_BY_AWS: [&str; 9] = [
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "KeepWhatFailed sqs:SendMessage",
+    "EncryptAlerts kms:Decrypt",
+    "EncryptAlerts kms:GenerateDataKey",
+    // AWS authorizes it for the tags of CreateKey.
+    "kms:TagResource",
+];
+
+/// A deployment of its own: what it does to the roles would disturb all others.
+struct Place {
+    deployment: Deployment,
+    runs: usize,
+}
+
+impl Place {
+    fn aws(&self, arguments: &[&str]) -> String {
+        self.deployment.aws.aws(&self.deployment.administrator, arguments).unwrap()
+    }
+
+    fn invoke(&self, function: &str, input: &Value) -> Result<Value, String> {
+        self.deployment.invoke(function, input).unwrap()
+    }
+
+    /// A role's policy.
+    fn policy(&self, role: &str, name: &str) -> Value {
+        let get = ["iam", "get-role-policy", "--role-name", role, "--policy-name", name, "--query", "PolicyDocument"];
+        serde_json::from_str(&self.aws(&get)).unwrap()
+    }
+
+    fn put_policy(&self, role: &str, name: &str, policy: &Value) {
+        let document = policy.to_string();
+        self.aws(&[
+            "iam",
+            "put-role-policy",
+            "--role-name",
+            role,
+            "--policy-name",
+            name,
+            "--policy-document",
+            &document,
+        ]);
+    }
+
+    /// Takes each permission away in turn and calls `works`; those without which it still does.
+    async fn superfluous(
+        &mut self,
+        role: &str,
+        name: &str,
+        works: impl AsyncFn(&mut Self, &str) -> bool,
+    ) -> Vec<String> {
+        let whole = self.policy(role, name);
+        let mut superfluous = Vec::new();
+        for (n, statement) in whole["Statement"].as_array().unwrap().iter().enumerate() {
+            let actions: Vec<&str> = match &statement["Action"] {
+                Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+                one => vec![one.as_str().unwrap()],
+            };
+            for action in &actions {
+                let named = format!("{} {action}", statement["Sid"].as_str().unwrap());
+                if USED_BY_AWS.iter().any(|it| it == action || *it == named) {
+                    continue;
+                }
+                let mut without = whole.clone();
+                let left: Vec<_> = actions.iter().filter(|it| *it != action).collect();
+                if left.is_empty() {
+                    without["Statement"].as_array_mut().unwrap().remove(n);
+                } else {
+                    without["Statement"][n]["Action"] = json!(left);
+                }
+                self.put_policy(role, name, &without);
+                self.runs += 1;
+                if works(self, action).await {
+                    superfluous.push(named);
+                }
+                // Heal, so that the next harm can be done.
+                self.put_policy(role, name, &whole);
+                let _ = self.invoke("guardrail-remediate", &json!({"bucket": BUCKET}));
+            }
+        }
+        superfluous
+    }
+}
+
+const BUCKET: &str = "lp-bucket";
+
+/// Undoes what the action would have to restore.
+fn harm(place: &Place, key: &str, action: &str) {
+    let bucket = ["--bucket", BUCKET];
+    let s3 = |arguments: &[&str]| drop(place.aws(&[&["s3api"], arguments, &bucket[..]].concat()));
+    let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{BUCKET}-trail");
+    match action {
+        "s3:PutBucketPublicAccessBlock" => s3(&["delete-public-access-block"]),
+        "s3:PutBucketAcl" | "s3:PutBucketOwnershipControls" => {
+            s3(&["put-bucket-ownership-controls", "--ownership-controls", "Rules=[{ObjectOwnership=ObjectWriter}]"]);
+        }
+        "s3:PutBucketPolicy" => s3(&["delete-bucket-policy"]),
+        "s3:PutEncryptionConfiguration" => s3(&["delete-bucket-encryption"]),
+        "s3:PutBucketVersioning" => {
+            s3(&["put-bucket-versioning", "--versioning-configuration", "Status=Suspended"]);
+        }
+        "s3:PutLifecycleConfiguration" => s3(&["delete-bucket-lifecycle"]),
+        "s3:PutInventoryConfiguration" => {
+            s3(&["delete-bucket-inventory-configuration", "--id", "encryption-and-replication"]);
+        }
+        "kms:CancelKeyDeletion" => drop(place.aws(&["kms", "schedule-key-deletion", "--key-id", key])),
+        "kms:EnableKey" => drop(place.aws(&["kms", "disable-key", "--key-id", key])),
+        "kms:EnableKeyRotation" => drop(place.aws(&["kms", "disable-key-rotation", "--key-id", key])),
+        "kms:PutKeyPolicy" => {
+            let root = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Root", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"}]}).to_string();
+            place.aws(&["kms", "put-key-policy", "--key-id", key, "--policy-name", "default", "--policy", &root]);
+        }
+        "kms:CreateAlias" => drop(place.aws(&["kms", "delete-alias", "--alias-name", "alias/lp"])),
+        "kms:UpdateAlias" => {
+            let other = place.aws(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
+            let elsewhere = ["kms", "create-alias", "--alias-name", "alias/lp", "--target-key-id", &other];
+            let aws = &place.deployment.aws;
+            // There may be none, if what came before failed.
+            let _ = aws.aws(&place.deployment.administrator, &["kms", "delete-alias", "--alias-name", "alias/lp"]);
+            place.aws(&elsewhere);
+        }
+        "cloudtrail:CreateTrail" => drop(place.aws(&["cloudtrail", "delete-trail", "--name", &trail])),
+        "cloudtrail:UpdateTrail" => {
+            drop(place.aws(&["cloudtrail", "update-trail", "--name", &trail, "--no-enable-log-file-validation"]))
+        }
+        "cloudtrail:PutEventSelectors" => {
+            let reads = r#"[{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": true}]"#;
+            place.aws(&["cloudtrail", "put-event-selectors", "--trail-name", &trail, "--event-selectors", reads]);
+        }
+        "cloudtrail:StartLogging" => drop(place.aws(&["cloudtrail", "stop-logging", "--name", &trail])),
+        "events:EnableRule" => drop(place.aws(&["events", "disable-rule", "--name", "s3-guardrail-tampering-denied"])),
+        "events:PutRule" => drop(place.aws(&[
+            "events",
+            "put-rule",
+            "--name",
+            "s3-guardrail-tampering-denied",
+            "--event-pattern",
+            r#"{"source": ["x"]}"#,
+        ])),
+        "events:PutTargets" => drop(place.aws(&[
+            "events",
+            "remove-targets",
+            "--rule",
+            "s3-guardrail-tampering-denied",
+            "--ids",
+            "function",
+        ])),
+        // It has to have something to tell.
+        "sns:Publish" => s3(&["delete-bucket-lifecycle"]),
+        _ => {}
+    }
+}
+
+fn event(source: &str, name: &str, parameters: Value) -> Value {
+    json!({"detail": {
+        "eventSource": format!("{source}.amazonaws.com"), "eventName": name, "requestParameters": parameters,
+        "userIdentity": {"arn": format!("arn:aws:iam::{ACCOUNT}:user/somebody")},
+    }})
+}
+
+#[tokio::test]
+async fn no_permission_is_superfluous() {
+    let binaries = deploy::build().unwrap();
+    let aws = LocalAws::start(&workspace().join("target/local-aws/privileges")).unwrap();
+    let mut place = Place { deployment: Deployment::new(aws, &binaries).unwrap(), runs: 0 };
+    let built = place.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET, "key_alias": "alias/lp"})).unwrap();
+    let key = built["resources"][0]["id"].as_str().unwrap().to_owned();
+    // Nothing but what is invoked here may restore anything, or it would be done before the permission is missed.
+    // Of all parts this is the one that the guardrail does not put back itself.
+    for function in ["guardrail-sweep", "guardrail-remediate"] {
+        let get = ["lambda", "get-policy", "--function-name", function, "--query", "Policy", "--output", "text"];
+        let policy: Value = serde_json::from_str(&place.aws(&get)).unwrap();
+        let sid = policy["Statement"][0]["Sid"].as_str().unwrap();
+        place.aws(&["lambda", "remove-permission", "--function-name", function, "--statement-id", sid]);
+    }
+
+    let restores = async |place: &mut Place, action: &str| {
+        harm(place, &key, action);
+        let input = if action == "ssm:GetParametersByPath" {
+            event("kms", "DisableKey", json!({"keyId": key}))
+        } else if action.starts_with("events:") {
+            event("events", "DisableRule", json!({"name": "s3-guardrail-tampering-denied"}))
+        } else {
+            json!({"bucket": BUCKET})
+        };
+        place.invoke("guardrail-remediate", &input).is_ok()
+    };
+    let superfluous = place.superfluous("s3-guardrail-remediate", "remediate", restores).await;
+    assert_eq!(superfluous, Vec::<String>::new(), "guardrail-remediate");
+    assert!(place.runs > 30, "{}", place.runs);
+    let whole = async || place.invoke("guardrail-remediate", &json!({"bucket": BUCKET})).ok();
+    let report = eventually("restored with all permissions", PATIENCE, whole).await.unwrap();
+    assert!(report["error"].is_null(), "{report}");
+
+    let sweeps = async |place: &mut Place, action: &str| {
+        harm(place, &key, action);
+        match place.invoke("guardrail-sweep", &json!({})) {
+            Err(_) => false,
+            Ok(answer) => {
+                let findings = answer["guardrail"]["findings"].as_array().cloned().unwrap_or_default();
+                findings.iter().all(|it| it["outcome"] != "unreadable" && it["outcome"] != "failed")
+            }
+        }
+    };
+    let superfluous = place.superfluous("s3-guardrail-sweep", "sweep", sweeps).await;
+    assert_eq!(superfluous, Vec::<String>::new(), "guardrail-sweep");
+}
