@@ -26,10 +26,10 @@ static BINARY: LazyLock<PathBuf> =
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
@@ -71,7 +71,7 @@ fn guardrail_as(keys: &Keys, line: &str) -> Ended {
     Ended::of(&mut command_as(keys, line))
 }
 
-fn guardrail(line: &str) -> Ended {
+pub(crate) fn guardrail(line: &str) -> Ended {
     guardrail_as(&Keys::administrator(ACCOUNT), line)
 }
 

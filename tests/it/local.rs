@@ -328,7 +328,7 @@ async fn a_public_statement_of_the_owner_fails_alone_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_policy_without_room_fails_alone_and_its_event_ends_as_a_dead_letter() {
+async fn a_policy_without_room_fails_alone_ends_as_a_dead_letter_and_is_redriven_when_mended() {
     let it = Guarded::new("it-long-policy").await;
     let account = format!("arn:aws:iam::{ACCOUNT}:root");
     let prefixes: Vec<_> = (0..510).map(|n| format!("arn:aws:s3:::{}/{n:06}/*", it.bucket)).collect();
@@ -340,13 +340,24 @@ async fn a_policy_without_room_fails_alone_and_its_event_ends_as_a_dead_letter()
     let sdk = it.deployment.aws.sdk(&it.deployment.administrator).unwrap();
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let dead = eventually("in the dead-letter queue", PATIENCE, async || {
-        let receive = sqs.receive_message().queue_url(&it.deployment.dead_letter_queue_url).wait_time_seconds(1);
+        let receive = sqs.receive_message().queue_url(&it.deployment.dead_letter_queue_url).visibility_timeout(0);
         let messages = receive.max_number_of_messages(10).send().await.unwrap().messages.unwrap_or_default();
         messages.iter().find_map(|message| message.body().filter(|text| text.contains(it.bucket)).map(str::to_owned))
     });
     let letter: Value = serde_json::from_str(&dead.await.unwrap()).unwrap();
     assert_eq!(letter["requestPayload"]["detail"]["eventName"], "PutBucketPolicy");
     assert_eq!(it.policy().await["Statement"].as_array().unwrap().len(), 1, "nothing of the owner's is lost");
+
+    let there = crate::cli::guardrail("redrive --dry-run");
+    assert!(there.stdout.contains("PutBucketPolicy it-long-policy"), "{there:?}");
+    let few = json!([{"Sid": "Short", "Effect": "Allow", "Principal": {"AWS": account}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{}/a", it.bucket)}]);
+    it.put_policy(few).await;
+    // What was shown stays hidden for half a minute, from a dry run, too.
+    let again = eventually("redriven", PATIENCE + PATIENCE, async || {
+        let said = crate::cli::guardrail("redrive");
+        said.stdout.contains("done  ").then_some(said)
+    });
+    assert!(again.await.unwrap().stdout.contains("PutBucketPolicy it-long-policy"));
 }
 
 #[tokio::test]

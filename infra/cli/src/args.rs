@@ -101,6 +101,18 @@ Takes the place of an exemption that the control already has. Counts from the ne
 Example:
   guardrail exempt acme-data versioning --until 2027-01-31 --reason 'migration, CHG-4711' --approved-by ann")]
     Exempt(ExemptArguments),
+    /// Give what no attempt could handle to guardrail-remediate once more; mend the cause first
+    #[command(after_help = "\
+Takes each message of the dead-letter queue, invokes guardrail-remediate with it, and removes it when
+that worked. What fails again is told, and stays.
+
+Example:
+  guardrail redrive --dry-run                  what is there")]
+    Redrive {
+        /// Only show what is there
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Which calls of CloudTrail's log files would have called the guardrail. Needs no AWS
     #[command(after_help = "\
 Reads CloudTrail's log files (.json, .json.gz), files with a record a line, and folders of them,

@@ -25,6 +25,8 @@ pub(crate) enum CliError {
     Registry(#[from] RegistryError),
     #[error("the registry could not be used{next}: {source}", next = next_step(.source))]
     Parameters { source: ApiError },
+    #[error("the dead letters could not be redriven{next}: {source}", next = next_step(.source))]
+    Redrive { source: ApiError },
     #[error("{}", bootstrap(.0))]
     Bootstrap(#[from] BootstrapError),
     #[error("{path}: {problem}", path = .path.display())]

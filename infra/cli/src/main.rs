@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod preflight;
 mod reconcile;
+mod redrive;
 mod replay;
 mod session;
 
@@ -79,6 +80,7 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         }
         Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Redrive { dry_run } => redrive::run(&Session::new(&global, None).await?, dry_run).await,
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
         Command::Cost { usage, json } => cost::run(&usage, json),

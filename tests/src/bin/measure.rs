@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_sqs::error::DisplayErrorContext;
 use guardrail::control::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, FUNCTIONS},
@@ -54,19 +55,38 @@ async fn measure() -> Result<(), SetupError> {
 
     let mut starts = Vec::new();
     for _ in 0..STARTS {
-        starts.push(Function::start(&deployment, &binaries)?.first_poll);
+        starts.push(Function::start(&deployment, &binaries.join("guardrail-remediate"), None)?.first_poll);
     }
     print_times("exec to first poll", &mut starts);
 
-    let function = Function::start(&deployment, &binaries)?;
-    let cold = function.invoke(&json!({"bucket": BUCKET}))?;
+    let function = Function::start(&deployment, &binaries.join("guardrail-remediate"), None)?;
+    let cold = function.compliant(&json!({"bucket": BUCKET}))?;
     println!("first invocation (connects, signs, reads): {:.1} ms", cold.as_secs_f64() * 1000.0);
     let mut warm = Vec::new();
     for _ in 0..INVOCATIONS {
-        warm.push(function.invoke(&json!({"bucket": BUCKET}))?);
+        warm.push(function.compliant(&json!({"bucket": BUCKET}))?);
     }
     print_times("warm, compliant bucket, against the local AWS", &mut warm);
     println!("peak resident memory: {:.1} MB", function.peak_kilobytes()? / 1024.0);
+
+    println!("\nsweep (one message per registered bucket):");
+    for buckets in [100, 10_000] {
+        fleet(&deployment, &binaries.join("guardrail-sweep"), buckets).await?;
+    }
+    println!("guardrail-remediate, from batches of ten of the sweep's messages:");
+    for messages in [100, 1000] {
+        let function = Function::start(&deployment, &binaries.join("guardrail-remediate"), None)?;
+        let record = |n: usize| json!({"messageId": n.to_string(), "body": json!({"bucket": BUCKET}).to_string()});
+        let batch = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
+        for _ in 0..messages / 10 {
+            let (_, answer) = function.invoke(&batch)?;
+            if !answer.contains("\"batchItemFailures\":[]") {
+                return Err(SetupError(answer));
+            }
+        }
+        let cpu = function.cpu()?.as_secs_f64() * 1000.0 / f64::from(messages);
+        println!("  {messages:>6} messages: {cpu:.1} ms of CPU each, peak {:.1} MB", function.peak_kilobytes()? / 1024.0);
+    }
 
     println!("\ncalls per reconcile (reads go out at once):");
     let fake = FakeAws::compliant().await;
@@ -77,6 +97,51 @@ async fn measure() -> Result<(), SetupError> {
         count(&fake, control.id()).await?;
     }
     count(&FakeAws::guarded(), "all seven").await
+}
+
+/// Registers that many buckets and sweeps them into a queue that nobody reads; counts what arrived.
+async fn fleet(deployment: &Deployment, binary: &std::path::Path, buckets: usize) -> Result<(), SetupError> {
+    let failed = |error: &dyn std::error::Error| SetupError(format!("fleet: {}", DisplayErrorContext(error)));
+    let sdk = deployment.aws.sdk(&deployment.administrator)?;
+    let (ssm, sqs) = (aws_sdk_ssm::Client::new(&sdk), aws_sdk_sqs::Client::new(&sdk));
+    let queue = sqs.create_queue().queue_name(format!("measure-{buckets}")).send().await;
+    let queue = queue.map_err(|error| failed(&error))?.queue_url.unwrap_or_default();
+    let numbers: Vec<usize> = (0..buckets).collect();
+    for some in numbers.chunks(32) {
+        let mut puts = tokio::task::JoinSet::new();
+        for n in some {
+            let put = ssm.put_parameter().name(format!("/s3-guardrail/buckets/fleet-{n:05}")).overwrite(true);
+            let put = put.r#type(aws_sdk_ssm::types::ParameterType::String);
+            puts.spawn(put.value("{\"bucket\":\"a fleet of documents\"}").send());
+        }
+        while let Some(put) = puts.join_next().await {
+            put.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        }
+    }
+    let function = Function::start(deployment, binary, Some(&queue))?;
+    let (took, answer) = function.invoke(&json!({}))?;
+    let mut seen = std::collections::HashMap::<String, usize>::new();
+    loop {
+        let receive = sqs.receive_message().queue_url(&queue).max_number_of_messages(10).send().await;
+        let messages = receive.map_err(|error| failed(&error))?.messages.unwrap_or_default();
+        if messages.is_empty() {
+            break;
+        }
+        for message in messages {
+            *seen.entry(message.body.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    let twice = seen.values().filter(|it| **it > 1).count();
+    let told: Value = serde_json::from_str(&answer).map_err(|error| SetupError(format!("{error}: {answer}")))?;
+    println!(
+        "  {buckets:>6} and {BUCKET}: told {}, {} messages, {twice} twice, {:.1} s, {:.2} s of CPU, peak {:.1} MB",
+        told["buckets"],
+        seen.len(),
+        took.as_secs_f64(),
+        function.cpu()?.as_secs_f64(),
+        function.peak_kilobytes()? / 1024.0
+    );
+    Ok(())
 }
 
 fn subresource(control: Control) -> &'static str {
@@ -118,13 +183,18 @@ struct Function {
 }
 
 impl Function {
-    fn start(deployment: &Deployment, binaries: &std::path::Path) -> Result<Self, SetupError> {
+    fn start(
+        deployment: &Deployment,
+        binary: &std::path::Path,
+        queue_url: Option<&str>,
+    ) -> Result<Self, SetupError> {
         let failed = |error: &dyn std::fmt::Display| SetupError(format!("runtime API: {error}"));
         let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| failed(&error))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
         let start = Instant::now();
-        let process = Command::new(binaries.join(FUNCTIONS[0]))
+        let process = Command::new(binary)
             .env_clear()
+            .envs(queue_url.map(|it| ("GUARDRAIL_QUEUE_URL", it)))
             .envs([("GUARDRAIL_TOPIC_ARN", &deployment.topic_arn), ("GUARDRAIL_ROLE_ARN", &deployment.role_arn)])
             .envs([
                 ("AWS_LAMBDA_FUNCTION_NAME", FUNCTIONS[0]),
@@ -151,12 +221,26 @@ impl Function {
     }
 
     /// How long one invocation takes, from handing it out to getting the answer.
-    fn invoke(&self, event: &Value) -> Result<Duration, SetupError> {
+    fn compliant(&self, event: &Value) -> Result<Duration, SetupError> {
+        let (took, answer) = self.invoke(event)?;
+        if answer.contains("\"outcome\":\"compliant\"") { Ok(took) } else { Err(SetupError(answer)) }
+    }
+
+    fn invoke(&self, event: &Value) -> Result<(Duration, String), SetupError> {
         let start = Instant::now();
         self.events.send(event.to_string()).map_err(|error| SetupError(format!("runtime API: {error}")))?;
-        let answer = self.answers.recv_timeout(Duration::from_secs(60));
+        let answer = self.answers.recv_timeout(Duration::from_secs(600));
         let answer = answer.map_err(|error| SetupError(format!("the function did not answer: {error}")))?;
-        if answer.contains("\"outcome\":\"compliant\"") { Ok(start.elapsed()) } else { Err(SetupError(answer)) }
+        Ok((start.elapsed(), answer))
+    }
+
+    /// User and system time so far.
+    fn cpu(&self) -> Result<Duration, SetupError> {
+        let file = format!("/proc/{}/stat", self.process.id());
+        let stat = std::fs::read_to_string(&file).map_err(|error| SetupError(format!("{file}: {error}")))?;
+        let fields = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace().skip(11).take(2);
+        // In hundredths of a second, on every Linux there is.
+        Ok(Duration::from_millis(fields.filter_map(|it| it.parse::<u64>().ok()).sum::<u64>() * 10))
     }
 
     fn peak_kilobytes(&self) -> Result<f64, SetupError> {
