@@ -44,6 +44,8 @@ pub struct Guardrail {
     pub s3: aws_sdk_s3::Client,
     /// The same without TLS; `None` when nobody said where one's own endpoint answers without.
     pub s3_over_http: Option<aws_sdk_s3::Client>,
+    /// For the account's own Block Public Access.
+    pub s3control: aws_sdk_s3control::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
@@ -67,6 +69,7 @@ impl Guardrail {
             config,
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             s3_over_http: s3_over_http.map(|it| aws_sdk_s3::Client::from_conf(it.build())),
+            s3control: aws_sdk_s3control::Client::new(aws),
             ssm: aws_sdk_ssm::Client::new(aws),
             // SNS knows a topic in its own region only.
             sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),

@@ -267,7 +267,7 @@ fn headline(report: &Report) -> String {
             None => format!("{what} {cause}, restored{led_here}"),
         },
         BucketOutcome::Drifted if findings.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {cause}, left so: exempt{led_here}")
+            format!("{what} {cause}, left so: {}{led_here}", why_left(findings))
         }
         BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
         BucketOutcome::Failed if findings.is_empty() => "not guarded, the registry cannot be used".to_owned(),
@@ -298,6 +298,11 @@ fn headline(report: &Report) -> String {
             None => "nothing to restore".to_owned(),
         },
     }
+}
+
+/// Why drift was left.
+fn why_left(findings: &[Finding]) -> &'static str {
+    if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
 }
 
 /// For what is unstable: our own write did not undo itself, it failed.
@@ -377,7 +382,7 @@ fn outcome_in_words(report: &Report, finding: &Finding) -> String {
             "exempt until {}, nothing was written (reason: {}; approved by: {})",
             it.until, it.reason, it.approved_by
         ),
-        (Outcome::Exempt, None) => "exempt, nothing was written".to_owned(),
+        (Outcome::Exempt, None) => "not as it should be, and enforced all the same".to_owned(),
         (Outcome::Unstable, _) if led_by_failed_call(report) => {
             "not as it should be after a write of the guardrail's own failed; nothing more was written".to_owned()
         }

@@ -97,6 +97,24 @@ async fn public_access_block(s3: &Client, bucket: Bucket<'_>) -> Read<PublicAcce
     })
 }
 
+/// Reads the Block Public Access of the whole account, which holds for each of its buckets, whatever they say themselves.
+/// An Organizations S3 policy shows up here, too.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+pub async fn account_public_access_block(
+    s3control: &aws_sdk_s3control::Client,
+    account: &AccountId,
+) -> Read<PublicAccessBlock> {
+    let sent = s3control.get_public_access_block().account_id(account.as_str()).send().await;
+    let output = unless_absent("GetPublicAccessBlock", sent, "NoSuchPublicAccessBlockConfiguration")?;
+    let config = output.and_then(|it| it.public_access_block_configuration);
+    Ok(config.map_or_else(PublicAccessBlock::default, |config| PublicAccessBlock {
+        block_public_acls: config.block_public_acls == Some(true),
+        ignore_public_acls: config.ignore_public_acls == Some(true),
+        block_public_policy: config.block_public_policy == Some(true),
+        restrict_public_buckets: config.restrict_public_buckets == Some(true),
+    }))
+}
+
 async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
     let (object_ownership, acl_grants) = tokio::try_join!(ownership_controls(s3, bucket), acl_grants(s3, bucket))?;
     Ok(ObjectOwnership { object_ownership, acl_grants })

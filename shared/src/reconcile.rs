@@ -11,7 +11,7 @@ use crate::{
     Guardrail,
     api::{ApiError, Denial},
     apply::{self, Writers, apply},
-    baseline::Baseline,
+    baseline::{Baseline, PublicAccessBlock},
     control::Control,
     observe::{self, Bucket, Scope, look},
     plan::{self, Change, Echo, Refusal, Seen, Stance, Step, plan},
@@ -158,6 +158,10 @@ impl Writer<'_> {
                 let Restored { change, result } = self.restore(change).await;
                 match result {
                     Ok(()) => Finding::of(&change, Outcome::Restored),
+                    Err(problem) if self.is_enforced_above(&change, &problem).await => {
+                        let text = format!("enforced for the whole account, so not fought over: {}", problem.text);
+                        Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) }
+                    }
                     Err(Problem { text, denied_by }) => {
                         Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
                     }
@@ -178,6 +182,16 @@ impl Writer<'_> {
                 exemption: None,
             },
         }
+    }
+
+    /// Whether the account, or its organization, enforces what S3 did not let us write.
+    async fn is_enforced_above(&self, change: &Change, problem: &Problem) -> bool {
+        let denied = problem.denied_by.is_some() && matches!(change, Change::PublicAccessBlock(_));
+        denied
+            && observe::account_public_access_block(&self.read.s3control, self.bucket.owner)
+                .await
+                .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
+                .is_ok_and(|it| it == PublicAccessBlock::ALL)
     }
 
     /// Writes one change, again after a moment if AWS is busy.

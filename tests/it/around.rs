@@ -347,3 +347,34 @@ async fn a_denied_attempt_on_a_guarded_trail_is_told_and_one_on_another_is_not()
         assert_eq!(fake.alerts().len(), alerts);
     }
 }
+
+#[tokio::test]
+async fn what_the_account_enforces_is_recognised_and_not_fought() {
+    for account_blocks in [true, false] {
+        let fake = compliant().await;
+        fake.set("publicAccessBlock", None);
+        fake.set("versioning", None);
+        fake.state().account_blocks = account_blocks;
+        fake.fail("PutPublicAccessBlock", usize::MAX, FaultKind::Answer(403, "AccessDenied"));
+        let answer = fake.remediate(json!({"bucket": BUCKET})).await;
+        let alert = fake.alerts().remove(0);
+        let outcome = if account_blocks { "exempt" } else { "failed" };
+        assert_eq!(findings(&alert), [format!("public-access-block: {outcome}"), "versioning: restored".to_owned()]);
+        assert_eq!(answer.is_ok(), account_blocks, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lockout_says_which_policy_and_what_the_way_out_is() {
+    let fake = compliant().await;
+    fake.set("versioning", None);
+    let message =
+        "User: x is not authorized to perform: s3:GetBucketPolicy with an explicit deny in a resource-based policy";
+    fake.fail("GetBucketPolicy", usize::MAX, FaultKind::Denied(message));
+    fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    let alert = fake.alerts().remove(0);
+    assert_eq!(findings(&alert), ["bucket-policy: unreadable", "versioning: restored"], "the others are restored");
+    assert_eq!(alert["findings"][0]["denied_by"], "resource-policy");
+    let mail = fake.state().published[0]["Message"].clone();
+    assert!(mail.contains("S3UnlockBucketPolicy") && mail.contains("root user"), "{mail}");
+}

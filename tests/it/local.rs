@@ -21,7 +21,7 @@ pub(crate) static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
     let deployment = Deployment::new(aws, &binaries).unwrap();
     // Its trail is what makes events flow at all.
     deployment.guard("it-first").unwrap();
-    let user = deployment.user("mallory").unwrap();
+    let user = deployment.user("mallory", &["s3:*", "kms:*"]).unwrap();
     (deployment, user)
 });
 

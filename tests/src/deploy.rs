@@ -69,6 +69,21 @@ impl Deployment {
         run(deploy.args(options))
     }
 
+    /// Takes EventBridge's permission to invoke the functions away: of all parts of the guardrail, one that it does not
+    /// put back itself.
+    pub fn deafen(&self) -> Result<(), SetupError> {
+        for function in ["guardrail-sweep", "guardrail-remediate"] {
+            let get = ["lambda", "get-policy", "--function-name", function, "--query", "Policy", "--output", "text"];
+            let policy = self.aws.aws(&self.administrator, &get)?;
+            let policy: Value =
+                serde_json::from_str(&policy).map_err(|error| SetupError(format!("{function}'s policy: {error}")))?;
+            let sid = policy["Statement"][0]["Sid"].as_str().unwrap_or_default();
+            let remove = ["lambda", "remove-permission", "--function-name", function, "--statement-id", sid];
+            self.aws.aws(&self.administrator, &remove)?;
+        }
+        Ok(())
+    }
+
     /// A script of `infra/` on the local AWS.
     pub fn script(&self, name: &str) -> Command {
         let mut script = self.aws.command("bash", &self.administrator);
@@ -135,9 +150,10 @@ impl Deployment {
         Ok(events.iter().filter(own).filter_map(|it| it["eventName"].as_str().map(str::to_owned)).collect())
     }
 
-    /// A user who may do everything with S3, and nothing else: who breaks things.
-    pub fn user(&self, name: &str) -> Result<Keys, SetupError> {
-        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}]});
+    /// A user who may do these things to everything: who breaks things.
+    pub fn user(&self, name: &str, actions: &[&str]) -> Result<Keys, SetupError> {
+        let policy =
+            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
         let as_administrator = |arguments: &[&str]| self.aws.aws(&self.administrator, arguments);
         as_administrator(&["iam", "create-user", "--user-name", name])?;
         as_administrator(&[

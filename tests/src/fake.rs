@@ -78,6 +78,8 @@ pub struct State {
     pub trail: Option<Value>,
     /// EventBridge rules: as DescribeRule shows them, with their targets.
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    /// Whether the whole account blocks public access.
+    pub account_blocks: bool,
     /// Messages that SQS took.
     pub queued: Vec<String>,
     /// Operations in the order in which they came.
@@ -128,6 +130,8 @@ struct Fault {
 pub enum FaultKind {
     /// AWS answers with this status and code.
     Answer(u16, &'static str),
+    /// AWS refuses, in these words.
+    Denied(&'static str),
     /// The connection breaks.
     Reset,
     /// A read answers with an older document; `None`: as if there were none.
@@ -262,6 +266,15 @@ impl FakeAws {
 
     fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let mut state = self.state();
+        if request.uri().contains(".s3-control.") {
+            let block = state.account_blocks;
+            return Ok(response(
+                200,
+                &format!(
+                    "<PublicAccessBlockConfiguration><BlockPublicAcls>{block}</BlockPublicAcls><IgnorePublicAcls>{block}</IgnorePublicAcls><BlockPublicPolicy>{block}</BlockPublicPolicy><RestrictPublicBuckets>{block}</RestrictPublicBuckets></PublicAccessBlockConfiguration>"
+                ),
+            ));
+        }
         let call = Call::of(request);
         state.calls.push(call.operation.clone());
         state.uris.push(request.uri().to_owned());
@@ -277,6 +290,10 @@ impl FakeAws {
         });
         match kind {
             Some(FaultKind::Answer(status, code)) => Ok(call.error(status, code)),
+            Some(FaultKind::Denied(message)) => {
+                let error = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
+                Ok(response(403, &error))
+            }
             Some(FaultKind::Reset) => Err(ConnectorError::io("connection reset".into())),
             Some(FaultKind::Stale(document)) => Ok(state.read(&call.subresource, document.as_deref())),
             None => Ok(state.serve(request, &call)),

@@ -1,7 +1,10 @@
 //! `guardrail redrive`: gives what ended as a dead letter to `guardrail-remediate` once more.
 
 use aws_sdk_lambda::primitives::Blob;
-use guardrail::{api::{self, ApiError}, rules};
+use guardrail::{
+    api::{self, ApiError},
+    rules,
+};
 use serde_json::Value;
 
 use crate::{Exit, error::CliError, output, session::Session};
@@ -16,7 +19,8 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
     loop {
         // Those that fail again stay hidden for half a minute, and in the queue for as long as it keeps them.
         let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).visibility_timeout(30);
-        let messages = api::output("ReceiveMessage", receive.send().await).map_err(failed)?.messages.unwrap_or_default();
+        let messages =
+            api::output("ReceiveMessage", receive.send().await).map_err(failed)?.messages.unwrap_or_default();
         if messages.is_empty() {
             break;
         }
@@ -32,7 +36,8 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
             let answer = api::output("Invoke", invoke.send().await).map_err(failed)?;
             if answer.function_error.is_some() {
                 exit = Exit::Error;
-                let error = answer.payload.map(|it| String::from_utf8_lossy(it.as_ref()).into_owned()).unwrap_or_default();
+                let error =
+                    answer.payload.map(|it| String::from_utf8_lossy(it.as_ref()).into_owned()).unwrap_or_default();
                 output::complain("failed again", &format!("{about}: {error}"));
                 continue;
             }
@@ -67,7 +72,8 @@ mod tests {
     #[test]
     fn a_dead_letter_is_unpacked_whoever_sent_it() {
         let event = json!({"detail": {"eventName": "PutBucketPolicy", "eventTime": "2026-11-23T09:14:05Z", "requestParameters": {"bucketName": "acme-data"}}});
-        let lambda = json!({"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event});
+        let lambda =
+            json!({"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event});
         assert_eq!(payload(&lambda.to_string()), event);
         assert_eq!(payload(&event.to_string()), event);
         assert_eq!(about(&event), "2026-11-23T09:14:05Z PutBucketPolicy acme-data");

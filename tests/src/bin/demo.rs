@@ -56,7 +56,8 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
     let aws = step("starting the local AWS", || LocalAws::start(&workspace().join("target/local-aws/demo")))?;
     let deployment = step("deploying stacks and functions", || Deployment::new(aws, &binaries))?;
     let built = step("bootstrapping the baseline", || bootstrap(&deployment))?;
-    let user = step("creating an ordinary user", || deployment.user(USER))?;
+    let user =
+        step("creating an ordinary user", || deployment.user(USER, &["s3:*", "kms:*", "cloudtrail:*", "events:*"]))?;
     let s3 = Client::new(&deployment.aws.sdk(&user)?);
     let inbox = deployment.inbox("demo-inbox", Some(BUCKET)).await?;
 
@@ -66,7 +67,7 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
         println!("  {:<10} {:<24} {}", text("action"), text("type"), text("id"));
     }
 
-    println!("\nNow {USER}, an IAM user with s3:*, breaks {BUCKET}:\n");
+    println!("\nNow {USER}, an IAM user who may do anything with S3, KMS, CloudTrail and rules, breaks {BUCKET}:\n");
     println!("  {:<21} {:<38} {:<13} {:>11}  alert", "control", "what was done", "by", "restored in");
     let mut all_good = true;
     let mut events = deployment.outcomes(BUCKET).len();
@@ -77,6 +78,10 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
         eventually("quiet", PATIENCE, async || (deployment.outcomes(BUCKET).len() >= events).then_some(())).await?;
     }
     all_good &= break_and_watch(&s3, &inbox, &Control::OF_BUCKET).await?;
+    for control in [Control::KmsKey, Control::Trail] {
+        all_good &= break_shared_and_watch(&deployment, &inbox, &user, control).await?;
+    }
+    all_good &= tamper_and_watch(&deployment, &user).await?;
 
     if keep {
         stay(deployment, &user).await?;
@@ -143,6 +148,66 @@ async fn break_and_watch(s3: &Client, inbox: &Inbox, controls: &[Control]) -> Re
         format!("FAILED: not told of {}", wanted.into_iter().collect::<Vec<_>>().join(", "))
     };
     println!("  {name:<21} {done:<38} {:<13} {time:>11}  {alert}", format!("user/{USER}"));
+    Ok(restored.is_ok() && told.is_ok())
+}
+
+/// The same for what buckets share: the key and the trail.
+async fn break_shared_and_watch(
+    deployment: &Deployment,
+    inbox: &Inbox,
+    user: &Keys,
+    control: Control,
+) -> Result<bool, SetupError> {
+    let command = drift::command(control, BUCKET);
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let is_good = |text: &str| ["Enabled", "True"].contains(&text);
+    let look: &[&str] = if control == Control::KmsKey {
+        &["kms", "describe-key", "--key-id", "alias/s3-secure-data", "--query", "KeyMetadata.KeyState"]
+    } else {
+        &["cloudtrail", "get-trail-status", "--name", "acme-data-trail", "--query", "IsLogging"]
+    };
+    let look = [look, &["--output", "text"]].concat();
+    deployment.aws.aws(user, &arguments)?;
+    let start = Instant::now();
+    let restored = eventually("restored", PATIENCE, async || {
+        let text = deployment.aws.aws(&deployment.administrator, &look).ok()?;
+        is_good(&text).then(|| start.elapsed())
+    });
+    let restored = restored.await;
+    let told = eventually("told", PATIENCE, async || {
+        inbox.receive().await.into_iter().find(|it| restored_controls(it).contains(control.id()))
+    });
+    let told = told.await;
+    let time = restored.as_ref().map_or("FAILED".to_owned(), |it| format!("{} ms", it.as_millis()));
+    let alert = told.as_ref().map_or("FAILED: nobody was told".to_owned(), |it| it.subject.clone());
+    println!("  {:<21} {:<38} {:<13} {time:>11}  {alert}", control.id(), arguments[1], format!("user/{USER}"));
+    Ok(restored.is_ok() && told.is_ok())
+}
+
+/// Somebody switches off the rule that wakes the guardrail.
+async fn tamper_and_watch(deployment: &Deployment, user: &Keys) -> Result<bool, SetupError> {
+    const RULE: &str = "s3-guardrail-bucket-changed";
+    let inbox = deployment.inbox("demo-tampering", None).await?;
+    deployment.aws.aws(user, &["events", "disable-rule", "--name", RULE])?;
+    let start = Instant::now();
+    let restored = eventually("restored", PATIENCE, async || {
+        let describe = ["events", "describe-rule", "--name", RULE, "--query", "State", "--output", "text"];
+        let state = deployment.aws.aws(&deployment.administrator, &describe).ok()?;
+        (state == "ENABLED").then(|| start.elapsed())
+    });
+    let restored = restored.await;
+    let told = eventually("told", PATIENCE, async || {
+        inbox.receive().await.into_iter().find(|it| it.body["outcome"] == "tampered")
+    });
+    let told = told.await;
+    let time = restored.as_ref().map_or("FAILED".to_owned(), |it| format!("{} ms", it.as_millis()));
+    let alert = told.as_ref().map_or("FAILED: nobody was told".to_owned(), |it| it.subject.clone());
+    println!(
+        "  {:<21} {:<38} {:<13} {time:>11}  {alert}",
+        "the guardrail itself",
+        "disable-rule",
+        format!("user/{USER}")
+    );
     Ok(restored.is_ok() && told.is_ok())
 }
 
