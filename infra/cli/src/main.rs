@@ -16,6 +16,8 @@ mod preflight;
 mod reconcile;
 mod replay;
 mod session;
+mod teardown;
+mod verify;
 
 use std::{io, process::ExitCode};
 
@@ -80,6 +82,8 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Teardown(arguments) => teardown::run(&Session::new(&global, None).await?, &arguments).await,
+        Command::Verify(arguments) => verify::run(&Session::new(&global, None).await?, arguments).await,
         Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
         Command::Cost { usage, json } => cost::run(&usage, json),
         Command::Completions { shell } => {
