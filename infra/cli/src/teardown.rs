@@ -16,7 +16,7 @@ use guardrail::{
     baseline::INVENTORY_ID,
     names::{BucketName, KeyAlias, KeyArn, TrailArn},
     observe::Bucket,
-    registry::{self, Registration},
+    registry::{self, Registration, RegistryError},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -30,7 +30,7 @@ use crate::{
     session::Session,
 };
 
-/// Where a registry document stays from its removal to the end, so that a run that stopped can be run again.
+/// Where a registry document stays from its removal until nothing is left, so that another run knows what there is.
 const NOTES: &str = "/s3-guardrail/teardown/";
 
 /// What there is.
@@ -44,16 +44,20 @@ struct Found {
     /// Other registry documents; `None`: not valid, so that it may be about anything.
     others: Vec<(String, Option<Registration>)>,
     trails: Vec<Trail>,
-    /// When it is to be deleted.
+    region: String,
+    /// `None`: it could not be looked up, and need not be.
     key: Option<Key>,
     /// Every bucket that is to be deleted; `None`: it does not exist.
     buckets: Vec<(BucketName, Option<Contents>)>,
+    /// Those beside the guarded one that are there, and stay.
+    kept: Vec<BucketName>,
 }
 
 /// A trail of this region, or one that is shown in it.
 #[derive(Clone, Debug)]
 struct Trail {
     arn: String,
+    home: String,
     delivers_to: String,
 }
 
@@ -99,13 +103,14 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
     if arguments.dry_run {
         return Ok(Exit::Compliant);
     }
-    if arguments.yes_delete.is_none() && !confirmed(bucket)? {
+    if !plan.steps.is_empty() && arguments.yes_delete.is_none() && !confirmed(bucket)? {
         return Err(refused("that is not its name".to_owned()));
     }
     for step in &plan.steps {
         carry_out(session, found.registration.as_ref(), step).await?;
     }
-    if found.registration.is_some() {
+    // As long as something is left, a later run has to know what.
+    if found.registration.is_some() && plan.left.is_empty() {
         let forgotten = registry::delete(&session.guardrail.ssm, NOTES, bucket).await;
         forgotten.map_err(|error| stopped(&format!("the parameter {NOTES}{bucket} was not deleted"), &error))?;
     }
@@ -152,26 +157,32 @@ async fn find(session: &Session, arguments: &TeardownArguments) -> Result<Found,
     });
     let trails = guardrail.cloudtrail.describe_trails().include_shadow_trails(true).send().await;
     let trails = api::output("DescribeTrails", trails).map_err(CliError::NotFoundOut)?.trail_list.unwrap_or_default();
-    let trails = trails
-        .into_iter()
-        .map(|it| Trail { arn: it.trail_arn.unwrap_or_default(), delivers_to: it.s3_bucket_name.unwrap_or_default() });
+    let trails = trails.into_iter().map(|it| Trail {
+        arn: it.trail_arn.unwrap_or_default(),
+        home: it.home_region.unwrap_or_default(),
+        delivers_to: it.s3_bucket_name.unwrap_or_default(),
+    });
     let key = match &registration {
-        Some(registration) if arguments.key_deletion_days.is_some() => {
-            Some(key(session, registration).await.map_err(CliError::NotFoundOut)?)
-        }
-        _ => None,
+        Some(registration) => match key(session, registration).await {
+            Err(error) if arguments.key_deletion_days.is_some() => return Err(CliError::NotFoundOut(error)),
+            looked => looked.ok(),
+        },
+        None => None,
     };
-    let mut buckets = Vec::new();
-    for name in doomed(bucket, registration.as_ref(), arguments.logs)? {
-        let contents = match session.reachable(&name).await {
+    let (mut buckets, mut kept) = (Vec::new(), Vec::new());
+    for name in all_buckets(bucket, registration.as_ref())? {
+        let reached = session.reachable(&name).await;
+        let named = Bucket { name: &name, owner: &session.account };
+        match reached {
+            Err(CliError::NoBucket { .. }) if name == *bucket => buckets.push((name, None)),
+            Err(CliError::NoBucket { .. }) => {}
+            _ if name != *bucket && !arguments.logs => kept.push(name),
             Ok(()) => {
-                let named = Bucket { name: &name, owner: &session.account };
-                Some(empty::count(&guardrail.s3, named).await.map_err(CliError::NotFoundOut)?)
+                let contents = empty::count(&guardrail.s3, named).await.map_err(CliError::NotFoundOut)?;
+                buckets.push((name, Some(contents)));
             }
-            Err(CliError::NoBucket { .. }) => None,
             Err(error) => return Err(error),
-        };
-        buckets.push((name, contents));
+        }
     }
     Ok(Found {
         bucket: bucket.clone(),
@@ -179,22 +190,24 @@ async fn find(session: &Session, arguments: &TeardownArguments) -> Result<Found,
         registered,
         others: others.collect(),
         trails: trails.collect(),
+        region: guardrail.config.region.clone(),
         key,
         buckets,
+        kept,
     })
 }
 
-/// Every bucket that is to be deleted, in this order.
-fn doomed(bucket: &BucketName, registration: Option<&Registration>, logs: bool) -> Result<Vec<BucketName>, CliError> {
-    let mut doomed = vec![bucket.clone()];
-    if let Some(registration) = registration.filter(|_| logs) {
+/// The bucket, and those that only its registry document knows.
+fn all_buckets(bucket: &BucketName, registration: Option<&Registration>) -> Result<Vec<BucketName>, RegistryError> {
+    let mut all = vec![bucket.clone()];
+    if let Some(registration) = registration {
         for name in [registration.log_bucket()?, registration.inventory_bucket()?] {
-            if !doomed.contains(&name) {
-                doomed.push(name);
+            if !all.contains(&name) {
+                all.push(name);
             }
         }
     }
-    Ok(doomed)
+    Ok(all)
 }
 
 async fn key(session: &Session, registration: &Registration) -> Result<Key, ApiError> {
@@ -223,15 +236,14 @@ fn plan(found: &Found, arguments: &TeardownArguments) -> Result<Plan, String> {
         return Ok(Plan { steps, left: Vec::new() });
     };
     let bucket = &found.bucket;
-    let trail_arn = registration.trail_arn.as_ref().filter(|arn| found.trails.iter().any(|it| it.arn == arn.as_str()));
+    let known = |arn: &TrailArn| found.trails.iter().find(|it| it.arn == arn.as_str());
+    let trail_arn = registration.trail_arn.as_ref().filter(|it| known(it).is_some());
     let going_trail = trail_arn.filter(|_| *trail);
     check_buckets(found, going_trail)?;
     if let Some(arn) = going_trail {
         unused(found, "the trail", arn.as_str(), |it| it.trail_arn.as_ref() == Some(arn))?;
-        if arn.parts().region != registration.key_arn.parts().region {
-            return Err(format!(
-                "the trail {arn} can only be deleted in its own region, after it is taken out of the registry document"
-            ));
+        if let Some(home) = known(arn).map(|it| &it.home).filter(|it| **it != found.region) {
+            return Err(format!("the trail {arn} is at home in {home}, and can only be deleted there"));
         }
     }
     let key = &registration.key_arn;
@@ -253,21 +265,22 @@ fn plan(found: &Found, arguments: &TeardownArguments) -> Result<Plan, String> {
             steps.extend(registration.key_alias.clone().map(Step::DeleteAlias));
         }
         if !state.pending_deletion {
-            let encrypted = doomed(bucket, Some(registration), true).map_err(|error| error.to_string())?;
+            let encrypted = all_buckets(bucket, Some(registration)).map_err(|error| error.to_string())?;
             steps.push(Step::ScheduleKeyDeletion { key: key.clone(), days: *days, encrypted });
         }
     }
 
     let mut left = Vec::new();
     if let Some(arn) = trail_arn.filter(|_| !trail) {
-        left.push(format!("trail {arn}: goes on logging; --trail deletes it"));
+        left.push(format!("{arn}: goes on logging (--trail)"));
     }
-    if !logs {
-        left.extend(registration.log_bucket().map(|it| format!("log bucket {it}: with all logs and evidence")));
-        left.extend(registration.inventory_bucket().map(|it| format!("inventory bucket {it}: with all reports")));
-    }
-    if key_deletion_days.is_none() {
-        left.push(format!("key {key}: what it encrypted stays readable"));
+    let role = |it: &BucketName| {
+        let is_log = registration.log_bucket().is_ok_and(|log| log == *it);
+        if is_log { "log bucket, with all logs and evidence" } else { "inventory bucket, with all reports" }
+    };
+    left.extend(found.kept.iter().map(|it| format!("{it}: {} (--logs)", role(it))));
+    if key_deletion_days.is_none() && found.key.is_none_or(|it| !it.pending_deletion) {
+        left.push(format!("{key}: what it encrypted stays readable (--key-deletion-days)"));
     }
     Ok(Plan { steps, left })
 }
@@ -292,7 +305,10 @@ fn check_buckets(found: &Found, going_trail: Option<&TrailArn>) -> Result<(), St
         if let Some(trail) = found.trails.iter().filter(stays).find(|it| it.delivers_to == name.as_str()) {
             return Err(format!("the trail {} delivers to {name}", trail.arn));
         }
-        let Some(Contents { locked, .. }) = contents else { continue };
+        let Some(Contents { locked, mfa_delete, .. }) = contents else { continue };
+        if *mfa_delete {
+            return Err(format!("{name} has MFA Delete on: switch that off first, as the root user"));
+        }
         if !locked.is_empty() {
             return Err(format!("in {name}, Object Lock keeps {}", locked.join(", ")));
         }
@@ -335,6 +351,11 @@ fn text(found: &Found, plan: &Plan, prefix: &str) -> String {
 fn done(bucket: &BucketName, plan: &Plan) -> String {
     let mut text = format!("{bucket} is gone\n");
     text.extend(plan.left.iter().map(|it| format!("  left: {}\n", painted(CHANGED, it))));
+    if !plan.left.is_empty() {
+        text.push_str(&format!(
+            "  The registry document is kept as {NOTES}{bucket}, so that `guardrail teardown {bucket}` can delete these later\n"
+        ));
+    }
     text
 }
 
@@ -345,12 +366,12 @@ impl fmt::Display for Step {
             Self::DeleteTrail(trail) => write!(f, "trail {trail}"),
             Self::DeleteInventory(bucket) => write!(f, "inventory configuration {INVENTORY_ID} of {bucket}"),
             Self::DeleteBucket(bucket, contents) => {
-                let Contents { versions, markers, uploads, more, locked: _ } = contents;
-                let more = if *more { "more than " } else { "" };
-                write!(
-                    f,
-                    "bucket {bucket}: {more}{versions} versions, {markers} delete markers, {uploads} unfinished uploads"
-                )
+                let Contents { versions, markers, uploads, more, .. } = contents;
+                let least = if *more { "at least " } else { "" };
+                let [versions, markers, uploads] =
+                    [(*versions, "version"), (*markers, "delete marker"), (*uploads, "unfinished upload")]
+                        .map(|(n, what)| format!("{n} {what}{}", if n == 1 { "" } else { "s" }));
+                write!(f, "bucket {bucket}: {least}{versions}, {markers}, {uploads}")
             }
             Self::DeleteAlias(alias) => write!(f, "{alias}"),
             Self::ScheduleKeyDeletion { key, days, encrypted } => {
@@ -440,4 +461,170 @@ async fn delete_bucket(session: &Session, bucket: &BucketName, contents: &Conten
 
 fn stopped(what: &str, error: &ApiError) -> CliError {
     CliError::Stopped { what: what.to_owned(), problem: format!("{error}{}", next_step(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
+    const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail";
+
+    fn name(text: &str) -> BucketName {
+        text.parse().unwrap()
+    }
+
+    fn registration(bucket: &str) -> Registration {
+        let new = Registration::new(name(bucket), "111122223333".parse().unwrap(), KEY.parse().unwrap());
+        Registration {
+            trail_arn: Some(TRAIL.parse().unwrap()),
+            key_alias: Some("alias/s3-secure-data".parse().unwrap()),
+            ..new
+        }
+    }
+
+    fn trail(home: &str) -> Trail {
+        Trail { arn: TRAIL.to_owned(), home: home.to_owned(), delivers_to: "acme-data-logs".to_owned() }
+    }
+
+    fn some() -> Contents {
+        Contents { versions: 3000, markers: 1, uploads: 2, ..Contents::default() }
+    }
+
+    fn found() -> Found {
+        Found {
+            bucket: name("acme-data"),
+            registration: Some(registration("acme-data")),
+            registered: true,
+            others: Vec::new(),
+            trails: vec![trail("eu-west-2")],
+            region: "eu-west-2".to_owned(),
+            key: Some(Key { pending_deletion: false, has_alias: true }),
+            buckets: vec![(name("acme-data"), Some(some()))],
+            kept: vec![name("acme-data-logs"), name("acme-data-inventory")],
+        }
+    }
+
+    /// With the log and inventory bucket to be deleted, too.
+    fn with_logs() -> Found {
+        let mut found = found();
+        found.buckets.extend(found.kept.drain(..).map(|it| (it, Some(Contents { more: true, ..some() }))));
+        found
+    }
+
+    fn only() -> TeardownArguments {
+        TeardownArguments {
+            bucket: name("acme-data"),
+            trail: false,
+            logs: false,
+            key_deletion_days: None,
+            unregistered: false,
+            dry_run: false,
+            yes_delete: None,
+        }
+    }
+
+    fn all() -> TeardownArguments {
+        TeardownArguments { trail: true, logs: true, key_deletion_days: Some(7), ..only() }
+    }
+
+    fn shown(found: &Found, arguments: &TeardownArguments) -> String {
+        let plan = plan(found, arguments).unwrap();
+        anstream::adapter::strip_str(&text(found, &plan, "/p/")).to_string()
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        expect![[r#"
+            acme-data  guarded
+              - registry document of acme-data
+                  /p/acme-data: from then on nothing is restored
+                  The guardrail tells of this as TAMPERED: that alert is expected
+              - inventory configuration encryption-and-replication of acme-data
+              - bucket acme-data: 3000 versions, 1 delete marker, 2 unfinished uploads
+                stays: arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail: goes on logging (--trail)
+                stays: acme-data-logs: log bucket, with all logs and evidence (--logs)
+                stays: acme-data-inventory: inventory bucket, with all reports (--logs)
+                stays: arn:aws:kms:eu-west-2:111122223333:key/k: what it encrypted stays readable (--key-deletion-days)
+        "#]]
+        .assert_eq(&shown(&found(), &only()));
+    }
+
+    #[test]
+    fn the_trail_stops_before_its_bucket_goes_and_the_key_goes_last() {
+        expect![[r#"
+            acme-data  guarded
+              - registry document of acme-data
+                  /p/acme-data: from then on nothing is restored
+                  The guardrail tells of this as TAMPERED: that alert is expected
+              - trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail
+              - inventory configuration encryption-and-replication of acme-data
+              - bucket acme-data: 3000 versions, 1 delete marker, 2 unfinished uploads
+              - bucket acme-data-logs: at least 3000 versions, 1 delete marker, 2 unfinished uploads
+              - bucket acme-data-inventory: at least 3000 versions, 1 delete marker, 2 unfinished uploads
+              - alias/s3-secure-data
+              - key arn:aws:kms:eu-west-2:111122223333:key/k, in 7 days: from now on nobody can read what it encrypted in acme-data, acme-data-logs, acme-data-inventory, or elsewhere
+        "#]]
+        .assert_eq(&shown(&with_logs(), &all()));
+    }
+
+    #[test]
+    fn a_run_that_stopped_goes_on() {
+        let found = Found {
+            registered: false,
+            trails: Vec::new(),
+            key: Some(Key { pending_deletion: true, has_alias: false }),
+            buckets: vec![(name("acme-data"), None), (name("acme-data-inventory"), Some(some()))],
+            kept: Vec::new(),
+            ..found()
+        };
+        expect![[r#"
+            acme-data  an earlier teardown goes on
+              - bucket acme-data-inventory: 3000 versions, 1 delete marker, 2 unfinished uploads
+        "#]]
+        .assert_eq(&shown(&found, &all()));
+    }
+
+    #[test]
+    fn what_others_need_or_s3_keeps_is_refused() {
+        let other = |change: fn(&mut Registration)| {
+            let mut other = registration("other-data");
+            other.trail_arn = None;
+            other.key_arn = "arn:aws:kms:eu-west-2:111122223333:key/other".parse().unwrap();
+            change(&mut other);
+            vec![("other-data".to_owned(), Some(other))]
+        };
+        let contents = |contents: Contents| vec![(name("acme-data"), Some(contents))];
+        let foreign_trail = Trail { arn: "arn:t".to_owned(), ..trail("eu-west-2") };
+        let locked = vec!["a.txt (version 1: legal hold)".to_owned()];
+        for (found, arguments, problem) in [
+            (Found { others: other(|it| it.trail_arn = TRAIL.parse().ok()), ..with_logs() }, all(), "needs the trail"),
+            (Found { others: other(|it| it.key_arn = KEY.parse().unwrap()), ..with_logs() }, all(), "needs the key"),
+            (
+                Found { others: other(|it| it.log_bucket = "acme-data-logs".parse().ok()), ..with_logs() },
+                all(),
+                "the guarded bucket other-data needs the bucket acme-data-logs",
+            ),
+            (
+                Found { others: other(|it| it.log_bucket = "acme-data".parse().ok()), ..found() },
+                only(),
+                "other-data keeps its logs or inventory here",
+            ),
+            (Found { others: vec![("broken".to_owned(), None)], ..with_logs() }, all(), "broken is not valid"),
+            (Found { trails: vec![trail("us-east-1")], ..with_logs() }, all(), "is at home in us-east-1"),
+            (Found { trails: vec![foreign_trail], ..with_logs() }, all(), "arn:t delivers to acme-data-logs"),
+            (Found { buckets: contents(Contents { mfa_delete: true, ..some() }), ..found() }, only(), "MFA Delete"),
+            (Found { buckets: contents(Contents { locked, ..some() }), ..found() }, only(), "keeps a.txt (version 1"),
+            (Found { registration: None, ..found() }, all(), "only a registry document says"),
+        ] {
+            let error = plan(&found, &arguments).unwrap_err();
+            assert!(error.contains(problem), "{problem}: {error}");
+        }
+        let others = other(|_| {});
+        assert!(plan(&Found { others, ..with_logs() }, &all()).is_ok());
+        // Nothing that is shared goes, so that it does not matter what the other document says.
+        assert!(plan(&Found { others: vec![("broken".to_owned(), None)], ..found() }, &only()).is_ok());
+    }
 }

@@ -5,14 +5,14 @@ use std::{pin::pin, time::Duration};
 use aws_sdk_s3::{
     Client,
     config::timeout::TimeoutConfig,
-    operation::{list_multipart_uploads::ListMultipartUploadsOutput, list_object_versions::ListObjectVersionsOutput},
-    types::{Delete, ObjectIdentifier},
+    types::{Delete, EncodingType, ObjectIdentifier},
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use guardrail::{
     api::{self, ApiError},
     observe::Bucket,
 };
+use percent_encoding::percent_decode_str;
 
 /// How many requests are under way at once, of up to 1000 versions each.
 const AT_ONCE: usize = 8;
@@ -37,6 +37,8 @@ pub(super) struct Contents {
     pub(super) uploads: usize,
     /// There is more than was counted.
     pub(super) more: bool,
+    /// Only the root user's second factor deletes versions.
+    pub(super) mfa_delete: bool,
     /// Some of the versions that S3 would not let go.
     pub(super) locked: Vec<String>,
 }
@@ -60,12 +62,25 @@ pub(super) struct Kept {
     passing: bool,
 }
 
+/// A version, a delete marker or an unfinished upload: its key and its id.
+type Named = (String, String);
+
+/// A page of a bucket's versions.
+struct Page {
+    versions: Vec<Named>,
+    markers: Vec<Named>,
+}
+
 /// Counts what is in a bucket, and finds what is locked.
 pub(super) async fn count(s3: &Client, bucket: Bucket<'_>) -> Result<Contents, ApiError> {
     let lock = s3.get_object_lock_configuration().bucket(bucket.name.as_str());
     let lock = lock.expected_bucket_owner(bucket.owner.as_str()).send().await;
     let lock = api::unless_absent("GetObjectLockConfiguration", lock, "ObjectLockConfigurationNotFoundError")?;
-    let mut contents = Contents::default();
+    let versioning = s3.get_bucket_versioning().bucket(bucket.name.as_str());
+    let versioning = versioning.expected_bucket_owner(bucket.owner.as_str()).send().await;
+    let mfa_delete = api::output("GetBucketVersioning", versioning)?.mfa_delete;
+    let mfa_delete = mfa_delete.is_some_and(|it| it.as_str() == "Enabled");
+    let mut contents = Contents { mfa_delete, ..Contents::default() };
     let mut pages = pin!(versions(s3, bucket));
     let mut counted = 0;
     while let Some(page) = pages.try_next().await? {
@@ -74,25 +89,23 @@ pub(super) async fn count(s3: &Client, bucket: Bucket<'_>) -> Result<Contents, A
             break;
         }
         counted += 1;
-        contents.versions += page.versions().len();
-        contents.markers += page.delete_markers().len();
+        contents.versions += page.versions.len();
+        contents.markers += page.markers.len();
         if lock.is_some() && contents.locked.len() < NAMES {
-            contents.locked.extend(locked(s3, bucket, &page).await?);
+            contents.locked.extend(locked(s3, bucket, page.versions).await?);
         }
     }
     contents.locked.truncate(NAMES);
     let mut pages = pin!(uploads(s3, bucket).take(PAGES_COUNTED));
     while let Some(page) = pages.try_next().await? {
-        contents.uploads += page.uploads().len();
+        contents.uploads += page.len();
     }
     Ok(contents)
 }
 
-/// The versions of a page that S3 would not let go.
-async fn locked(s3: &Client, bucket: Bucket<'_>, page: &ListObjectVersionsOutput) -> Result<Vec<String>, ApiError> {
-    let names = page.versions().iter().filter_map(|it| Some((it.key()?.to_owned(), it.version_id()?.to_owned())));
-    let names: Vec<_> = names.collect();
-    let found = stream::iter(names).map(|(key, version)| async move {
+/// Those that S3 would not let go.
+async fn locked(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result<Vec<String>, ApiError> {
+    let found = stream::iter(versions).map(|(key, version)| async move {
         let why = lock(s3, bucket, &key, &version).await?;
         Ok::<_, ApiError>(why.map(|why| format!("{key} (version {version}: {why})")))
     });
@@ -142,11 +155,10 @@ pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl
 async fn abort_uploads(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
     let mut pages = pin!(uploads(s3, bucket));
     while let Some(page) = pages.try_next().await? {
-        let uploads = page.uploads.unwrap_or_default();
-        let aborts = stream::iter(uploads).map(|upload| async move {
+        let aborts = stream::iter(page).map(|(key, upload)| async move {
             let abort = s3.abort_multipart_upload().bucket(bucket.name.as_str());
             let abort = abort.expected_bucket_owner(bucket.owner.as_str());
-            let sent = abort.set_key(upload.key).set_upload_id(upload.upload_id).send().await;
+            let sent = abort.key(key).upload_id(upload).send().await;
             api::unless_absent("AbortMultipartUpload", sent, "NoSuchUpload")
         });
         aborts.buffer_unordered(AT_ONCE).try_for_each(|_| future::ok(())).await?;
@@ -156,76 +168,137 @@ async fn abort_uploads(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> 
 
 /// One pass over the bucket; what S3 kept.
 async fn delete_versions(s3: &Client, bucket: Bucket<'_>, deleted: &impl Fn(usize)) -> Result<Kept, ApiError> {
-    let requests = versions(s3, bucket).map_ok(|page| delete(s3, bucket, page));
+    let requests = versions(s3, bucket).map_ok(|page| async move {
+        let versions: Vec<_> = page.versions.into_iter().chain(page.markers).collect();
+        let sent = versions.len();
+        Ok((sent, delete(s3, bucket, versions).await?))
+    });
     let mut answers = pin!(requests.try_buffer_unordered(AT_ONCE));
     let mut all = Kept::default();
     while let Some((sent, kept)) = answers.try_next().await? {
-        deleted(sent - kept.count.min(sent));
-        all.count += kept.count;
-        all.passing |= kept.passing;
-        all.some.extend(kept.some);
-        all.some.truncate(NAMES);
+        deleted(sent.saturating_sub(kept.count));
+        all.add(kept);
     }
     Ok(all)
 }
 
-/// Deletes a page of versions: how many that were, and what S3 kept of them.
-async fn delete(s3: &Client, bucket: Bucket<'_>, page: ListObjectVersionsOutput) -> Result<(usize, Kept), ApiError> {
-    let versions = page.versions.into_iter().flatten().map(|it| (it.key, it.version_id));
-    let markers = page.delete_markers.into_iter().flatten().map(|it| (it.key, it.version_id));
-    let objects = versions
-        .chain(markers)
-        .filter_map(|(key, version)| ObjectIdentifier::builder().set_key(key).set_version_id(version).build().ok());
-    let objects: Vec<_> = objects.collect();
-    let sent = objects.len();
-    if sent == 0 {
-        return Ok((0, Kept::default()));
+/// Deletes up to 1000 versions and delete markers; what S3 kept of them.
+async fn delete(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result<Kept, ApiError> {
+    let (together, alone): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(key, _)| key.chars().all(is_xml));
+    let mut kept = Kept::default();
+    for (key, version) in alone {
+        let delete = s3.delete_object().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        match api::output("DeleteObject", delete.key(&key).version_id(&version).send().await) {
+            Err(ApiError { code: Some(code), .. }) if code == "AccessDenied" => {
+                kept.add(Kept::of(&key, &version, &code))
+            }
+            sent => drop(sent?),
+        }
     }
-    let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-    let delete = delete.map_err(|error| ApiError::new("DeleteObjects", error))?;
+    let objects = together.into_iter().map(|(key, version)| ObjectIdentifier::builder().key(key).version_id(version));
+    let objects: Result<Vec<_>, _> = objects.map(|it| it.build()).collect();
+    let invalid = |error| ApiError::new("DeleteObjects", error);
+    let objects = objects.map_err(invalid)?;
+    if objects.is_empty() {
+        return Ok(kept);
+    }
+    let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(invalid)?;
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
     let request = s3.delete_objects().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     let request = request.delete(delete).customize();
     let request = request.config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts));
-    let errors = api::output("DeleteObjects", request.send().await)?.errors.unwrap_or_default();
-    let name = |it: &aws_sdk_s3::types::Error| {
-        let text = |it: Option<&str>| it.unwrap_or_default().to_owned();
-        format!("{} (version {}: {})", text(it.key()), text(it.version_id()), text(it.code()))
-    };
-    Ok((
-        sent,
-        Kept {
-            count: errors.len(),
-            passing: errors.iter().any(|it| it.code() != Some("AccessDenied")),
-            some: errors.iter().take(NAMES).map(name).collect(),
-        },
-    ))
+    for error in api::output("DeleteObjects", request.send().await)?.errors() {
+        let [key, version, code] = [error.key(), error.version_id(), error.code()].map(Option::unwrap_or_default);
+        kept.add(Kept::of(key, version, code));
+    }
+    Ok(kept)
+}
+
+impl Kept {
+    fn of(key: &str, version: &str, code: &str) -> Self {
+        let some = vec![format!("{} (version {version}: {code})", key.escape_debug())];
+        Self { count: 1, some, passing: code != "AccessDenied" }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.some.extend(other.some);
+        self.some.truncate(NAMES);
+        self.passing |= other.passing;
+    }
+}
+
+/// Whether XML, and so a request for many versions, can hold a character of a key.
+fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// A key as it is. S3 was asked for keys that any XML can hold, and says whether that is what it sent.
+fn decoded(key: &str, encoding: Option<&EncodingType>) -> String {
+    if encoding != Some(&EncodingType::Url) {
+        return key.to_owned();
+    }
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Every version and delete marker, a page after the other.
-fn versions(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<ListObjectVersionsOutput, ApiError>> {
+fn versions(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<Page, ApiError>> {
     stream::try_unfold(Some((None, None)), move |at| async move {
         let Some((key, version)) = at else { return Ok(None) };
-        let list = s3.list_object_versions().bucket(bucket.name.as_str());
+        let list = s3.list_object_versions().bucket(bucket.name.as_str()).encoding_type(EncodingType::Url);
         let list = list.expected_bucket_owner(bucket.owner.as_str());
         let list = list.set_key_marker(key).set_version_id_marker(version);
         let page = api::output("ListObjectVersions", list.send().await)?;
-        let next = page.next_key_marker.clone().filter(|_| page.is_truncated == Some(true));
+        let decoded = |key: &str| decoded(key, page.encoding_type());
+        let named = |key: Option<&str>, id: Option<&str>| Some((decoded(key?), id?.to_owned()));
+        let versions = page.versions().iter().filter_map(|it| named(it.key(), it.version_id())).collect();
+        let markers = page.delete_markers().iter().filter_map(|it| named(it.key(), it.version_id())).collect();
+        let next = page.next_key_marker().filter(|_| page.is_truncated == Some(true)).map(decoded);
         let next = next.map(|key| (Some(key), page.next_version_id_marker.clone()));
-        Ok(Some((page, next)))
+        Ok(Some((Page { versions, markers }, next)))
     })
 }
 
 /// Every unfinished upload, a page after the other.
-fn uploads(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<ListMultipartUploadsOutput, ApiError>> {
+fn uploads(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<Vec<Named>, ApiError>> {
     stream::try_unfold(Some((None, None)), move |at| async move {
         let Some((key, upload)) = at else { return Ok(None) };
-        let list = s3.list_multipart_uploads().bucket(bucket.name.as_str());
+        let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).encoding_type(EncodingType::Url);
         let list = list.expected_bucket_owner(bucket.owner.as_str());
         let list = list.set_key_marker(key).set_upload_id_marker(upload);
         let page = api::output("ListMultipartUploads", list.send().await)?;
-        let next = page.next_key_marker.clone().filter(|_| page.is_truncated == Some(true));
+        let decoded = |key: &str| decoded(key, page.encoding_type());
+        let uploads = page.uploads().iter();
+        let uploads = uploads.filter_map(|it| Some((decoded(it.key()?), it.upload_id()?.to_owned()))).collect();
+        let next = page.next_key_marker().filter(|_| page.is_truncated == Some(true)).map(decoded);
         let next = next.map(|key| (Some(key), page.next_upload_id_marker.clone()));
-        Ok(Some((page, next)))
+        Ok(Some((uploads, next)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_as_s3_encodes_them() {
+        for (encoded, key) in
+            [("a/b", "a/b"), ("a+b%2Bc%2520", "a b+c%20"), ("%C3%BC", "\u{fc}"), ("a%01%0D%0A", "a\u{1}\r\n")]
+        {
+            assert_eq!(decoded(encoded, Some(&EncodingType::Url)), key);
+            assert_eq!(decoded(encoded, None), encoded);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_and_the_first_is_named() {
+        let mut all = Kept::default();
+        for n in 0..NAMES + 5 {
+            all.add(Kept::of(&format!("k{n}\r"), "v", "AccessDenied"));
+        }
+        assert_eq!((all.count, all.some.len(), all.passing), (NAMES + 5, NAMES, false));
+        assert_eq!(all.some[0], "k0\\r (version v: AccessDenied)");
+        all.add(Kept::of("k", "v", "SlowDown"));
+        assert!(all.passing);
+    }
 }
