@@ -259,6 +259,29 @@ async fn an_error_is_one_line_with_a_next_step() {
     }
 }
 
+#[tokio::test]
+async fn a_budget_is_made_once_and_mails_everybody_who_asked() {
+    let prefix = "--prefix /it-cli-cent/buckets/";
+    let bootstrap = |more: &str| {
+        let built = guardrail(&format!("bootstrap it-cli-cent {SHARED} {prefix} {more}"));
+        let line = built.stdout.lines().find(|it| it.contains("AWS::Budgets::Budget s3-guardrail-zero-spend"));
+        line.map(|it| it.rsplit(": ").next().unwrap().to_owned())
+    };
+    let budgets = || {
+        let aws = |arguments: &[&str]| DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), arguments).unwrap();
+        aws(&["budgets", "describe-budgets", "--account-id", ACCOUNT])
+    };
+    assert_eq!(bootstrap(""), None);
+    guardrail(&format!("bootstrap it-cli-cent {SHARED} {prefix} --zero-spend-budget ann"))
+        .refused(&["zero_spend_budget: `ann` is not an e-mail address", "nothing was changed"]);
+    assert_eq!(bootstrap("--zero-spend-budget ann@example.com --dry-run").as_deref(), Some("would be created"));
+    assert!(!budgets().contains("zero-spend"));
+    for (address, action) in [("ann", "created"), ("ann", "unchanged"), ("bob", "completed"), ("bob", "unchanged")] {
+        assert_eq!(bootstrap(&format!("--zero-spend-budget {address}@example.com")).as_deref(), Some(action));
+    }
+    assert!(budgets().contains("zero-spend"));
+}
+
 /// A new guarded bucket with 300 objects, each deleted ten times, and an unfinished upload.
 async fn filled(bucket: &str, more: &str) -> Client {
     let built = guardrail(&format!("bootstrap {bucket} {more} --json"));

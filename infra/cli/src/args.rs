@@ -198,6 +198,9 @@ pub(crate) struct BootstrapArguments {
     /// [default: Parquet]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub inventory_format: Option<InventoryFormat>,
+    /// Also a budget of the account that mails this address at the first cent of a month
+    #[arg(long, value_name = "EMAIL")]
+    pub zero_spend_budget: Option<String>,
     /// Only show what would be done
     #[arg(long)]
     pub dry_run: bool,
