@@ -280,6 +280,14 @@ async fn a_budget_is_made_once_and_mails_everybody_who_asked() {
         assert_eq!(bootstrap(&format!("--zero-spend-budget {address}@example.com")).as_deref(), Some(action));
     }
     assert!(budgets().contains("zero-spend"));
+    // The function's role may write this budget.
+    let request = json!({
+        "bucket": "it-cli-cent", "log_bucket": "it-cli-logs", "inventory_bucket": "it-cli-inventory", "trail": "it-trail",
+        "zero_spend_budget": "cat@example.com",
+    });
+    let built = DEPLOYMENT.0.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    let budget = json!({"type": "AWS::Budgets::Budget", "id": "s3-guardrail-zero-spend", "action": "adopted"});
+    assert!(built["resources"].as_array().unwrap().contains(&budget), "{built:#}");
 }
 
 /// A new guarded bucket with 300 objects, each deleted ten times, and an unfinished upload.

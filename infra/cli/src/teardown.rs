@@ -434,9 +434,9 @@ async fn delete_bucket(session: &Session, bucket: &BucketName, contents: &Conten
     let bar = if contents.more { ProgressBar::no_length() } else { ProgressBar::new(total as u64) };
     bar.set_draw_target(ProgressDrawTarget::stderr());
     let template = if contents.more {
-        "{spinner} {human_pos} versions, {per_sec} {wide_msg}"
+        "{spinner} {human_pos} versions {wide_msg}"
     } else {
-        "{bar:30} {human_pos}/{human_len} versions, {per_sec}, {eta} {wide_msg}"
+        "{bar:30} {human_pos}/{human_len} versions, {eta} left {wide_msg}"
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

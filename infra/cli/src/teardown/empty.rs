@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use aws_sdk_s3::{
     Client,
-    config::timeout::TimeoutConfig,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
     types::{Delete, EncodingType, ObjectIdentifier},
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
@@ -26,8 +26,9 @@ const NAMES: usize = 10;
 /// How often a bucket is listed anew while S3 says that something is left.
 const PASSES: u32 = 5;
 
-/// S3 may take its time over a thousand versions.
+/// S3 may take its time over a thousand versions, and slows down who deletes more than some thousand a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+const ATTEMPTS: u32 = 10;
 
 /// What is in a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,6 +132,9 @@ async fn lock(s3: &Client, bucket: Bucket<'_>, key: &str, version: &str) -> Resu
 
 /// Deletes everything in a bucket, and the bucket. `deleted`: told how many versions went.
 pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl Fn(usize)) -> Result<(), EmptyError> {
+    let timeouts = TimeoutConfig::builder().connect_timeout(PATIENCE).operation_attempt_timeout(PATIENCE);
+    let patient = s3.config().to_builder().timeout_config(timeouts.build());
+    let s3 = &Client::from_conf(patient.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).build());
     for pass in 1.. {
         abort_uploads(s3, bucket).await?;
         let kept = delete_versions(s3, bucket, &deleted).await?;
@@ -203,10 +207,8 @@ async fn delete(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result
         return Ok(kept);
     }
     let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(invalid)?;
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
     let request = s3.delete_objects().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let request = request.delete(delete).customize();
-    let request = request.config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts));
+    let request = request.delete(delete);
     for error in api::output("DeleteObjects", request.send().await)?.errors() {
         let [key, version, code] = [error.key(), error.version_id(), error.code()].map(Option::unwrap_or_default);
         kept.add(Kept::of(key, version, code));
