@@ -80,9 +80,9 @@ def with_request_id(original):
 
 
 def with_actions(original):
-    """AWS has no actions of their own for SQS's batches, and one for reading a function's concurrency.
+    """AWS has no actions of their own for SQS's batches, one for reading a function's concurrency, two for budgets.
 
-    MiniStack asks for `sqs:SendMessageBatch`, and for the right to change the concurrency.
+    MiniStack asks for `sqs:SendMessageBatch`, for the right to change the concurrency, for `budgets:CreateBudget`.
     """
 
     def extract_iam_action(service, method, path, headers, body, query_params):
@@ -91,13 +91,16 @@ def with_actions(original):
             return "lambda:GetFunctionConcurrency" if method == "GET" else "lambda:DeleteFunctionConcurrency"
         if action and action.startswith("sqs:"):
             return action.removesuffix("Batch")
+        if action and action.startswith("budgets:"):
+            return "budgets:ViewBudget" if action.startswith("budgets:Describe") else "budgets:ModifyBudget"
         return action
 
     return extract_iam_action
 
 
 def with_resources(original):
-    """AWS authorizes CreateAlias on the key that it names, GetParametersByPath on its path, targets on their rule.
+    """AWS authorizes CreateAlias on the key that it names, GetParametersByPath on its path, targets on their rule,
+    calls about a budget on that.
 
     MiniStack asks for `*`, which no exact policy allows, and for rules of the default bus with the bus in their ARN.
     """
@@ -116,6 +119,10 @@ def with_resources(original):
             key = iam_actions._safe_json_field(body, "TargetKeyId")
             if key:
                 return key if key.startswith("arn:") else f"arn:aws:kms:{place}:key/{key}"
+        if service == "budgets":
+            budget = iam_actions._safe_json_field(body, "Budget") or {}
+            name = iam_actions._safe_json_field(body, "BudgetName") or budget.get("BudgetName")
+            return f"arn:aws:budgets::{account_id}:budget/{name}" if name else arn
         if service == "ssm":
             parent = iam_actions._safe_json_field(body, "Path")
             if parent:

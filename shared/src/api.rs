@@ -98,7 +98,7 @@ impl ApiError {
 
 /// The output of a call, or `None` when AWS answered with the one code that says "not configured".
 /// Any other error is an error: what could not be read is not absent.
-pub(crate) fn unless_absent<T, E>(
+pub fn unless_absent<T, E>(
     operation: &'static str,
     sent: Result<T, SdkError<E, HttpResponse>>,
     absent: &str,
@@ -122,7 +122,7 @@ where
 }
 
 /// That a call succeeded.
-pub(crate) fn done<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<(), ApiError>
+pub fn done<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<(), ApiError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {

@@ -4,6 +4,7 @@
 //! The registry document comes last: from then on `guardrail-remediate` keeps what was built.
 
 mod bucket;
+mod budget;
 mod key;
 
 use std::time::Instant;
@@ -52,6 +53,9 @@ pub struct Request {
     /// Default: `Parquet`.
     #[serde(default)]
     pub inventory_format: Option<InventoryFormat>,
+    /// Who is mailed at the account's first cent of a month; default: nobody.
+    #[serde(default)]
+    pub zero_spend_budget: Option<String>,
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -67,6 +71,7 @@ struct Setup {
     inventory_bucket: BucketName,
     trail: TrailArn,
     inventory_format: Option<InventoryFormat>,
+    zero_spend_budget: Option<String>,
     dry_run: bool,
     partition: String,
     region: String,
@@ -163,6 +168,11 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
     let action = ensure_trail(guardrail, setup, &registration).await?;
     resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action });
 
+    if let Some(address) = &setup.zero_spend_budget {
+        let action = budget::ensure(&guardrail.budgets, setup, address).await?;
+        resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action });
+    }
+
     let parameter = format!("{prefix}{}", setup.bucket);
     let action = match &registered {
         None => Action::Created,
@@ -248,6 +258,7 @@ impl Setup {
             inventory_bucket,
             trail,
             inventory_format,
+            zero_spend_budget,
             dry_run,
         } = request;
         let invalid =
@@ -269,6 +280,9 @@ impl Setup {
                 return Err(invalid(field, &format_args!("`{bad}` is not the ARN of a user or role")));
             }
         }
+        if let Some(address) = &zero_spend_budget {
+            budget::check_address(address).map_err(|problem| invalid("zero_spend_budget", &problem))?;
+        }
         let trail = trail.unwrap_or_else(|| format!("{bucket}-trail"));
         let trail = if trail.starts_with("arn:") {
             trail
@@ -283,6 +297,7 @@ impl Setup {
             key_administrators,
             key_users,
             inventory_format,
+            zero_spend_budget,
             dry_run,
             partition: partition.to_owned(),
             region: region.to_owned(),

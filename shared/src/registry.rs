@@ -213,6 +213,12 @@ pub async fn write(ssm: &Client, prefix: &str, registration: &Registration) -> R
     api::done("PutParameter", put.send().await)
 }
 
+/// Removes the registry document of `bucket`, if there is one.
+pub async fn delete(ssm: &Client, prefix: &str, bucket: &BucketName) -> Result<(), ApiError> {
+    let sent = ssm.delete_parameter().name(format!("{prefix}{bucket}")).send().await;
+    api::unless_absent("DeleteParameter", sent, "ParameterNotFound").map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

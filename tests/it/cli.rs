@@ -9,7 +9,10 @@ use std::{
 
 use aws_sdk_s3::{
     Client,
-    types::{BucketVersioningStatus, VersioningConfiguration},
+    types::{
+        BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier, ObjectLockLegalHold,
+        ObjectLockLegalHoldStatus, VersioningConfiguration,
+    },
 };
 use guardrail::control::Control;
 use guardrail_tests::{
@@ -263,6 +266,188 @@ async fn an_error_is_one_line_with_a_next_step() {
     }
 }
 
+#[tokio::test]
+async fn a_budget_is_made_once_and_mails_everybody_who_asked() {
+    let prefix = "--prefix /it-cli-cent/buckets/";
+    let bootstrap = |more: &str| {
+        let built = guardrail(&format!("bootstrap it-cli-cent {SHARED} {prefix} {more}"));
+        let line = built.stdout.lines().find(|it| it.contains("AWS::Budgets::Budget s3-guardrail-zero-spend"));
+        line.map(|it| it.rsplit(": ").next().unwrap().to_owned())
+    };
+    let budgets = || {
+        let aws = |arguments: &[&str]| DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), arguments).unwrap();
+        aws(&["budgets", "describe-budgets", "--account-id", ACCOUNT])
+    };
+    assert_eq!(bootstrap(""), None);
+    guardrail(&format!("bootstrap it-cli-cent {SHARED} {prefix} --zero-spend-budget ann"))
+        .refused(&["zero_spend_budget: `ann` is not an e-mail address", "nothing was changed"]);
+    assert_eq!(bootstrap("--zero-spend-budget ann@example.com --dry-run").as_deref(), Some("would be created"));
+    assert!(!budgets().contains("zero-spend"));
+    for (address, action) in [("ann", "created"), ("ann", "unchanged"), ("bob", "completed"), ("bob", "unchanged")] {
+        assert_eq!(bootstrap(&format!("--zero-spend-budget {address}@example.com")).as_deref(), Some(action));
+    }
+    assert!(budgets().contains("zero-spend"));
+    // The function's role may write this budget.
+    let request = json!({
+        "bucket": "it-cli-cent", "log_bucket": "it-cli-logs", "inventory_bucket": "it-cli-inventory", "trail": "it-trail",
+        "zero_spend_budget": "cat@example.com",
+    });
+    let built = DEPLOYMENT.0.invoke("guardrail-bootstrap", &request).unwrap().unwrap();
+    let budget = json!({"type": "AWS::Budgets::Budget", "id": "s3-guardrail-zero-spend", "action": "adopted"});
+    assert!(built["resources"].as_array().unwrap().contains(&budget), "{built:#}");
+}
+
+/// A new guarded bucket with 300 objects, each deleted ten times, and an unfinished upload.
+async fn filled(bucket: &str, more: &str) -> Client {
+    let built = guardrail(&format!("bootstrap {bucket} {more} --json"));
+    assert_eq!(built.code, 0, "{built:?}");
+    let s3 = Client::new(&DEPLOYMENT.0.aws.sdk(&Keys::administrator(ACCOUNT)).unwrap());
+    let keys: Vec<_> = (0..300).map(|n| format!("folder {}/a+b&{n}", n % 7)).collect();
+    for some in keys.chunks(8) {
+        let puts = some.iter().map(|key| s3.put_object().bucket(bucket).key(key).send());
+        let puts: Vec<_> = puts.map(tokio::spawn).collect();
+        for put in puts {
+            put.await.unwrap().unwrap();
+        }
+    }
+    for _ in 0..10 {
+        let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build().unwrap()).collect();
+        let delete = Delete::builder().set_objects(Some(objects)).build().unwrap();
+        s3.delete_objects().bucket(bucket).delete(delete).send().await.unwrap();
+    }
+    s3.create_multipart_upload().bucket(bucket).key("upload").send().await.unwrap();
+    s3
+}
+
+async fn exists(s3: &Client, bucket: &str) -> bool {
+    s3.head_bucket().bucket(bucket).send().await.is_ok()
+}
+
+fn parameter(name: &str) -> bool {
+    let get = ["ssm", "get-parameter", "--name", name];
+    DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), &get).is_ok()
+}
+
+#[tokio::test]
+async fn a_teardown_takes_what_is_named_and_nothing_else() {
+    let prefix = "--prefix /it-down/buckets/";
+    let own = "--key-alias alias/it-down --trail it-down-trail";
+    let s3 = filled("it-down", &format!("{own} {prefix}")).await;
+    let before = settings(&s3, "it-down").await;
+    let dry = guardrail(&format!("teardown it-down --dry-run {prefix}"));
+    let counts = "- bucket it-down: 300 versions, 3000 delete markers, 1 unfinished upload\n";
+    assert!(dry.code == 0 && dry.stdout.contains(counts) && dry.stdout.contains("TAMPERED"), "{dry:?}");
+    guardrail(&format!("teardown it-down {prefix}")).refused(&["give --yes-delete it-down", "nothing was changed"]);
+    guardrail(&format!("teardown it-down --yes-delete it-dow {prefix}")).refused(&["another bucket, `it-dow`"]);
+    guardrail(&format!("teardown it-down-logs --unregistered --yes-delete it-down-logs {prefix}"))
+        .refused(&["it-down keeps its logs or inventory here"]);
+    let logs = guardrail(&format!("teardown it-down --logs --yes-delete it-down {prefix}"));
+    assert!(logs.code == 1 && logs.stderr.contains("--trail"), "{logs:?}");
+    assert_eq!(settings(&s3, "it-down").await, before);
+    assert_eq!(guardrail(&format!("teardown it-down --dry-run {prefix}")).stdout, dry.stdout);
+
+    let down = guardrail(&format!("teardown it-down --yes-delete it-down {prefix}"));
+    assert_eq!((down.code, down.stderr.as_str()), (0, ""), "{down:?}");
+    for part in ["deleted: bucket it-down, 3300 versions in ", "left: it-down-logs: ", ":trail/it-down-trail: goes on"]
+    {
+        assert!(down.stdout.contains(part), "{part}: {down:?}");
+    }
+    assert!(!exists(&s3, "it-down").await && exists(&s3, "it-down-logs").await);
+    assert!(!parameter("/it-down/buckets/it-down") && parameter("/s3-guardrail/teardown/it-down"));
+
+    let rest =
+        guardrail(&format!("teardown it-down --trail --logs --key-deletion-days 7 --yes-delete it-down {prefix}"));
+    assert!(rest.code == 0 && rest.stdout.ends_with("it-down is gone\n"), "{rest:?}");
+    assert!(!exists(&s3, "it-down-logs").await && !exists(&s3, "it-down-inventory").await);
+    assert!(!parameter("/s3-guardrail/teardown/it-down"));
+    let aws = |arguments: &[&str]| DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), arguments).unwrap();
+    assert!(!aws(&["cloudtrail", "describe-trails"]).contains("it-down-trail"));
+    assert!(!aws(&["kms", "list-aliases"]).contains("it-down"));
+    guardrail(&format!("teardown it-down --yes-delete it-down {prefix}")).refused(&["there is no such bucket"]);
+}
+
+#[tokio::test]
+async fn a_teardown_that_was_stopped_goes_on() {
+    let prefix = "--prefix /it-halt/buckets/";
+    let s3 = filled("it-halt", &format!("{SHARED} {prefix}")).await;
+    let keys = DEPLOYMENT.0.user("it-halt").unwrap();
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:DeleteObject*", "Resource": "arn:aws:s3:::it-halt/*"},
+    ]})
+    .to_string();
+    let put =
+        ["iam", "put-user-policy", "--user-name", "it-halt", "--policy-name", "more", "--policy-document", &policy];
+    DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), &put).unwrap();
+    let line = format!("teardown it-halt --yes-delete it-halt {prefix}");
+    let halted = guardrail_as(&keys, &line);
+    assert!(halted.code == 1 && halted.stderr.lines().count() == 1, "{halted:?}");
+    for part in ["not deleted: bucket it-halt", "AccessDenied", "run it again"] {
+        assert!(halted.stderr.contains(part), "{part}: {halted:?}");
+    }
+    assert!(halted.stdout.contains("deleted: registry document of it-halt\n") && exists(&s3, "it-halt").await);
+    let down = guardrail(&line);
+    assert!(down.code == 0 && down.stdout.starts_with("it-halt  an earlier teardown goes on\n"), "{down:?}");
+    assert!(!exists(&s3, "it-halt").await && exists(&s3, "it-cli-logs").await);
+}
+
+#[tokio::test]
+async fn a_teardown_leaves_strangers_and_locks_alone() {
+    let s3 = bucket("it-cli-plain").await;
+    guardrail("teardown it-cli-plain --yes-delete it-cli-plain").refused(&["is not guarded", "--unregistered"]);
+    guardrail("teardown it-cli-plane --yes-delete it-cli-plane").refused(&["there is no such bucket"]);
+    let stranger = Keys::administrator("444455556666");
+    guardrail_as(&stranger, "teardown it-cli-plain --unregistered --yes-delete it-cli-plain")
+        .refused(&["another account than yours, 444455556666"]);
+    guardrail("teardown it-cli-plain --unregistered --trail --yes-delete it-cli-plain")
+        .refused(&["only a registry document says", "nothing was changed"]);
+    let down = guardrail("teardown it-cli-plain --unregistered --yes-delete it-cli-plain");
+    assert!(down.code == 0 && !exists(&s3, "it-cli-plain").await, "{down:?}");
+
+    let place = CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+    let create = s3.create_bucket().bucket("it-cli-lock").object_lock_enabled_for_bucket(true);
+    create.create_bucket_configuration(place).send().await.unwrap();
+    for key in ["free.txt", "held.txt"] {
+        s3.put_object().bucket("it-cli-lock").key(key).send().await.unwrap();
+    }
+    let hold = async |status| {
+        let hold = ObjectLockLegalHold::builder().status(status).build();
+        s3.put_object_legal_hold().bucket("it-cli-lock").key("held.txt").legal_hold(hold).send().await.unwrap();
+    };
+    hold(ObjectLockLegalHoldStatus::On).await;
+    let line = "teardown it-cli-lock --unregistered --yes-delete it-cli-lock";
+    guardrail(line).refused(&["Object Lock keeps held.txt (version ", "legal hold", "nothing was changed"]);
+    hold(ObjectLockLegalHoldStatus::Off).await;
+    let down = guardrail(line);
+    assert!(down.code == 0 && down.stdout.contains("2 versions in"), "{down:?}");
+}
+
+#[tokio::test]
+async fn a_proof_from_a_terminal_ends_as_it_came_out() {
+    let prefix = "--prefix /it-cli-proof/buckets/";
+    let s3 = bucket("it-cli-proof").await;
+    guardrail(&format!("verify it-cli-proof {prefix}")).refused(&["is not guarded"]);
+    guardrail(&format!("verify it-cli-prof {prefix}")).refused(&["there is no such bucket"]);
+    let built = guardrail(&format!("bootstrap it-cli-proof {SHARED} {prefix}"));
+    assert_eq!(built.code, 0, "{built:?}");
+    // The local administrator is above bucket policies.
+    let keys = DEPLOYMENT.0.user("it-cli-proof").unwrap();
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let put = ["iam", "put-user-policy", "--user-name", "it-cli-proof", "--policy-name", "more", "--policy-document"];
+    DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), &[&put[..], &[&policy.to_string()]].concat()).unwrap();
+
+    let proof = guardrail_as(&keys, &format!("verify it-cli-proof {prefix}"));
+    assert_eq!((proof.code, proof.stderr.as_str()), (0, ""), "{proof:?}");
+    assert!(proof.stdout.starts_with("# Secure baseline of `it-cli-proof`: proven\n"), "{proof:?}");
+    assert!(!proof.stdout.contains(ACCOUNT));
+    let proof = guardrail_as(&keys, &format!("verify it-cli-proof --no-redact --json {prefix}"));
+    assert!(proof.code == 0 && proof.json()["account"] == ACCOUNT, "{proof:?}");
+
+    suspend_versioning(&s3, "it-cli-proof").await;
+    let proof = guardrail_as(&keys, &format!("verify it-cli-proof --json {prefix}"));
+    assert_eq!((proof.code, &proof.json()["outcome"]), (2, &json!("disproven")), "{proof:?}");
+}
+
 #[test]
 fn a_replay_names_every_call_and_every_broken_file() {
     let folder = std::env::temp_dir().join(format!("guardrail-{}-replay", std::process::id()));
@@ -332,7 +517,19 @@ fn a_replay_names_every_call_and_every_broken_file() {
 fn what_needs_no_aws_works_without() {
     let help = offline("--help");
     assert!(help.code == 0 && help.stdout.contains("Examples:") && help.stdout.contains("replay"), "{help:?}");
-    for command in ["plan", "bootstrap", "reconcile", "list", "exempt", "replay", "cost", "preflight", "completions"] {
+    for command in [
+        "plan",
+        "bootstrap",
+        "reconcile",
+        "list",
+        "exempt",
+        "replay",
+        "cost",
+        "teardown",
+        "verify",
+        "preflight",
+        "completions",
+    ] {
         let help = offline(&format!("{command} --help"));
         assert!(help.code == 0 && help.stdout.contains("Example"), "{help:?}");
     }

@@ -136,6 +136,26 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Take a bucket down for good: its versions, its baseline, and on demand its logs, trail and key
+    #[command(after_help = "\
+Shows what goes and what stays, then asks for the bucket's name. In this order: registry document,
+trail, uploads, versions and delete markers, bucket, log and inventory bucket, alias and key. Refuses what
+another guarded bucket uses, and what is locked. When it stops, run it again: it goes on from there.
+
+Examples:
+  guardrail teardown acme-data --dry-run
+  guardrail teardown acme-data
+  guardrail teardown acme-data --trail --logs --key-deletion-days 30")]
+    Teardown(TeardownArguments),
+    /// Prove the baseline of a live bucket, by doing what it must refuse and what it must let through
+    #[command(after_help = "\
+Ends with 0 when all is proven, 2 when something is disproven, 1 when that is not known. Writes test
+objects under a prefix of its own and removes them; the evidence also goes to the log bucket.
+
+Examples:
+  guardrail verify acme-data > evidence.md
+  guardrail verify acme-data --json | jq '.proofs[] | select(.outcome != \"proven\")'")]
+    Verify(VerifyArguments),
     /// Whether your credentials, permissions and quotas are enough. Changes nothing
     #[command(after_help = "\
 Example:
@@ -190,6 +210,9 @@ pub(crate) struct BootstrapArguments {
     /// [default: Parquet]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub inventory_format: Option<InventoryFormat>,
+    /// Also a budget of the account that mails this address at the first cent of a month
+    #[arg(long, value_name = "EMAIL")]
+    pub zero_spend_budget: Option<String>,
     /// Only show what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -235,6 +258,40 @@ pub(crate) struct ReplayArguments {
     #[arg(long)]
     pub bucket: Vec<BucketName>,
     /// A line of JSON per call
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TeardownArguments {
+    pub bucket: BucketName,
+    /// Also the trail
+    #[arg(long)]
+    pub trail: bool,
+    /// Also the log and the inventory bucket, with the evidence; the trail must not write there any more
+    #[arg(long, requires = "trail")]
+    pub logs: bool,
+    /// Also the key, after so many days: from now on nobody can read what it encrypted
+    #[arg(long, value_name = "7..30", value_parser = clap::value_parser!(i32).range(7..=30))]
+    pub key_deletion_days: Option<i32>,
+    /// A bucket that is not guarded, too
+    #[arg(long)]
+    pub unregistered: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The bucket's name once more, instead of being asked for it
+    #[arg(long, value_name = "BUCKET")]
+    pub yes_delete: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    pub bucket: BucketName,
+    /// Leave accounts, keys, addresses and people in the evidence
+    #[arg(long)]
+    pub no_redact: bool,
+    /// JSON instead of Markdown
     #[arg(long)]
     pub json: bool,
 }

@@ -24,6 +24,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
         inventory_bucket,
         trail,
         inventory_format,
+        zero_spend_budget,
         dry_run,
         json,
     } = arguments;
@@ -36,6 +37,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
         inventory_bucket,
         trail,
         inventory_format,
+        zero_spend_budget,
         dry_run,
     };
     all_reachable(session, &request).await?;

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use guardrail::{
     api::ApiError, bootstrap::BootstrapError, control::Control, names::BucketName, registry::RegistryError,
+    verify::VerifyError,
 };
 
 /// Why a command ends early.
@@ -33,6 +34,16 @@ pub(crate) enum CliError {
     File { path: PathBuf, problem: String },
     #[error("--until: {0}; nothing was changed")]
     Until(String),
+    #[error("{0} is not guarded; to take it down all the same, add --unregistered")]
+    NotRegistered(BucketName),
+    #[error("{bucket}: {problem}; nothing was changed")]
+    Refused { bucket: BucketName, problem: String },
+    #[error("what there is could not be looked up{next}: {0}; nothing was changed", next = next_step(.0))]
+    NotFoundOut(ApiError),
+    #[error("{what}: {problem}; what came before is done: mend that and run it again, it goes on from there")]
+    Stopped { what: String, problem: String },
+    #[error("{}", verify(.0))]
+    Verify(#[from] VerifyError),
     #[error("the answer could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the output could not be written: {0}")]
@@ -75,13 +86,18 @@ pub(crate) fn action(operation: &str) -> Option<String> {
         pairs.into_iter().find(|(call, _)| **call == operation).map(|(_, action)| (*action).to_owned())
     });
     of_buckets.or_else(|| {
-        let service = match operation {
-            "GetParameter" | "GetParametersByPath" | "PutParameter" => "ssm",
-            "DescribeTrails" => "cloudtrail",
-            "ListAliases" => "kms",
+        let (service, action) = match operation {
+            "GetParameter" | "GetParametersByPath" | "PutParameter" | "DeleteParameter" => ("ssm", operation),
+            "DescribeTrails" | "StopLogging" | "DeleteTrail" => ("cloudtrail", operation),
+            "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
+            "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
+            "ListObjectVersions" => ("s3", "ListBucketVersions"),
+            "ListMultipartUploads" => ("s3", "ListBucketMultipartUploads"),
+            "DeleteObjects" => ("s3", "DeleteObjectVersion"),
+            "GetObjectLegalHold" | "GetObjectRetention" | "AbortMultipartUpload" | "DeleteBucket" => ("s3", operation),
             _ => return None,
         };
-        Some(format!("{service}:{operation}"))
+        Some(format!("{service}:{action}"))
     })
 }
 
@@ -114,6 +130,14 @@ fn bootstrap(error: &BootstrapError) -> String {
     match error {
         BootstrapError::Api { source, .. } => format!("{error}{}: {source}", next_step(source)),
         BootstrapError::Registry(source) => registry(source),
+        _ => error.to_string(),
+    }
+}
+
+fn verify(error: &VerifyError) -> String {
+    match error {
+        VerifyError::Registry(source) => registry(source),
+        VerifyError::Unguarded { bucket, .. } => CliError::NotGuarded { bucket: bucket.clone() }.to_string(),
         _ => error.to_string(),
     }
 }

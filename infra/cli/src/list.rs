@@ -72,7 +72,7 @@ pub(crate) async fn run(session: &Session, json: bool) -> Result<Exit, CliError>
 }
 
 /// The registry's documents, by name, a page after the other.
-async fn documents(session: &Session) -> Result<Vec<(String, String)>, CliError> {
+pub(crate) async fn documents(session: &Session) -> Result<Vec<(String, String)>, CliError> {
     let prefix = &session.guardrail.config.parameter_prefix;
     let path = prefix.strip_suffix('/').filter(|it| !it.is_empty()).unwrap_or(prefix);
     let pages = session.guardrail.ssm.get_parameters_by_path().path(path).with_decryption(true);
@@ -113,7 +113,7 @@ async fn row(session: &Session, name: String, document: String) -> Row {
     Row { bucket: name, state, mode: Some(registration.mode), exemptions, details }
 }
 
-fn parse(name: &str, document: &str) -> Result<Registration, String> {
+pub(crate) fn parse(name: &str, document: &str) -> Result<Registration, String> {
     let bucket: BucketName = name.parse().map_err(|error| format!("{error}"))?;
     Registration::parse(document, &bucket).map_err(|error| error.to_string())
 }

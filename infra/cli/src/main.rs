@@ -17,6 +17,8 @@ mod reconcile;
 mod redrive;
 mod replay;
 mod session;
+mod teardown;
+mod verify;
 
 use std::{io, process::ExitCode};
 
@@ -82,6 +84,8 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
         Command::Redrive { dry_run } => redrive::run(&Session::new(&global, None).await?, dry_run).await,
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Teardown(arguments) => teardown::run(&Session::new(&global, None).await?, &arguments).await,
+        Command::Verify(arguments) => verify::run(&Session::new(&global, None).await?, arguments).await,
         Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
         Command::Cost { usage, json } => cost::run(&usage, json),
         Command::Completions { shell } => {
