@@ -370,7 +370,7 @@ async fn a_teardown_takes_what_is_named_and_nothing_else() {
 async fn a_teardown_that_was_stopped_goes_on() {
     let prefix = "--prefix /it-halt/buckets/";
     let s3 = filled("it-halt", &format!("{SHARED} {prefix}")).await;
-    let keys = DEPLOYMENT.0.user("it-halt").unwrap();
+    let keys = DEPLOYMENT.0.user("it-halt", &["s3:*", "kms:*"]).unwrap();
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "*", "Resource": "*"},
         {"Effect": "Deny", "Action": "s3:DeleteObject*", "Resource": "arn:aws:s3:::it-halt/*"},
@@ -431,7 +431,7 @@ async fn a_proof_from_a_terminal_ends_as_it_came_out() {
     let built = guardrail(&format!("bootstrap it-cli-proof {SHARED} {prefix}"));
     assert_eq!(built.code, 0, "{built:?}");
     // The local administrator is above bucket policies.
-    let keys = DEPLOYMENT.0.user("it-cli-proof").unwrap();
+    let keys = DEPLOYMENT.0.user("it-cli-proof", &["s3:*", "kms:*"]).unwrap();
     let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     let put = ["iam", "put-user-policy", "--user-name", "it-cli-proof", "--policy-name", "more", "--policy-document"];
     DEPLOYMENT.0.aws.aws(&Keys::administrator(ACCOUNT), &[&put[..], &[&policy.to_string()]].concat()).unwrap();

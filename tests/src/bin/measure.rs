@@ -127,8 +127,8 @@ async fn fleet(deployment: &Deployment, binary: &std::path::Path, buckets: usize
     let (took, answer) = function.invoke(&json!({}))?;
     let mut seen = std::collections::HashMap::<String, usize>::new();
     loop {
-        let receive = sqs.receive_message().queue_url(&queue).max_number_of_messages(10).send().await;
-        let messages = receive.map_err(|error| failed(&error))?.messages.unwrap_or_default();
+        let receive = sqs.receive_message().queue_url(&queue).max_number_of_messages(10).visibility_timeout(3600);
+        let messages = receive.send().await.map_err(|error| failed(&error))?.messages.unwrap_or_default();
         if messages.is_empty() {
             break;
         }
