@@ -91,6 +91,7 @@ pub(crate) fn action(operation: &str) -> Option<String> {
             "DescribeTrails" | "StopLogging" | "DeleteTrail" => ("cloudtrail", operation),
             "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
             "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
+            "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
             "ListObjectVersions" => ("s3", "ListBucketVersions"),
             "ListMultipartUploads" => ("s3", "ListBucketMultipartUploads"),
             "DeleteObjects" => ("s3", "DeleteObjectVersion"),
@@ -176,6 +177,8 @@ mod tests {
         assert_eq!(action("GetBucketLifecycleConfiguration").as_deref(), Some("s3:GetLifecycleConfiguration"));
         assert_eq!(action("GetBucketAcl").as_deref(), Some("s3:GetBucketAcl"));
         assert_eq!(action("GetParameter").as_deref(), Some("ssm:GetParameter"));
+        assert_eq!(action("DeleteObjects").as_deref(), Some("s3:DeleteObjectVersion"));
+        assert_eq!(action("ListObjectVersions").as_deref(), Some("s3:ListBucketVersions"));
         assert_eq!(action("Other"), None);
     }
 }
