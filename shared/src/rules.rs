@@ -193,7 +193,7 @@ pub fn is_own_role(arn: &str, own: &RoleArn) -> bool {
         let sibling = format!("arn:{}:iam::{account}:role/{name}", own.parts().partition).parse::<RoleArn>();
         sibling.is_ok_and(|it| it.is_role_or_session(arn))
     };
-    own.is_role_or_session(arn) || OTHER_ROLES.iter().any(|it| sibling(it))
+    own.is_role_or_session(arn) || OTHER_ROLES.iter().any(sibling)
 }
 
 /// A rule as EventBridge describes it.
