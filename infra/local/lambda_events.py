@@ -1,4 +1,4 @@
-"""EventBridge to Lambda the way AWS does it: with permission, queued, retried, and dead letters kept."""
+"""EventBridge to Lambda the way AWS does it: with permission, queued, retried, dead letters kept; and to other regions."""
 
 import json
 import logging
@@ -25,6 +25,8 @@ def install() -> None:
     hooks.need(lambda_svc, "invoke_async_with_retry")
     hooks.patch(eventbridge, "_invoke_target", ["target", "event", "rule", "view"], with_permission)
     hooks.patch(eventbridge, "_dispatch_to_lambda", ["arn", "payload"], asynchronously)
+    parameters = ["spec", "event", "rule", "event_path", "target_input_payload"]
+    hooks.patch(eventbridge, "_dispatch_to_event_bus", parameters, to_other_regions)
     hooks.patch(lambda_svc, "_execute_function", ["func", "event"], within_concurrency)
 
 
@@ -70,6 +72,16 @@ def asynchronously(_original):
             lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
     return dispatch_to_lambda
+
+
+def to_other_regions(original):
+    """AWS sends an event to a bus of another region of the account; MiniStack says that there is none."""
+
+    def dispatch_to_event_bus(spec, event, rule, event_path, target_input_payload=None):
+        with responses.request_scope(responses.get_account_id(), spec.region):
+            return original(spec, event, rule, event_path, target_input_payload)
+
+    return dispatch_to_event_bus
 
 
 def within_concurrency(original):

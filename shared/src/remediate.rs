@@ -12,6 +12,7 @@ use crate::{
     baseline::Baseline,
     control::Control,
     event::{Event, Input, InputError, Request, Subject},
+    kms_key::{KmsKey, RequiredKey},
     metrics,
     names::{AccountId, Arn, BucketName},
     notify,
@@ -44,8 +45,13 @@ enum Reason {
     Request { dry_run: bool },
 }
 
-/// What earlier buckets of the same batch told of their trails. CloudTrail answers ten calls a second, and no more.
-type KnownTrails = HashMap<String, Trail>;
+/// Keys and trails that earlier buckets of the same invocation found as they should be. Many buckets share one, and
+/// CloudTrail answers ten calls a second and no more.
+#[derive(Default)]
+struct Known {
+    keys: HashMap<(String, Option<String>), KmsKey>,
+    trails: HashMap<String, Trail>,
+}
 
 /// Answers one invocation.
 pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
@@ -54,7 +60,7 @@ pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, Rem
         Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
         Input::Direct(Request { bucket, dry_run }) => {
             let reason = Reason::Request { dry_run };
-            answer(handle(guardrail, &bucket, &reason, &mut KnownTrails::new()).await)
+            answer(handle(guardrail, &bucket, &reason, &mut Known::default()).await)
         }
     }
 }
@@ -63,7 +69,7 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
     match &event.subject {
         Subject::Bucket(Ok(bucket)) => {
             let bucket = bucket.clone();
-            answer(handle(guardrail, &bucket, &Reason::Event(event), &mut KnownTrails::new()).await)
+            answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
         }
         Subject::Bucket(Err(impossible)) => {
             let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
@@ -88,7 +94,7 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
 
 /// What a direct request does, for a caller who takes the report as it is.
 pub async fn reconcile_bucket(guardrail: &Guardrail, bucket: &BucketName, dry_run: bool) -> Report {
-    handle(guardrail, bucket, &Reason::Request { dry_run }, &mut KnownTrails::new()).await
+    handle(guardrail, bucket, &Reason::Request { dry_run }, &mut Known::default()).await
 }
 
 fn answer(report: Report) -> Result<Value, RemediateError> {
@@ -102,7 +108,7 @@ fn answer(report: Report) -> Result<Value, RemediateError> {
 /// Each message stands for itself: only those that failed come back.
 async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    let mut known = KnownTrails::new();
+    let mut known = Known::default();
     for message in batch.records {
         let failed = match Request::from_body(message.body.as_deref().unwrap_or_default()) {
             Ok(Request { bucket, dry_run }) => {
@@ -175,6 +181,7 @@ async fn handle_shared(
     let attempt = event.trigger.clone();
     let reason = Reason::Event(event);
     let owner = guardrail.config.account();
+    let mut known = Known::default();
     let mut reports = Vec::new();
     for registration in registrations {
         let bucket = &registration.bucket;
@@ -183,8 +190,8 @@ async fn handle_shared(
                 Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
                 Ok(baseline) => {
                     let named = Bucket { name: bucket, owner: &owner };
-                    let seen = observe::look(guardrail, named, &baseline, scope).await;
-                    restore(guardrail, named, &baseline, registration, seen, &reason).await
+                    let seen = known.look(guardrail, named, &baseline, scope).await;
+                    known.restore(guardrail, named, &baseline, registration, seen, &reason).await
                 }
             }
         };
@@ -209,7 +216,7 @@ async fn handle_shared(
 }
 
 /// Reconciles one bucket, tells people, and counts.
-async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut KnownTrails) -> Report {
+async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
     // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
     told(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
 }
@@ -252,7 +259,7 @@ async fn told(
 ///
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
-async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut KnownTrails) -> Report {
+async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
     let Guardrail { config, s3, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
@@ -270,24 +277,60 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
     let mut seen = Seen::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
     if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
-        let trail = baseline.trail.as_ref().and_then(|it| known.get(it.arn.as_str()));
-        let scope = Scope { bucket: false, kms_key: true, trail: trail.is_none() };
-        let around = Box::pin(observe::look(guardrail, named, baseline, scope)).await;
-        seen.kms_key = around.kms_key;
-        seen.trail = trail.map(|it| Ok(Some(it.clone()))).or(around.trail);
+        let around = known.look(guardrail, named, baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
+        seen = Seen { bucket: seen.bucket, ..around };
     }
-    let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
-    let report = restore(guardrail, named, baseline, registration, seen, reason).await;
-    if let (Some(required), Some(trail)) = (&baseline.trail, trail) {
-        let arn = required.arn.as_str();
-        let untouched = report.findings.iter().all(|it| it.control != Control::Trail);
-        if untouched {
-            known.insert(arn.to_owned(), trail)
-        } else {
-            known.remove(arn)
-        };
+    known.restore(guardrail, named, baseline, registration, seen, reason).await
+}
+
+impl Known {
+    /// Looks at the key and the trail, as far as they are not known.
+    async fn look(&self, guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline, scope: Scope) -> Seen {
+        let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
+        let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
+        let unknown =
+            Scope { bucket: false, kms_key: scope.kms_key && key.is_none(), trail: scope.trail && trail.is_none() };
+        let looked = Box::pin(observe::look(guardrail, bucket, baseline, unknown)).await;
+        let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
+        let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
+        Seen { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
     }
-    report
+
+    /// Restores what was seen, and keeps what was good.
+    async fn restore(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: Bucket<'_>,
+        baseline: &Baseline,
+        registration: &Registration,
+        seen: Seen,
+        reason: &Reason,
+    ) -> Report {
+        let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
+        let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
+        let report = restore(guardrail, bucket, baseline, registration, seen, reason).await;
+        let good = |control| report.findings.iter().all(|it| it.control != control);
+        if let Some(required) = &baseline.kms_key {
+            let name = name_of_key(required);
+            match key.filter(|_| good(Control::KmsKey)) {
+                Some(key) => drop(self.keys.insert(name, key)),
+                None => drop(self.keys.remove(&name)),
+            }
+        }
+        if let Some(required) = &baseline.trail {
+            let arn = required.arn.as_str();
+            match trail.filter(|_| good(Control::Trail)) {
+                Some(trail) => drop(self.trails.insert(arn.to_owned(), trail)),
+                None => drop(self.trails.remove(arn)),
+            }
+        }
+        report
+    }
+}
+
+/// A key is looked at together with its alias.
+fn name_of_key(key: &RequiredKey) -> (String, Option<String>) {
+    (key.arn.to_string(), key.alias.as_ref().map(ToString::to_string))
 }
 
 fn registered(

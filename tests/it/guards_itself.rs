@@ -194,6 +194,12 @@ async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
         "x",
     ]);
     told("SetTopicAttributes", "topic s3-guardrail-alerts").await;
+    // IAM's events are recorded in another region, and sent on from there.
+    let nothing = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::nothing"}]});
+    let policy = ["--role-name", "s3-guardrail-bootstrap", "--policy-name", "more"];
+    aws(&[&["iam", "put-role-policy"][..], &policy, &["--policy-document", &nothing.to_string()]].concat());
+    told("PutRolePolicy", "role s3-guardrail-bootstrap").await;
+    aws(&[&["iam", "delete-role-policy"][..], &policy].concat());
     let parameter = "/s3-guardrail/buckets/it-nobodys";
     aws(&["ssm", "put-parameter", "--type", "String", "--name", parameter, "--value", "{}"]);
     told("PutParameter", &format!("registry parameter {parameter}")).await;

@@ -34,6 +34,12 @@ struct Place {
 }
 
 impl Place {
+    fn new(folder: &str) -> Self {
+        let binaries = deploy::build().unwrap();
+        let aws = LocalAws::start(&workspace().join("target/local-aws").join(folder)).unwrap();
+        Self { deployment: Deployment::new(aws, &binaries).unwrap(), runs: 0 }
+    }
+
     fn aws(&self, arguments: &[&str]) -> String {
         self.deployment.aws.aws(&self.deployment.administrator, arguments).unwrap()
     }
@@ -180,9 +186,7 @@ fn event(source: &str, name: &str, parameters: Value) -> Value {
 
 #[tokio::test]
 async fn no_permission_is_superfluous() {
-    let binaries = deploy::build().unwrap();
-    let aws = LocalAws::start(&workspace().join("target/local-aws/privileges")).unwrap();
-    let mut place = Place { deployment: Deployment::new(aws, &binaries).unwrap(), runs: 0 };
+    let mut place = Place::new("privileges");
     let built = place.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET, "key_alias": "alias/lp"})).unwrap();
     let key = built["resources"][0]["id"].as_str().unwrap().to_owned();
     // Nothing but what is invoked here may restore anything, or it would be done before the permission is missed.
@@ -218,4 +222,66 @@ async fn no_permission_is_superfluous() {
     };
     let superfluous = place.superfluous("s3-guardrail-sweep", "sweep", sweeps).await;
     assert_eq!(superfluous, Vec::<String>::new(), "guardrail-sweep");
+}
+
+#[tokio::test]
+async fn no_permission_to_build_is_superfluous_and_what_was_deployed_can_be_removed() {
+    let mut place = Place::new("privileges-to-build");
+    place.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET, "key_alias": "alias/lp"})).unwrap();
+    place.deployment.deafen().unwrap();
+    let superfluous = place.superfluous("s3-guardrail-bootstrap", "bootstrap", builds).await;
+    assert_eq!(superfluous, Vec::<String>::new(), "guardrail-bootstrap");
+
+    // And the place is taken down again.
+    let destroyed = place.deployment.script("destroy.sh").arg("--yes").output().unwrap();
+    let said = String::from_utf8_lossy(&destroyed.stdout).into_owned();
+    assert!(
+        destroyed.status.success() && said.contains(&format!("registry parameter /s3-guardrail/buckets/{BUCKET}")),
+        "{said}"
+    );
+    for gone in [
+        &["lambda", "get-function", "--function-name", "guardrail-remediate"][..],
+        &["cloudformation", "describe-stacks", "--stack-name", "s3-guardrail-foundation"],
+        &["events", "describe-rule", "--name", "s3-guardrail-sweep"],
+        &["iam", "get-role", "--role-name", "s3-guardrail-remediate"],
+    ] {
+        assert!(place.deployment.aws.aws(&place.deployment.administrator, gone).is_err(), "{gone:?}");
+    }
+    place.aws(&["s3api", "get-bucket-policy", "--bucket", BUCKET]);
+    place.deployment.deploy(&[]).unwrap();
+}
+
+/// Builds the baseline of a bucket that needs this permission; true if it could.
+async fn builds(place: &mut Place, action: &str) -> bool {
+    let bucket = format!("lp-{}", place.runs);
+    let s3 = |arguments: &[&str]| drop(place.aws(&[&["s3api"], arguments, &["--bucket", &bucket][..]].concat()));
+    let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{BUCKET}-trail");
+    let mut request = json!({"bucket": bucket, "key_alias": format!("alias/{bucket}"), "trail": trail});
+    match action {
+        "s3:PutBucketPublicAccessBlock" | "s3:PutBucketAcl" | "s3:PutBucketOwnershipControls" => {
+            s3(&["create-bucket", "--create-bucket-configuration", &format!("LocationConstraint={REGION}")]);
+            s3(&["delete-public-access-block"]);
+            s3(&["put-bucket-ownership-controls", "--ownership-controls", "Rules=[{ObjectOwnership=ObjectWriter}]"]);
+        }
+        // A key that is there, and that another trail must be able to use.
+        "kms:PutKeyPolicy" => {
+            request["key_alias"] = json!("alias/lp");
+            request["trail"] = json!("lp-other-trail");
+        }
+        // A key that an earlier run made and could not name is found by its tag.
+        "kms:ListResourceTags" => {
+            let tag = format!("TagKey=s3-guardrail:alias,TagValue=alias/{bucket}");
+            let create = ["kms", "create-key", "--tags", &tag, "--query", "KeyMetadata.Arn", "--output", "text"];
+            let key = place.aws(&create);
+            return place.invoke("guardrail-bootstrap", &request).is_ok_and(|it| it["resources"][0]["id"] == key);
+        }
+        "cloudtrail:CreateTrail" => request["trail"] = json!("lp-new-trail"),
+        "cloudtrail:UpdateTrail" => {
+            place.aws(&["cloudtrail", "update-trail", "--name", &trail, "--no-enable-log-file-validation"]);
+        }
+        "cloudtrail:StartLogging" => drop(place.aws(&["cloudtrail", "stop-logging", "--name", &trail])),
+        "budgets:ModifyBudget" | "budgets:ViewBudget" => request["zero_spend_budget"] = json!("somebody@example.com"),
+        _ => {}
+    }
+    place.invoke("guardrail-bootstrap", &request).is_ok()
 }

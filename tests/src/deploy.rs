@@ -255,11 +255,14 @@ pub fn build_packages(packages: &[&str]) -> Result<PathBuf, SetupError> {
     let folder = folders.ok_or_else(|| SetupError("this program is not in a cargo target folder".to_owned()))?;
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(workspace()).args(["build", "--locked", "--bins"]);
-    for package in packages {
-        build.args(["--package", package]);
-    }
+    // Together with what this program was built with, or the SDKs would be built again with other features.
     if folder.ends_with("release") {
-        build.arg("--release");
+        build.args(["--release", "--package", "guardrail-tests"]);
+        for package in packages {
+            build.args(["--package", package]);
+        }
+    } else {
+        build.arg("--workspace");
     }
     let status = build.status().map_err(|error| SetupError(format!("cargo: {error}")))?;
     if !status.success() {
