@@ -6,7 +6,9 @@
 mod around;
 mod cli;
 mod events;
+mod faults;
 mod local;
+mod owners;
 mod reconcile;
 mod tidy;
 mod verify;
