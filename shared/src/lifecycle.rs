@@ -83,11 +83,13 @@ impl Lifecycle {
     /// Equal to `self` when nothing is missing.
     pub fn requiring(&self, required: &[RequiredRule]) -> Self {
         let mut rules = self.rules.clone();
+        // What stands under another ID of ours goes away again when its turn comes.
+        let is_owners = |it: &Element| required.iter().all(|ours| it.child_text("ID") != Some(ours.id));
         for wanted in required {
             match rules.iter().position(|it| it.child_text("ID") == Some(wanted.id)) {
                 Some(own) if wanted.is_exactly(&rules[own]) => {}
                 Some(own) => rules[own] = wanted.element(),
-                None if rules.iter().any(|it| wanted.is_part_of(it)) => {}
+                None if rules.iter().any(|it| is_owners(it) && wanted.is_part_of(it)) => {}
                 None => rules.push(wanted.element()),
             }
         }
@@ -212,6 +214,13 @@ mod tests {
                 .replace("</NoncurrentDays>", "</NoncurrentDays><NewerNoncurrentVersions>9</NewerNoncurrentVersions>"),
         );
         check_replaced(&format!("{EXPIRE}<Expiration><Days>1</Days></Expiration>"));
+    }
+
+    #[test]
+    fn one_of_ours_under_the_id_of_the_other_counts_for_neither() {
+        let misnamed = EXPIRE.replace("expire-noncurrent-30days", "abort-multipart-7d");
+        let after = restored(&[&misnamed]).rules;
+        assert!(required(LifecycleDays::default()).iter().all(|it| after.contains(&it.element())), "{after:?}");
     }
 
     #[test]
