@@ -204,7 +204,9 @@ fn basic_requiring(mut selectors: Vec<EventSelector>, objects: &str) -> Vec<Even
 
 fn advanced_requiring(mut selectors: Vec<AdvancedEventSelector>, objects: &str) -> Vec<AdvancedEventSelector> {
     let field = |name: &str, equals: &str| FieldSelector { equals: vec![equals.to_owned()], ..FieldSelector::of(name) };
-    if !selectors.iter().any(selects_management) {
+    let is_ours = |it: &AdvancedEventSelector| it.name.as_deref() == Some(OUR_DATA_EVENTS);
+    // What stands under the name of our data events may have to go, whatever it selects.
+    if !selectors.iter().any(|it| !is_ours(it) && selects_management(it)) {
         selectors.push(AdvancedEventSelector {
             name: Some("s3-guardrail: management events".to_owned()),
             field_selectors: vec![field("eventCategory", "Management")],
@@ -213,7 +215,7 @@ fn advanced_requiring(mut selectors: Vec<AdvancedEventSelector>, objects: &str) 
     if !selectors.iter().any(|it| selects_objects(it, objects)) {
         // All guarded buckets of a trail share one selector.
         let mut prefixes = vec![objects.to_owned()];
-        if let Some(ours) = selectors.iter().position(|it| it.name.as_deref() == Some(OUR_DATA_EVENTS)) {
+        if let Some(ours) = selectors.iter().position(is_ours) {
             prefixes.extend(selectors.remove(ours).field_selectors.into_iter().flat_map(|it| it.starts_with));
         }
         selectors.push(AdvancedEventSelector {
@@ -349,6 +351,17 @@ mod tests {
             assert!(desired.basic.len() + desired.advanced.len() > kept);
             assert_eq!(desired.clone().requiring(&required().objects), desired, "and that is all");
         }
+    }
+
+    #[test]
+    fn management_events_under_the_name_of_our_data_events_do_not_count() {
+        let mut selectors = good().selectors;
+        selectors.advanced.remove(0);
+        selectors.advanced[0].field_selectors.truncate(1);
+        selectors.advanced[0].field_selectors[0].equals = vec!["Management".to_owned()];
+        let desired = selectors.requiring(&required().objects);
+        assert!(desired.log_management_writes(), "{desired:?}");
+        assert_eq!(desired.clone().requiring(&required().objects), desired);
     }
 
     #[test]
