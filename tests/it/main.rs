@@ -3,8 +3,10 @@
 #![recursion_limit = "256"]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod arbitrary;
 mod around;
 mod cli;
+mod convergence;
 mod events;
 mod faults;
 mod local;
