@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod local;
 mod owners;
+mod policies;
 mod reconcile;
 mod tidy;
 mod verify;
