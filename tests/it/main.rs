@@ -9,6 +9,7 @@ mod cli;
 mod convergence;
 mod events;
 mod faults;
+mod hostile;
 mod local;
 mod owners;
 mod policies;
