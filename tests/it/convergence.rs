@@ -3,7 +3,7 @@
 //!
 //! Over a model of AWS that takes every change as planned; `faults.rs` and the end of this file go through the SDK.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use guardrail::{
     api::ApiError,
@@ -14,9 +14,10 @@ use guardrail::{
     plan::{self, Change, Echo, Observed, Read, Seen, Stance, Step, plan},
     policy::Policy,
     registry::Registration,
+    remediate::remediate,
     trail::Trail,
 };
-use guardrail_tests::fake::{ROLE, TRAIL};
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -318,4 +319,105 @@ fn check_owners(before: &Model, after: &Model) -> Result<(), TestCaseError> {
     let (was, is) = (basic(before), basic(after));
     prop_assert!(was.iter().all(|it| is.contains(it) || was.len() == 1 && default(it)), "{:?} {:?}", was, is);
     Ok(())
+}
+
+/// What happens to the real function between two moments, over the fake.
+#[derive(Clone, Debug)]
+enum Disturbance {
+    /// The next so many calls of this operation go wrong.
+    Fault(&'static str, usize, FaultKind),
+    /// The function dies while it waits for the answer to its next call of this operation, which was done.
+    Crash(&'static str),
+    /// Somebody takes a setting away.
+    Drift(Control),
+    /// The owner adds a statement and a rule.
+    Addition(usize),
+    /// An event about something else comes, or one comes again.
+    Event(usize),
+}
+
+fn disturbance() -> impl Strategy<Value = Disturbance> {
+    let vocabularies = || Control::ALL.map(Control::vocabulary);
+    let writes: Vec<_> = vocabularies().iter().flat_map(|it| it.writes.iter().copied()).collect();
+    let all: Vec<_> = vocabularies().iter().flat_map(|it| it.reads.iter().chain(it.writes).copied()).collect();
+    let kind = select(vec![
+        FaultKind::Answer(500, "InternalError"),
+        FaultKind::Answer(409, "OperationAborted"),
+        FaultKind::Answer(403, "AccessDenied"),
+        FaultKind::Reset,
+        FaultKind::Truncated,
+    ]);
+    prop_oneof![
+        2 => (select(all), 1..4_usize, kind).prop_map(|(call, times, kind)| Disturbance::Fault(call, times, kind)),
+        2 => select(writes).prop_map(Disturbance::Crash),
+        2 => select(Control::ALL.to_vec()).prop_map(Disturbance::Drift),
+        1 => (0..100_usize).prop_map(Disturbance::Addition),
+        3 => (0..4_usize).prop_map(Disturbance::Event),
+    ]
+}
+
+/// Lives through all of it, and says what is not as it should be in the end.
+async fn live_through(disturbances: &[Disturbance]) -> Result<(), String> {
+    let fake = FakeAws::default();
+    let drifted = crate::faults::drifted();
+    fake.state().set_world(drifted.clone());
+    let guardrail = fake.guardrail();
+    let request = || json!({"bucket": BUCKET});
+    let mut added = Vec::new();
+    for disturbance in disturbances {
+        match disturbance {
+            Disturbance::Fault(call, times, kind) => fake.fail(call, *times, kind.clone()),
+            Disturbance::Crash(call) => {
+                fake.fail(call, 1, FaultKind::Slow);
+                // An answer that comes never, and a function that is given up.
+                let _ = tokio::time::timeout(Duration::from_millis(500), remediate(&guardrail, request())).await;
+            }
+            Disturbance::Drift(control) => {
+                let mut world = fake.state().world();
+                crate::faults::take(&mut world, &drifted, *control);
+                fake.state().set_world(world);
+                // Whoever takes the setting away takes what the owner added to it.
+                added.retain(|_| !matches!(control, Control::BucketPolicy | Control::Lifecycle));
+            }
+            Disturbance::Addition(n) => {
+                crate::owners::add(&mut fake.state(), *n);
+                added.push(*n);
+            }
+            Disturbance::Event(n) => {
+                let call = |source: &str, parameters: Value| json!({"detail": {"eventSource": format!("{source}.amazonaws.com"), "eventName": "X", "requestParameters": parameters}});
+                let event = match n {
+                    0 => call("kms", json!({"keyId": KEY})),
+                    1 => call("cloudtrail", json!({"name": TRAIL})),
+                    2 => call("s3", json!({"bucketName": BUCKET})),
+                    _ => request(),
+                };
+                let _ = remediate(&guardrail, event).await;
+            }
+        }
+        let world = fake.state().world();
+        let kept = crate::owners::keeps_everything(&world) && added.iter().all(|it| crate::owners::keeps(&world, *it));
+        if !kept {
+            return Err(format!("after {disturbance:?} something of the owner's is lost: {world:#?}"));
+        }
+    }
+    fake.state().heal();
+    remediate(&guardrail, request()).await.map_err(|error| format!("in the end: {error}"))?;
+    fake.forget();
+    let again = remediate(&guardrail, request()).await.map_err(|error| format!("once more: {error}"))?;
+    let kept = added.iter().all(|it| crate::owners::keeps(&fake.state().world(), *it));
+    match (fake.writes().as_slice(), &again["outcome"], kept) {
+        ([], Value::String(outcome), true) if outcome == "compliant" => Ok(()),
+        (writes, outcome, kept) => Err(format!("{writes:?} {outcome} kept: {kept}")),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: arbitrary::many().cases / 100, ..arbitrary::many() })]
+
+    #[test]
+    fn the_function_converges_through_faults_and_crashes(disturbances in vec(disturbance(), 0..6)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lived = runtime.block_on(live_through(&disturbances));
+        prop_assert!(lived.is_ok(), "{}", lived.unwrap_err());
+    }
 }

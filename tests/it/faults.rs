@@ -77,7 +77,7 @@ fn call(source: &str, name: &str, parameters: Value) -> Value {
 }
 
 /// Every control off its baseline, with something of the owner's in each.
-fn drifted() -> World {
+pub(crate) fn drifted() -> World {
     let document = json!({"bucket": BUCKET, "account": ACCOUNT, "key_arn": KEY, "key_alias": ALIAS, "trail_arn": TRAIL, "log_bucket": "acme-data-logs"});
     let others = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>other</ID></Grantee><Permission>READ</Permission></Grant>";
     let bucket = [
@@ -166,17 +166,17 @@ impl Flow {
     async fn undisturbed(&self) -> Undisturbed {
         let fake = self.start();
         self.invoke(&fake.guardrail()).await.unwrap();
-        let state = fake.state();
+        let all = fake.state().calls.clone();
         let mut calls: Vec<String> = Vec::new();
-        for call in &state.calls {
+        for call in &all {
             if !calls.contains(call) {
                 calls.push(call.clone());
             }
         }
-        let count = |call: &String| (call.clone(), state.calls.iter().filter(|it| *it == call).count());
+        let count = |call: &String| (call.clone(), all.iter().filter(|it| *it == call).count());
         let counts = calls.iter().map(count).collect();
-        let (goal, queued) = (state.world(), state.queued.iter().cloned().collect());
-        drop(state);
+        let goal = fake.state().world();
+        let queued = fake.state().queued.iter().cloned().collect();
         let told = told(&fake);
         assert!(owners::keeps_everything(&goal), "{goal:#?}");
         fake.forget();
@@ -225,6 +225,28 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should: &T) -> Resul
 
 fn holds(what: impl std::fmt::Display, is: bool) -> Result<(), String> {
     if is { Ok(()) } else { Err(what.to_string()) }
+}
+
+/// Makes a control's part of the world what it is in another one.
+pub(crate) fn take(world: &mut World, other: &World, control: Control) {
+    let names: &[&str] = match control {
+        Control::PublicAccessBlock => &["publicAccessBlock"],
+        Control::ObjectOwnership => &["ownershipControls", "acl"],
+        Control::BucketPolicy => &["policy"],
+        Control::DefaultEncryption => &["encryption"],
+        Control::Versioning => &["versioning"],
+        Control::Lifecycle => &["lifecycle"],
+        Control::Inventory => &["inventory"],
+        Control::KmsKey => return world.key.clone_from(&other.key),
+        Control::Trail => return world.trail.clone_from(&other.trail),
+    };
+    let (Some(bucket), Some(other)) = (&mut world.bucket, &other.bucket) else { return };
+    for name in names {
+        match other.get(*name) {
+            Some(document) => drop(bucket.insert((*name).to_owned(), document.clone())),
+            None => drop(bucket.remove(*name)),
+        }
+    }
 }
 
 /// One call that goes wrong in one way, so often. Says how it went, or what should not be.

@@ -196,9 +196,9 @@ proptest! {
 
 /// Soon: a parser that takes the square of its input's length would need hours.
 #[track_caller]
-fn soon(work: impl FnOnce()) {
+fn soon(parser: Parser, input: &str) {
     let start = Instant::now();
-    work();
+    parser(input);
     assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }
 
@@ -219,7 +219,7 @@ fn huge_input_takes_no_longer_than_its_length() {
         "[".repeat(LAMBDAS_LIMIT),
     ] {
         for (_, parser) in PARSERS {
-            soon(|| drop(parser(&huge)));
+            soon(parser, &huge);
         }
     }
     for huge in [
@@ -230,7 +230,7 @@ fn huge_input_takes_no_longer_than_its_length() {
         "<!--".repeat(LAMBDAS_LIMIT / 4),
         "<![CDATA[".repeat(LAMBDAS_LIMIT / 9),
     ] {
-        soon(|| drop(lifecycle(&huge)));
+        soon(lifecycle, &huge);
     }
 }
 
