@@ -92,7 +92,8 @@ const MAX_TEXT: usize = 256;
 const MAX_NAMED: usize = 64;
 
 impl Input {
-    /// Tells the three inputs apart and reads them.
+    /// Tells the three inputs apart and reads them. Lambda hands over 6 MB at most; of an event, no text longer than
+    /// 256 characters is kept and no more than 64 names.
     pub fn parse(input: Value) -> Result<Self, InputError> {
         if input.get("detail").is_some() {
             Event::parse(&input).map(|it| Self::Event(Box::new(it)))

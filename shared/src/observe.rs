@@ -85,7 +85,11 @@ pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
 
 async fn public_access_block(s3: &Client, bucket: Bucket<'_>) -> Read<PublicAccessBlock> {
     let get = s3.get_public_access_block().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = unless_absent("GetPublicAccessBlock", get.send().await, "NoSuchPublicAccessBlockConfiguration")?;
+    let output = unless_absent(
+        "GetPublicAccessBlock",
+        get.customize().interceptor(WholeXml).send().await,
+        "NoSuchPublicAccessBlockConfiguration",
+    )?;
     let Some(config) = output.and_then(|it| it.public_access_block_configuration) else {
         return Ok(PublicAccessBlock::default());
     };
@@ -123,14 +127,18 @@ async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnersh
 async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
     let get =
         s3.get_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = unless_absent("GetBucketOwnershipControls", get.send().await, "OwnershipControlsNotFoundError")?;
+    let output = unless_absent(
+        "GetBucketOwnershipControls",
+        get.customize().interceptor(WholeXml).send().await,
+        "OwnershipControlsNotFoundError",
+    )?;
     let rule = output.and_then(|it| it.ownership_controls).and_then(|it| it.rules.into_iter().next());
     Ok(rule.map(|it| it.object_ownership.as_str().to_owned()))
 }
 
 async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<String>> {
     let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = output("GetBucketAcl", get.send().await)?;
+    let output = output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)?;
     let owner = output.owner().and_then(|it| it.id());
     let is_owners = |grant: &&Grant| {
         owner.is_some()
@@ -157,8 +165,11 @@ pub async fn bucket_policy(s3: &Client, bucket: Bucket<'_>) -> Read<Policy> {
 async fn default_encryption(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
     let get = s3.get_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     // S3 has answered with SSE-S3 instead of this code since 2023.
-    let output =
-        unless_absent("GetBucketEncryption", get.send().await, "ServerSideEncryptionConfigurationNotFoundError")?;
+    let output = unless_absent(
+        "GetBucketEncryption",
+        get.customize().interceptor(WholeXml).send().await,
+        "ServerSideEncryptionConfigurationNotFoundError",
+    )?;
     let rules = output.and_then(|it| it.server_side_encryption_configuration).map(|it| it.rules).unwrap_or_default();
     let Some(rule) = rules.into_iter().next() else { return Ok(DefaultEncryption::default()) };
     let blocked = rule.blocked_encryption_types().map(|it| it.encryption_type()).unwrap_or_default();
@@ -173,7 +184,7 @@ async fn default_encryption(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncr
 
 async fn versioning(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
     let get = s3.get_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = output("GetBucketVersioning", get.send().await)?;
+    let output = output("GetBucketVersioning", get.customize().interceptor(WholeXml).send().await)?;
     Ok(Versioning {
         status: output.status.map(|it| it.as_str().to_owned()),
         mfa_delete: output.mfa_delete == Some(MfaDeleteStatus::Enabled),
@@ -208,7 +219,11 @@ async fn inventory(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {
         .bucket(bucket.name.as_str())
         .expected_bucket_owner(bucket.owner.as_str())
         .id(INVENTORY_ID);
-    let output = unless_absent("GetBucketInventoryConfiguration", get.send().await, "NoSuchConfiguration")?;
+    let output = unless_absent(
+        "GetBucketInventoryConfiguration",
+        get.customize().interceptor(WholeXml).send().await,
+        "NoSuchConfiguration",
+    )?;
     Ok(output.and_then(|it| it.inventory_configuration).map(|it| inventory_of(&it)))
 }
 
@@ -353,6 +368,30 @@ impl Intercept for CaptureBody {
         if context.response().status().is_success() {
             let bytes = context.response().body().bytes().ok_or("the response was not read to its end")?;
             self.0.get_or_init(|| String::from_utf8_lossy(bytes).into_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Refuses an answer that is not XML to its end. The SDK takes one that is cut between two elements for a shorter one,
+/// and what is missing would be written back as missing.
+#[derive(Debug)]
+struct WholeXml;
+
+impl Intercept for WholeXml {
+    fn name(&self) -> &'static str {
+        "WholeXml"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().status().is_success() {
+            let bytes = context.response().body().bytes().ok_or("the response was not read to its end")?;
+            Element::parse(&String::from_utf8_lossy(bytes))?;
         }
         Ok(())
     }

@@ -14,6 +14,9 @@ use crate::names::{Arn, BucketName, KeyArn, RoleArn, bucket_arn};
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>
 pub const MAX_BYTES: usize = 20 * 1024;
 
+/// No document that AWS hands out is longer: S3 allows 20 KB, KMS 32 KB.
+const MAX_DOCUMENT: usize = 128 * 1024;
+
 const SSE: &str = "s3:x-amz-server-side-encryption";
 const SSE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
 
@@ -102,6 +105,8 @@ pub enum PolicyError {
     Json(#[from] serde_json::Error),
     #[error("the policy is not an object with a list of statements")]
     Shape,
+    #[error("the policy has {0} bytes, and no policy has more than {MAX_DOCUMENT}")]
+    TooLong(usize),
 }
 
 impl Default for Policy {
@@ -113,8 +118,11 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads a policy document.
+    /// Reads a policy document, at most 128 KiB long and 127 deep.
     pub fn parse(document: &str) -> Result<Self, PolicyError> {
+        if document.len() > MAX_DOCUMENT {
+            return Err(PolicyError::TooLong(document.len()));
+        }
         let Value::Object(mut envelope) = serde_json::from_str(document)? else { return Err(PolicyError::Shape) };
         let statements = match envelope.remove("Statement") {
             Some(Value::Array(all)) => all,

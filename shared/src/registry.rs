@@ -13,6 +13,10 @@ use crate::{
     policy::PolicyVariant,
 };
 
+/// The Parameter Store keeps no longer document: 8192 characters, of four bytes at most.
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>
+const MAX_BYTES: usize = 32 * 1024;
+
 /// A registry document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -112,8 +116,12 @@ impl Registration {
         }
     }
 
-    /// Reads the document registered for `bucket`.
+    /// Reads the document registered for `bucket`, at most 32 KiB long.
     pub fn parse(document: &str, bucket: &BucketName) -> Result<Self, RegistryError> {
+        if document.len() > MAX_BYTES {
+            let error = format!("{} bytes, and the Parameter Store keeps no more than {MAX_BYTES}", document.len());
+            return Err(RegistryError::Invalid { bucket: bucket.clone(), error });
+        }
         let this: Self = from_json(document)
             .map_err(|error| RegistryError::Invalid { bucket: bucket.clone(), error: error.to_string() })?;
         if this.bucket != *bucket {

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 /// Deeper documents than any S3 configuration are refused, so that no input exhausts the stack.
 const MAX_DEPTH: usize = 32;
 
+/// So are longer ones: 1000 lifecycle rules have a few megabytes at most.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
 /// An element with either children or text. Attributes are kept as they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
@@ -30,6 +33,8 @@ pub enum XmlError {
     Entity,
     #[error("elements nested more than {MAX_DEPTH} deep")]
     TooDeep,
+    #[error("{0} bytes, more than {MAX_BYTES}")]
+    TooLong(usize),
 }
 
 impl Element {
@@ -53,8 +58,11 @@ impl Element {
         self.child(name).map(|it| it.text.trim())
     }
 
-    /// Reads a document, at most 32 elements deep.
+    /// Reads a document, at most 16 MiB long and 32 elements deep. Only XML's own entities are known.
     pub fn parse(document: &str) -> Result<Self, XmlError> {
+        if document.len() > MAX_BYTES {
+            return Err(XmlError::TooLong(document.len()));
+        }
         let mut reader = Reader::from_str(document);
         let mut open: Vec<Element> = Vec::new();
         loop {

@@ -3,11 +3,17 @@
 #![recursion_limit = "256"]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod arbitrary;
 mod around;
 mod cli;
+mod convergence;
 mod events;
+mod faults;
 mod guards_itself;
+mod hostile;
 mod local;
+mod owners;
+mod policies;
 mod privileges;
 mod reconcile;
 mod tidy;

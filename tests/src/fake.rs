@@ -11,6 +11,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedAsyncSleep, SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::{
     client::{
         http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -20,7 +21,7 @@ use aws_smithy_runtime_api::{
     },
     http::StatusCode,
 };
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{body::SdkBody, timeout::TimeoutConfig};
 use guardrail::{
     Guardrail,
     config::{Config, Needs},
@@ -53,6 +54,9 @@ const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
     ("lifecycle", "GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration", "NoSuchLifecycleConfiguration"),
     ("inventory", "GetBucketInventoryConfiguration", "PutBucketInventoryConfiguration", "NoSuchConfiguration"),
 ];
+
+/// Lambda's: the end of the path, operation name.
+const LAMBDA: [(&str, &str); 2] = [("/policy", "GetPolicy"), ("/concurrency", "GetFunctionConcurrency")];
 
 const OWNER: &str = "<Owner><ID>me</ID></Owner>";
 const OWNERS_GRANT: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>";
@@ -90,8 +94,32 @@ pub struct State {
     pub user_agents: Vec<String>,
     /// Messages that SNS took, as form fields.
     pub published: Vec<HashMap<String, String>>,
+    /// How long the SDK waits for one answer, a hundred times as long as it does; `None`: for ever.
+    pub attempt_timeout: Option<Duration>,
     faults: Vec<Fault>,
     hooks: Vec<(String, Hook)>,
+    lag: Option<Lag>,
+}
+
+/// What AWS consists of, without what was called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    pub bucket: Option<BTreeMap<String, String>>,
+    pub transition_size: Option<String>,
+    pub parameters: BTreeMap<String, String>,
+    pub key: Option<FakeKey>,
+    pub trail: Option<Value>,
+    pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+}
+
+/// Reads that still answer as if a write had not been.
+struct Lag {
+    before: World,
+    /// The only operation that lags; `None`: all reads do.
+    only: Option<String>,
+    /// How often each operation has lagged already.
+    done: HashMap<String, usize>,
+    times: usize,
 }
 
 /// A KMS key.
@@ -136,6 +164,16 @@ pub enum FaultKind {
     Reset,
     /// A read answers with an older document; `None`: as if there were none.
     Stale(Option<String>),
+    /// No answer comes, and nothing was done.
+    Timeout,
+    /// It is done, and the answer comes later than the SDK waits for it.
+    Slow,
+    /// It is done, and half of the answer comes.
+    Truncated,
+    /// It is done, and the answer is not what it should be.
+    Malformed,
+    /// After this write, or as a read after any write: so many reads of each kind answer as if it had not been.
+    Lagging(usize),
 }
 
 impl std::fmt::Debug for State {
@@ -249,14 +287,17 @@ impl FakeAws {
             "AWS_REGION" => Some("eu-west-2".to_owned()),
             _ => None,
         };
+        let mut timeouts = TimeoutConfig::builder();
+        timeouts.set_operation_attempt_timeout(self.state().attempt_timeout);
         let aws = SdkConfig::builder()
+            .timeout_config(timeouts.build())
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-west-2"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "fake")))
             .sleep_impl(SharedAsyncSleep::new(ShortSleep))
             .http_client(self.clone())
             .build();
-        Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &aws)
+        patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &aws))
     }
 
     /// What the function answers, or its error's message.
@@ -295,10 +336,61 @@ impl FakeAws {
                 Ok(response(403, &error))
             }
             Some(FaultKind::Reset) => Err(ConnectorError::io("connection reset".into())),
+            Some(FaultKind::Timeout) => Err(ConnectorError::timeout("no answer".into())),
             Some(FaultKind::Stale(document)) => Ok(state.read(&call.subresource, document.as_deref())),
-            None => Ok(state.serve(request, &call)),
+            Some(FaultKind::Truncated) => {
+                let answer = state.serve(request, &call);
+                let body = String::from_utf8_lossy(answer.body().bytes().unwrap_or_default()).into_owned();
+                Ok(response(answer.status().as_u16(), &body[..body.floor_char_boundary(body.len() / 2)]))
+            }
+            Some(FaultKind::Malformed) => {
+                let answer = state.serve(request, &call);
+                Ok(response(answer.status().as_u16(), "<html>{\"busy"))
+            }
+            Some(FaultKind::Lagging(times)) => {
+                let only = call.is_read().then(|| call.operation.clone());
+                let (before, done) = (state.world(), HashMap::new());
+                state.lag.get_or_insert(Lag { before, only, done, times });
+                Ok(state.serve_lagging(request, &call))
+            }
+            Some(FaultKind::Slow) | None => Ok(state.serve_lagging(request, &call)),
         }
     }
+
+    /// Whether the answer to this call comes in time.
+    fn is_slow(&self, request: &HttpRequest) -> bool {
+        let operation = Call::of(request).operation;
+        let state = self.state();
+        let fault = state.faults.iter().find(|it| it.operation == operation && it.times > 0);
+        fault.is_some_and(|it| matches!(it.kind, FaultKind::Slow))
+    }
+}
+
+/// The same with clients that never run out of retries. The SDK counts them for the whole process, and so for all tests.
+fn patient(guardrail: Guardrail) -> Guardrail {
+    macro_rules! patient {
+        ($($service:ident: $sdk:ident),*) => {
+            Guardrail {
+                $($service: $sdk::Client::from_conf(
+                    guardrail.$service.config().to_builder().retry_partition(unlimited(stringify!($service))).build(),
+                ),)*
+                ..guardrail
+            }
+        };
+    }
+    fn unlimited(name: &'static str) -> RetryPartition {
+        RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build()
+    }
+    patient!(
+        s3: aws_sdk_s3,
+        ssm: aws_sdk_ssm,
+        sns: aws_sdk_sns,
+        kms: aws_sdk_kms,
+        cloudtrail: aws_sdk_cloudtrail,
+        events: aws_sdk_eventbridge,
+        lambda: aws_sdk_lambda,
+        sqs: aws_sdk_sqs
+    )
 }
 
 /// The SDK's waits between its attempts, a hundredth as long.
@@ -319,7 +411,9 @@ impl HttpClient for FakeAws {
 
 impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::ready(self.answer(&request))
+        let slow = self.is_slow(&request);
+        let answer = self.answer(&request);
+        if slow { HttpConnectorFuture::new(std::future::pending()) } else { HttpConnectorFuture::ready(answer) }
     }
 }
 
@@ -343,6 +437,11 @@ impl Call {
         }
         let query = request.uri().split_once('?').map_or("", |it| it.1);
         let named = |it: &&(&str, &str, &str, &str)| query.split('&').any(|part| part.split('=').next() == Some(it.0));
+        // Lambda: a path that begins with the date of its API.
+        let path = request.uri().split_once("amazonaws.com").map_or("", |it| it.1);
+        if let Some(operation) = LAMBDA.iter().find(|it| path.starts_with("/20") && path.ends_with(it.0)) {
+            return Self { operation: operation.1.to_owned(), subresource: String::new(), body };
+        }
         let (subresource, read, write, _) = SUBRESOURCES.iter().find(named).unwrap_or(&("", "?", "?", ""));
         let operation = match request.method() {
             "GET" => (*read).to_owned(),
@@ -350,6 +449,10 @@ impl Call {
             other => format!("{other} {}", request.uri()),
         };
         Self { operation, subresource: (*subresource).to_owned(), body }
+    }
+
+    fn is_read(&self) -> bool {
+        READS.iter().any(|it| self.operation.starts_with(it))
     }
 
     fn error(&self, status: u16, code: &str) -> HttpResponse {
@@ -372,6 +475,52 @@ impl State {
             Some(document) => drop(bucket.insert(subresource.to_owned(), document.to_owned())),
             None => drop(bucket.remove(subresource)),
         }
+    }
+
+    /// Everything but what was called.
+    pub fn world(&self) -> World {
+        World {
+            bucket: self.bucket.clone(),
+            transition_size: self.transition_size.clone(),
+            parameters: self.parameters.clone(),
+            key: self.key.clone(),
+            trail: self.trail.clone(),
+            rules: self.rules.clone(),
+        }
+    }
+
+    /// Puts everything as it was.
+    pub fn set_world(&mut self, world: World) {
+        let World { bucket, transition_size, parameters, key, trail, rules } = world;
+        self.bucket = bucket;
+        self.transition_size = transition_size;
+        self.parameters = parameters;
+        self.key = key;
+        self.trail = trail;
+        self.rules = rules;
+    }
+
+    /// Forgets every fault that is still to come.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+        self.hooks.clear();
+        self.lag = None;
+    }
+
+    /// A read may answer from before the last write.
+    fn serve_lagging(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        let before = self.lag.as_mut().filter(|_| call.is_read()).and_then(|lag| {
+            let done = lag.done.entry(call.operation.clone()).or_default();
+            let lags = lag.only.as_ref().is_none_or(|it| *it == call.operation) && *done < lag.times;
+            *done += 1;
+            lags.then(|| lag.before.clone())
+        });
+        let Some(before) = before else { return self.serve(request, call) };
+        let now = self.world();
+        self.set_world(before);
+        let answer = self.serve(request, call);
+        self.set_world(now);
+        answer
     }
 
     fn serve(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
@@ -397,6 +546,10 @@ impl State {
                 )
             }
             _ if !call.subresource.is_empty() => self.serve_s3(request, call),
+            "ListSubscriptionsByTopic" if !self.rules.is_empty() => response(
+                200,
+                "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
+            ),
             _ => match self.serve_json(&call.operation, &serde_json::from_str(&call.body).unwrap_or_default()) {
                 Ok(answer) => response(200, &answer.to_string()),
                 Err(code) => call.error(400, code),
@@ -423,6 +576,14 @@ impl State {
                     .collect();
                 Ok(json!({"Successful": taken, "Failed": []}))
             }
+            // What surrounds the rules is there when they are.
+            "GetPolicy" if !self.rules.is_empty() => {
+                let any_rule = format!("arn:aws:events:eu-west-2:{ACCOUNT}:rule/*");
+                let statement = json!({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": any_rule}}});
+                Ok(json!({"Policy": json!({"Statement": [statement]}).to_string()}))
+            }
+            "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
+            "DescribeTrails" => Ok(json!({"trailList": self.trail.iter().collect::<Vec<_>>()})),
             _ if operation.contains("Trail")
                 || ["GetEventSelectors", "PutEventSelectors", "StartLogging"].contains(&operation) =>
             {
@@ -464,6 +625,9 @@ impl State {
 
     fn serve_trail(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         if operation == "CreateTrail" {
+            if self.trail.is_some() {
+                return Err("TrailAlreadyExistsException");
+            }
             self.trail = Some(json!({"TrailARN": TRAIL, "IsLogging": false}));
         }
         let trail = self.trail.as_mut().ok_or("TrailNotFoundException")?;

@@ -1,0 +1,423 @@
+//! Whatever happened to a bucket, in whatever order: once nothing goes wrong any more, one reconcile reaches the
+//! baseline, the next writes nothing, and what is the owner's is as the owner left it.
+//!
+//! Over a model of AWS that takes every change as planned; `faults.rs` and the end of this file go through the SDK.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use guardrail::{
+    api::ApiError,
+    baseline::{Baseline, DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
+    control::Control,
+    kms_key::KmsKey,
+    lifecycle::Lifecycle,
+    plan::{self, Change, Echo, Observed, Read, Seen, Stance, Step, plan},
+    policy::Policy,
+    registry::Registration,
+    remediate::remediate,
+    trail::Trail,
+};
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use crate::arbitrary;
+
+/// What AWS holds.
+#[derive(Clone, Debug, PartialEq)]
+struct Model {
+    public_access_block: PublicAccessBlock,
+    object_ownership: ObjectOwnership,
+    bucket_policy: Policy,
+    default_encryption: DefaultEncryption,
+    versioning: Versioning,
+    lifecycle: Lifecycle,
+    inventory: Option<Inventory>,
+    kms_key: KmsKey,
+    trail: Option<Trail>,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// Somebody takes these settings from this model: an owner's change, or drift.
+    Drift(Box<Model>, Vec<Control>),
+    /// An event, a sweep, a duplicate, one that comes late: all the same to the guardrail.
+    Reconcile(Trouble),
+}
+
+/// What goes wrong in a reconcile.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    unreadable: Vec<Control>,
+    unwritable: Vec<Control>,
+    /// It dies after so many writes.
+    dies_after: Option<usize>,
+    /// Its reads do not see our own last write yet.
+    lags: bool,
+}
+
+impl Model {
+    fn take(&mut self, other: &Self, control: Control) {
+        let other = other.clone();
+        match control {
+            Control::PublicAccessBlock => self.public_access_block = other.public_access_block,
+            Control::ObjectOwnership => self.object_ownership = other.object_ownership,
+            Control::BucketPolicy => self.bucket_policy = other.bucket_policy,
+            Control::DefaultEncryption => self.default_encryption = other.default_encryption,
+            Control::Versioning => self.versioning = other.versioning,
+            Control::Lifecycle => self.lifecycle = other.lifecycle,
+            Control::Inventory => self.inventory = other.inventory,
+            Control::KmsKey => self.kms_key = other.kms_key,
+            Control::Trail => self.trail = other.trail,
+        }
+    }
+
+    fn seen(self, unreadable: &[Control]) -> Seen {
+        fn read<T>(unreadable: &[Control], control: Control, value: T) -> Read<T> {
+            if unreadable.contains(&control) { Err(ApiError::new("Get", "no answer")) } else { Ok(value) }
+        }
+        let observed = Observed {
+            public_access_block: read(unreadable, Control::PublicAccessBlock, self.public_access_block),
+            object_ownership: read(unreadable, Control::ObjectOwnership, self.object_ownership),
+            bucket_policy: read(unreadable, Control::BucketPolicy, self.bucket_policy),
+            default_encryption: read(unreadable, Control::DefaultEncryption, self.default_encryption),
+            versioning: read(unreadable, Control::Versioning, self.versioning),
+            lifecycle: read(unreadable, Control::Lifecycle, self.lifecycle),
+            inventory: read(unreadable, Control::Inventory, self.inventory),
+        };
+        let kms_key = Some(read(unreadable, Control::KmsKey, self.kms_key));
+        let trail = Some(read(unreadable, Control::Trail, self.trail));
+        Seen { kms_key, trail, ..Seen::from(observed) }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::PublicAccessBlock(drift) => self.public_access_block = drift.desired,
+            Change::ObjectOwnership(drift) => self.object_ownership = drift.desired,
+            Change::BucketPolicy(drift) => self.bucket_policy = drift.desired,
+            Change::DefaultEncryption(drift) => self.default_encryption = drift.desired,
+            Change::Versioning(drift) => self.versioning = drift.desired,
+            Change::Lifecycle(drift) => self.lifecycle = drift.desired,
+            Change::Inventory(drift) => self.inventory = Some(drift.desired),
+            Change::KmsKey(drift) => self.kms_key = drift.desired,
+            Change::Trail(drift) => self.trail = Some(drift.desired),
+        }
+    }
+
+    /// What no restore may change, told from what is ours by other means than the guardrail's.
+    fn owners(&self) -> Value {
+        let ours = |sid: &str| sid.starts_with("Deny") || sid.starts_with("Guardrail");
+        let statements = |policy: &Policy| -> Vec<Value> {
+            let all = policy.statements.iter().map(|it| it.0.clone());
+            all.filter(|it| !it["Sid"].as_str().is_some_and(ours)).collect()
+        };
+        let rules = self.lifecycle.rules.iter().map(ToString::to_string);
+        let rules = rules.filter(|it| !it.contains("<ID>expire-noncurrent") && !it.contains("<ID>abort-multipart"));
+        let fields = |it: &Inventory| {
+            let fields = it.optional_fields.iter().filter(|it| !it.ends_with("Status"));
+            json!([it.prefix, fields.collect::<Vec<_>>(), it.format == "CSV", it.account_id.is_none()])
+        };
+        let blocked = self.default_encryption.blocked.iter().filter(|it| *it != "SSE-C" && *it != "NONE");
+        let selectors = |it: &Trail| {
+            let ours = |it: &Value| it["Name"].as_str().is_some_and(|it| it.starts_with("s3-guardrail"));
+            let advanced = it.selectors.advanced.iter().map(|it| json!(it)).filter(|it| !ours(it));
+            json!([it.s3_bucket_name, it.kms_key_id.as_ref().map(|_| &it.kms_key_id), advanced.collect::<Vec<_>>()])
+        };
+        json!({
+            "policy": statements(&self.bucket_policy),
+            "rules": rules.collect::<Vec<_>>(), "size": self.lifecycle.transition_default_minimum_object_size,
+            "inventory": self.inventory.as_ref().map(fields),
+            "blocked": blocked.collect::<Vec<_>>(),
+            "mfa_delete": self.versioning.mfa_delete,
+            "key": statements(&self.kms_key.policy), "rotates": self.kms_key.rotation.is_some(),
+            "trail": self.trail.as_ref().map(selectors),
+        })
+    }
+}
+
+struct World {
+    registration: Registration,
+    baseline: Baseline,
+    now: Model,
+    /// As it was before our last write, while nobody else has written since.
+    before: Option<Model>,
+}
+
+impl World {
+    fn plan(&self, seen: Seen) -> Vec<Step> {
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let stance = Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No };
+        plan(&self.baseline, seen, &stance)
+    }
+
+    /// What `reconcile` does; says which controls were written.
+    fn reconcile(&mut self, trouble: &Trouble) -> Vec<Control> {
+        let looked_at = self.before.clone().filter(|_| trouble.lags).unwrap_or_else(|| self.now.clone());
+        let steps = self.plan(looked_at.seen(&trouble.unreadable));
+        let mut written = Vec::new();
+        for step in steps {
+            let Step::Restore(mut change) = step else { continue };
+            let control = change.control();
+            if trouble.dies_after == Some(written.len()) {
+                break;
+            }
+            if !written.is_empty() {
+                // Merged documents are read again once something was written.
+                let fresh = match control {
+                    Control::BucketPolicy => {
+                        plan::restore_bucket_policy(&self.baseline, self.now.bucket_policy.clone())
+                    }
+                    Control::Lifecycle => plan::restore_lifecycle(&self.baseline, self.now.lifecycle.clone()),
+                    Control::KmsKey => plan::restore_kms_key(&self.baseline, self.now.kms_key.clone()),
+                    Control::Trail => plan::restore_trail(&self.baseline, self.now.trail.clone()),
+                    _ => Some(change),
+                };
+                match fresh {
+                    Some(fresh) => change = fresh,
+                    None => continue,
+                }
+            }
+            if trouble.unwritable.contains(&control) || plan::check(&self.baseline, &change).is_err() {
+                continue;
+            }
+            self.before = Some(self.now.clone());
+            self.now.apply(change);
+            written.push(control);
+        }
+        written
+    }
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    let bucket = (
+        arbitrary::public_access_block(),
+        arbitrary::object_ownership(),
+        arbitrary::policy(),
+        arbitrary::default_encryption(),
+        arbitrary::versioning(),
+        arbitrary::lifecycle(),
+        arbitrary::inventory(),
+    );
+    (bucket, arbitrary::kms_key(), arbitrary::trail()).prop_map(|(bucket, kms_key, trail)| {
+        let (
+            public_access_block,
+            object_ownership,
+            bucket_policy,
+            default_encryption,
+            versioning,
+            lifecycle,
+            inventory,
+        ) = bucket;
+        Model {
+            public_access_block,
+            object_ownership,
+            bucket_policy,
+            default_encryption,
+            versioning,
+            lifecycle,
+            inventory,
+            kms_key,
+            trail,
+        }
+    })
+}
+
+fn some_controls() -> impl Strategy<Value = Vec<Control>> {
+    vec(select(Control::ALL.to_vec()), 0..4)
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let trouble = (some_controls(), some_controls(), proptest::option::of(0..5_usize), any::<bool>());
+    let trouble = trouble.prop_map(|(unreadable, unwritable, dies_after, lags)| Trouble {
+        unreadable,
+        unwritable,
+        dies_after,
+        lags,
+    });
+    prop_oneof![
+        1 => (model(), some_controls()).prop_map(|(model, controls)| Happening::Drift(Box::new(model), controls)),
+        2 => trouble.prop_map(Happening::Reconcile),
+    ]
+}
+
+fn registration(everything: bool) -> Registration {
+    let mut registration = arbitrary::registration();
+    if everything {
+        registration.key_alias = Some("alias/s3-secure-data".parse().unwrap());
+        registration.trail_arn = Some(TRAIL.parse().unwrap());
+        registration.policy = guardrail::policy::PolicyVariant::DefaultEncryption;
+    }
+    registration
+}
+
+proptest! {
+    #![proptest_config(arbitrary::many())]
+
+    #[test]
+    fn one_reconcile_without_trouble_reaches_the_baseline(
+        start in model(),
+        happenings in vec(happening(), 0..4),
+        everything in any::<bool>(),
+    ) {
+        let registration = registration(everything);
+        let baseline = Baseline::new(&registration, &registration.account, &ROLE.parse().unwrap()).unwrap();
+        let mut world = World { registration, baseline, now: start, before: None };
+        for happening in happenings {
+            match happening {
+                Happening::Drift(other, controls) => {
+                    controls.iter().for_each(|it| world.now.take(&other, *it));
+                    world.before = None;
+                }
+                Happening::Reconcile(trouble) => {
+                    let before = world.now.clone();
+                    let written = world.reconcile(&trouble);
+                    prop_assert!(written.iter().all(|it| !trouble.unreadable.contains(it)), "written unread");
+                    check_owners(&before, &world.now)?;
+                }
+            }
+        }
+        let before = world.now.clone();
+        let refused: BTreeSet<_> = world.plan(world.now.clone().seen(&[])).into_iter().filter_map(|step| match step {
+            Step::Restore(change) => plan::check(&world.baseline, &change).err().map(|_| change.control()),
+            _ => None,
+        }).collect();
+        world.reconcile(&Trouble::default());
+        check_owners(&before, &world.now)?;
+
+        // Once more: nothing to do, but for what must not be written.
+        let after = world.now.clone();
+        prop_assert_eq!(world.reconcile(&Trouble::default()), []);
+        prop_assert_eq!(&world.now, &after);
+        let left: BTreeSet<_> = world.plan(after.clone().seen(&[])).iter().map(Step::control).collect();
+        prop_assert_eq!(left, refused);
+        prop_assert_eq!(after.public_access_block, PublicAccessBlock::ALL);
+        prop_assert!(after.object_ownership.is_enforced());
+        prop_assert_eq!(after.versioning.status.as_deref(), Some("Enabled"));
+        prop_assert!(!everything || after.trail.is_some_and(|it| it.is_logging && it.selectors.log_management_writes()));
+    }
+}
+
+/// What is the owner's in the one is in the other.
+fn check_owners(before: &Model, after: &Model) -> Result<(), TestCaseError> {
+    let (mut was, mut is) = (before.owners(), after.owners());
+    // Made from nothing, or with a key of ours: nobody's setting was there.
+    for (part, absent) in [("inventory", before.inventory.is_none()), ("trail", before.trail.is_none())] {
+        if absent {
+            was[part].take();
+            is[part].take();
+        }
+    }
+    if let (Some(Value::Null), Some(key)) = (was.pointer("/trail/1").cloned(), is.pointer_mut("/trail/1")) {
+        key.take();
+    }
+    prop_assert_eq!(was, is);
+    let basic = |it: &Model| it.trail.as_ref().map(|it| it.selectors.basic.clone()).unwrap_or_default();
+    let default = |it: &guardrail::trail::EventSelector| {
+        it.read_write_type == "All" && it.include_management_events && it.data_resources.is_empty()
+    };
+    let (was, is) = (basic(before), basic(after));
+    prop_assert!(was.iter().all(|it| is.contains(it) || was.len() == 1 && default(it)), "{:?} {:?}", was, is);
+    Ok(())
+}
+
+/// What happens to the real function between two moments, over the fake.
+#[derive(Clone, Debug)]
+enum Disturbance {
+    /// The next so many calls of this operation go wrong.
+    Fault(&'static str, usize, FaultKind),
+    /// The function dies while it waits for the answer to its next call of this operation, which was done.
+    Crash(&'static str),
+    /// Somebody takes a setting away.
+    Drift(Control),
+    /// The owner adds a statement and a rule.
+    Addition(usize),
+    /// An event about something else comes, or one comes again.
+    Event(usize),
+}
+
+fn disturbance() -> impl Strategy<Value = Disturbance> {
+    let vocabularies = || Control::ALL.map(Control::vocabulary);
+    let writes: Vec<_> = vocabularies().iter().flat_map(|it| it.writes.iter().copied()).collect();
+    let all: Vec<_> = vocabularies().iter().flat_map(|it| it.reads.iter().chain(it.writes).copied()).collect();
+    let kind = select(vec![
+        FaultKind::Answer(500, "InternalError"),
+        FaultKind::Answer(409, "OperationAborted"),
+        FaultKind::Answer(403, "AccessDenied"),
+        FaultKind::Reset,
+        FaultKind::Truncated,
+    ]);
+    prop_oneof![
+        2 => (select(all), 1..4_usize, kind).prop_map(|(call, times, kind)| Disturbance::Fault(call, times, kind)),
+        2 => select(writes).prop_map(Disturbance::Crash),
+        2 => select(Control::ALL.to_vec()).prop_map(Disturbance::Drift),
+        1 => (0..100_usize).prop_map(Disturbance::Addition),
+        3 => (0..4_usize).prop_map(Disturbance::Event),
+    ]
+}
+
+/// Lives through all of it, and says what is not as it should be in the end.
+async fn live_through(disturbances: &[Disturbance]) -> Result<(), String> {
+    let fake = FakeAws::default();
+    let drifted = crate::faults::drifted();
+    fake.state().set_world(drifted.clone());
+    let guardrail = fake.guardrail();
+    let request = || json!({"bucket": BUCKET});
+    let mut added = Vec::new();
+    for disturbance in disturbances {
+        match disturbance {
+            Disturbance::Fault(call, times, kind) => fake.fail(call, *times, kind.clone()),
+            Disturbance::Crash(call) => {
+                fake.fail(call, 1, FaultKind::Slow);
+                // An answer that comes never, and a function that is given up.
+                let _ = tokio::time::timeout(Duration::from_millis(500), remediate(&guardrail, request())).await;
+            }
+            Disturbance::Drift(control) => {
+                let mut world = fake.state().world();
+                crate::faults::take(&mut world, &drifted, *control);
+                fake.state().set_world(world);
+                // Whoever takes the setting away takes what the owner added to it.
+                added.retain(|_| !matches!(control, Control::BucketPolicy | Control::Lifecycle));
+            }
+            Disturbance::Addition(n) => {
+                crate::owners::add(&mut fake.state(), *n);
+                added.push(*n);
+            }
+            Disturbance::Event(n) => {
+                let call = |source: &str, parameters: Value| json!({"detail": {"eventSource": format!("{source}.amazonaws.com"), "eventName": "X", "requestParameters": parameters}});
+                let event = match n {
+                    0 => call("kms", json!({"keyId": KEY})),
+                    1 => call("cloudtrail", json!({"name": TRAIL})),
+                    2 => call("s3", json!({"bucketName": BUCKET})),
+                    _ => request(),
+                };
+                let _ = remediate(&guardrail, event).await;
+            }
+        }
+        let world = fake.state().world();
+        let kept = crate::owners::keeps_everything(&world) && added.iter().all(|it| crate::owners::keeps(&world, *it));
+        if !kept {
+            return Err(format!("after {disturbance:?} something of the owner's is lost: {world:#?}"));
+        }
+    }
+    fake.state().heal();
+    remediate(&guardrail, request()).await.map_err(|error| format!("in the end: {error}"))?;
+    fake.forget();
+    let again = remediate(&guardrail, request()).await.map_err(|error| format!("once more: {error}"))?;
+    let kept = added.iter().all(|it| crate::owners::keeps(&fake.state().world(), *it));
+    match (fake.writes().as_slice(), &again["outcome"], kept) {
+        ([], Value::String(outcome), true) if outcome == "compliant" => Ok(()),
+        (writes, outcome, kept) => Err(format!("{writes:?} {outcome} kept: {kept}")),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: arbitrary::many().cases / 100, ..arbitrary::many() })]
+
+    #[test]
+    fn the_function_converges_through_faults_and_crashes(disturbances in vec(disturbance(), 0..6)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lived = runtime.block_on(live_through(&disturbances));
+        prop_assert!(lived.is_ok(), "{}", lived.unwrap_err());
+    }
+}
