@@ -13,9 +13,9 @@ use aws_sdk_s3::{
     primitives::SdkBody,
     types::{
         BlockedEncryptionTypes, BucketCannedAcl, BucketLifecycleConfiguration, BucketVersioningStatus, EncryptionType,
-        InventoryConfiguration, InventoryDestination, InventoryEncryption, InventoryFormat, InventoryFrequency,
-        InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
-        ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
+        InventoryConfiguration, InventoryDestination, InventoryEncryption, InventoryFilter, InventoryFormat,
+        InventoryFrequency, InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination,
+        InventorySchedule, ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
         ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
         ServerSideEncryptionRule, Ssekms, Sses3, TransitionDefaultMinimumObjectSize, VersioningConfiguration,
     },
@@ -25,8 +25,9 @@ use tokio::time::sleep;
 
 use crate::{
     Guardrail,
-    api::{ApiError, done},
+    api::{ApiError, done, output},
     baseline::{self, Baseline, DefaultEncryption, INVENTORY_ID, PublicAccessBlock, ReportEncryption},
+    history::Setting,
     kms_key::{self, KeyCall},
     lifecycle::Lifecycle,
     observe::{Bucket, at_home},
@@ -76,11 +77,11 @@ pub async fn apply(
         Change::ObjectOwnership(_) => {
             // S3 refuses to enforce ownership while the ACL grants others anything.
             put_private_acl(s3, bucket).await?;
-            put_ownership_enforced(s3, bucket).await
+            put_ownership(s3, bucket, ObjectOwnership::BucketOwnerEnforced).await
         }
         Change::BucketPolicy(drift) => put_bucket_policy(s3, bucket, &drift.desired).await,
         Change::DefaultEncryption(drift) => put_bucket_encryption(s3, bucket, &drift.desired).await,
-        Change::Versioning(_) => put_versioning_enabled(s3, bucket).await,
+        Change::Versioning(_) => put_versioning(s3, bucket, BucketVersioningStatus::Enabled).await,
         Change::Lifecycle(drift) => put_lifecycle(s3, bucket, &drift.desired).await,
         Change::Inventory(drift) => put_inventory(s3, bucket, &drift.desired).await,
         Change::KmsKey(drift) => {
@@ -101,6 +102,55 @@ pub async fn apply(
             }
             all
         }
+    }
+}
+
+/// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.
+pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) -> Result<(), ApiError> {
+    let Bucket { name, owner } = bucket;
+    let s3 = &writers.s3;
+    match setting {
+        Setting::PublicAccessBlock(block) if *block == PublicAccessBlock::default() => {
+            let delete = s3.delete_public_access_block().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
+            done("DeletePublicAccessBlock", delete.send().await)
+        }
+        Setting::PublicAccessBlock(block) => put_public_access_block(s3, bucket, *block).await,
+        Setting::ObjectOwnership(was) => {
+            match &was.object_ownership {
+                Some(ownership) => put_ownership(s3, bucket, ownership.as_str().into()).await?,
+                None => {
+                    let delete = s3.delete_bucket_ownership_controls().bucket(name.as_str());
+                    let sent = delete.expected_bucket_owner(owner.as_str()).send().await;
+                    done("DeleteBucketOwnershipControls", sent)?;
+                }
+            }
+            if was.acl_grants.is_empty() { Ok(()) } else { put_acl(s3, bucket, &was.acl_grants).await }
+        }
+        Setting::BucketPolicy(policy) if policy.statements.is_empty() => {
+            #[expect(clippy::disallowed_methods, reason = "there was none before, and a person wants it so")]
+            let delete = s3.delete_bucket_policy().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
+            done("DeleteBucketPolicy", delete.send().await)
+        }
+        Setting::BucketPolicy(policy) => put_bucket_policy(s3, bucket, policy).await,
+        Setting::DefaultEncryption(DefaultEncryption { algorithm: None, .. }) => {
+            let delete = s3.delete_bucket_encryption().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
+            done("DeleteBucketEncryption", delete.send().await)
+        }
+        Setting::DefaultEncryption(was) => put_bucket_encryption(s3, bucket, was).await,
+        Setting::Versioning(was) => {
+            let Some(status) = was.status.as_deref() else { return Ok(()) };
+            put_versioning(s3, bucket, status.into()).await
+        }
+        Setting::Lifecycle(was) if was.rules.is_empty() => {
+            let delete = s3.delete_bucket_lifecycle().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
+            done("DeleteBucketLifecycle", delete.send().await)
+        }
+        Setting::Lifecycle(was) => put_lifecycle(s3, bucket, was).await,
+        Setting::Inventory(None) => {
+            let delete = s3.delete_bucket_inventory_configuration().bucket(name.as_str()).id(INVENTORY_ID);
+            done("DeleteBucketInventoryConfiguration", delete.expected_bucket_owner(owner.as_str()).send().await)
+        }
+        Setting::Inventory(Some(was)) => put_inventory(s3, bucket, was).await,
     }
 }
 
@@ -230,9 +280,30 @@ async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError
     }
 }
 
-async fn put_ownership_enforced(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
+/// Puts an ACL: the owner's full control, and these grants as [`crate::baseline::ObjectOwnership::acl_grants`] has them.
+async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[String]) -> Result<(), ApiError> {
+    const OPERATION: &str = "PutBucketAcl";
+    let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let owner = output("GetBucketAcl", get.send().await)?.owner.and_then(|it| it.id).unwrap_or_default();
+    let given = |permission: &str| {
+        let of_owner = (permission == "FULL_CONTROL").then(|| format!("id=\"{owner}\""));
+        let others = grants.iter().filter_map(|it| it.split_once(' ')).filter(|it| it.1 == permission);
+        let others = others.map(|(grantee, _)| match grantee {
+            uri if uri.starts_with("http") => format!("uri=\"{uri}\""),
+            email if email.contains('@') => format!("emailAddress=\"{email}\""),
+            id => format!("id=\"{id}\""),
+        });
+        Some(of_owner.into_iter().chain(others).collect::<Vec<_>>().join(", ")).filter(|it| !it.is_empty())
+    };
+    let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = put.set_grant_full_control(given("FULL_CONTROL")).set_grant_read(given("READ"));
+    let put = put.set_grant_write(given("WRITE")).set_grant_read_acp(given("READ_ACP"));
+    done(OPERATION, put.set_grant_write_acp(given("WRITE_ACP")).send().await)
+}
+
+async fn put_ownership(s3: &Client, bucket: Bucket<'_>, ownership: ObjectOwnership) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketOwnershipControls";
-    let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::BucketOwnerEnforced);
+    let rule = OwnershipControlsRule::builder().object_ownership(ownership);
     let rule = built(OPERATION, rule.build())?;
     let controls = built(OPERATION, OwnershipControls::builder().rules(rule).build())?;
     let put =
@@ -251,18 +322,20 @@ async fn put_bucket_encryption(s3: &Client, bucket: Bucket<'_>, desired: &Defaul
     let by_default = ServerSideEncryptionByDefault::builder()
         .set_sse_algorithm(algorithm.as_deref().map(ServerSideEncryption::from))
         .set_kms_master_key_id(kms_key.clone());
-    let blocked = blocked.iter().map(|it| EncryptionType::from(it.as_str())).collect();
+    let blocked: Vec<_> = blocked.iter().map(|it| EncryptionType::from(it.as_str())).collect();
+    let blocked = Some(blocked).filter(|it| !it.is_empty());
+    let blocked = blocked.map(|it| BlockedEncryptionTypes::builder().set_encryption_type(Some(it)).build());
     let rule = ServerSideEncryptionRule::builder()
         .apply_server_side_encryption_by_default(built(OPERATION, by_default.build())?)
-        .bucket_key_enabled(*bucket_key)
-        .blocked_encryption_types(BlockedEncryptionTypes::builder().set_encryption_type(Some(blocked)).build());
+        .set_bucket_key_enabled(bucket_key.then_some(true))
+        .set_blocked_encryption_types(blocked);
     let config = built(OPERATION, ServerSideEncryptionConfiguration::builder().rules(rule.build()).build())?;
     let put = s3.put_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done(OPERATION, put.server_side_encryption_configuration(config).send().await)
 }
 
-async fn put_versioning_enabled(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
-    let config = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+async fn put_versioning(s3: &Client, bucket: Bucket<'_>, status: BucketVersioningStatus) -> Result<(), ApiError> {
+    let config = VersioningConfiguration::builder().status(status).build();
     let put = s3.put_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done("PutBucketVersioning", put.versioning_configuration(config).send().await)
 }
@@ -291,7 +364,7 @@ async fn put_inventory(s3: &Client, bucket: Bucket<'_>, desired: &baseline::Inve
         account_id,
         prefix,
         encryption,
-        filter_prefix: _,
+        filter_prefix,
         optional_fields,
     } = desired;
     let encryption = match encryption {
@@ -310,6 +383,8 @@ async fn put_inventory(s3: &Client, bucket: Bucket<'_>, desired: &baseline::Inve
         .set_encryption(encryption);
     let destination = built(OPERATION, destination.build())?;
     let schedule = InventorySchedule::builder().frequency(InventoryFrequency::from(frequency.as_str()));
+    let filter = filter_prefix.as_ref().map(|it| InventoryFilter::builder().prefix(it).build());
+    let filter = filter.transpose().map_err(|error| ApiError::new(OPERATION, error))?;
     let fields = optional_fields.iter().map(|it| InventoryOptionalField::from(it.as_str())).collect();
     let config = InventoryConfiguration::builder()
         .id(INVENTORY_ID)
@@ -317,7 +392,8 @@ async fn put_inventory(s3: &Client, bucket: Bucket<'_>, desired: &baseline::Inve
         .included_object_versions(InventoryIncludedObjectVersions::from(included_object_versions.as_str()))
         .schedule(built(OPERATION, schedule.build())?)
         .destination(InventoryDestination::builder().s3_bucket_destination(destination).build())
-        .set_optional_fields(Some(fields));
+        .set_optional_fields(Some(fields))
+        .set_filter(filter);
     let put = s3
         .put_bucket_inventory_configuration()
         .bucket(bucket.name.as_str())

@@ -79,7 +79,7 @@ impl Baseline {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PublicAccessBlock {
     pub block_public_acls: bool,
@@ -99,7 +99,7 @@ impl PublicAccessBlock {
 
 /// Who owns new objects, and whether ACLs count.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ObjectOwnership {
     /// `BucketOwnerEnforced` turns ACLs off. `None`: never set, ACLs are on.
@@ -122,7 +122,7 @@ impl ObjectOwnership {
 
 /// What happens to an upload that names no encryption.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ServerSideEncryptionRule.html>
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DefaultEncryption {
     #[serde(rename = "SSEAlgorithm")]
     pub algorithm: Option<String>,
@@ -146,7 +146,7 @@ impl DefaultEncryption {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Versioning {
     /// `None`: never enabled.
@@ -183,7 +183,7 @@ impl InventoryFormat {
 
 /// Our inventory configuration.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_InventoryConfiguration.html>
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Inventory {
     pub is_enabled: bool,
@@ -201,7 +201,7 @@ pub struct Inventory {
 }
 
 /// How inventory reports are encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum ReportEncryption {
     Absent,
     #[serde(rename = "SSE-S3")]

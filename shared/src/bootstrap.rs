@@ -19,6 +19,7 @@ use crate::{
     baseline::{Baseline, InventoryFormat},
     config::Place,
     event::{self, InputError},
+    history,
     names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn},
     observe::{Bucket, Scope, look, observe},
     plan::{Echo, Observed, Stance},
@@ -208,7 +209,12 @@ async fn ensure_guarded(
     }
     let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
-    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    let mut report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    // What its owner had, for a way back.
+    history::name(&mut report, Some(registration), stance.now);
+    if let Err(error) = history::keep(guardrail, &report, Some(registration)).await {
+        report.unrecorded(error.to_string());
+    }
     if report.must_retry() {
         return Err(BootstrapError::Resource {
             resource: format!("bucket {}", setup.bucket),

@@ -46,7 +46,7 @@ pub enum Subject {
 }
 
 /// What people are told of an event. All of it is somebody else's text.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Trigger {
     pub event_name: String,
     pub event_id: Option<String>,
@@ -57,7 +57,7 @@ pub struct Trigger {
     /// Set when the call failed.
     pub error_code: Option<String>,
     /// What AWS said then.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
 

@@ -6,11 +6,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::xml::Element;
+use crate::xml::{Element, XmlError};
 
 /// S3's limit of rules in one configuration.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
 pub const MAX_RULES: usize = 1000;
+
+/// What S3 makes of a configuration that says nothing of the size.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html>
+pub const DEFAULT_MINIMUM_SIZE: &str = "all_storage_classes_128K";
 
 /// What a rule can do, by the element that says it.
 const ACTIONS: [&str; 5] = [
@@ -79,6 +83,12 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
+    /// Reads a document as S3 sends it, with the setting from the header beside it.
+    pub fn parse(document: &str, transition_default_minimum_object_size: Option<String>) -> Result<Self, XmlError> {
+        let rules = Element::parse(document)?.children.into_iter().filter(|it| it.name == "Rule").collect();
+        Ok(Self { rules, transition_default_minimum_object_size })
+    }
+
     /// The same configuration with every required rule in force; the owner's rules stay as they stand.
     /// Equal to `self` when nothing is missing.
     pub fn requiring(&self, required: &[RequiredRule]) -> Self {

@@ -21,7 +21,7 @@ pub fn print(line: &Value) {
     }
 }
 
-/// `Drift` and what came of it by `Control` (each a count), `Reconciles`, `Gone` (counts) and
+/// `Drift` and what came of it by `Control` (each a count), `Reconciles`, `Gone`, `RecordsFailed` (counts) and
 /// `TimeToRestore` (milliseconds) over all. The bucket is a property, not a dimension: there may be thousands.
 pub fn lines(report: &Report, now: Timestamp) -> Vec<Value> {
     let line = |dimensions: &[(&str, &str)], metrics: &[(&str, &str, u64)]| {
@@ -34,6 +34,7 @@ pub fn lines(report: &Report, now: Timestamp) -> Vec<Value> {
     overall.extend(report.error.iter().map(|_| ("Failed", "Count", 1)));
     overall.extend(report.drift_to_restored_ms.map(|it| ("TimeToRestore", "Milliseconds", it)));
     overall.extend(report.missed_event.then_some(("MissedEvents", "Count", 1)));
+    overall.extend(report.record_error.iter().map(|_| ("RecordsFailed", "Count", 1)));
     let mut lines = vec![line(&[], &overall)];
     for finding in &report.findings {
         let outcome = match finding.outcome {
@@ -103,6 +104,7 @@ mod tests {
             error: None,
             denied_by: None,
             exemption: None,
+            written: None,
         };
         let findings = outcomes.iter().map(finding).collect();
         Report { findings, ..Report::new("acme-data", BucketOutcome::Restored, None) }
@@ -128,7 +130,12 @@ mod tests {
     fn every_metric_and_dimension_that_a_line_defines_is_in_it() {
         use Outcome::*;
         let all = [Restored, WouldRestore, Failed, Unreadable, Exempt, Unstable];
-        let failed = Report { error: Some("no".to_owned()), drift_to_restored_ms: Some(0), ..report(&all) };
+        let failed = Report {
+            error: Some("no".to_owned()),
+            record_error: Some("no".to_owned()),
+            drift_to_restored_ms: Some(0),
+            ..report(&all)
+        };
         let lines = lines(&failed);
         assert_eq!(lines.len(), 1 + all.len());
         for line in lines {

@@ -13,7 +13,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         // The text comes from strangers and ends up in logs and alerts.
         let text = text.chars().filter(|c| !c.is_control()).take(80).collect();
         Self { text, expected }

@@ -176,7 +176,7 @@ fn severity(report: &Report, swept: bool) -> Option<Severity> {
 }
 
 /// The JSON text of a value that is a string in JSON.
-fn text_of(value: &impl Serialize) -> String {
+pub fn text_of(value: &impl Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }
 
@@ -213,7 +213,7 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
 }
 
 /// Who did it, as short as it is clear: `role/dev-ci`, `user/alice`, `root`.
-fn short_actor(trigger: &Trigger) -> String {
+pub fn short_actor(trigger: &Trigger) -> String {
     let Some(actor) = &trigger.actor else { return "somebody".to_owned() };
     let Some(arn) = Arn::parse(actor) else { return actor.clone() };
     match arn.resource.strip_prefix("assumed-role/") {
@@ -347,6 +347,9 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
             }
         }
     }
+    if let Some(record) = &report.record {
+        let _ = write!(text, "\nRecord  {record}\n");
+    }
     let _ = write!(text, "\nWhat to do now\n{}", advice(report));
     text
 }
@@ -442,7 +445,10 @@ fn advice(report: &Report) -> String {
         lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
     }
     if has(Outcome::Restored) {
-        lines.push("The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.");
+        lines.push(match report.record {
+            Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
+            None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
+        });
         if report.trigger.as_ref().and_then(|it| it.user_agent.as_deref()).is_some_and(is_infrastructure_code) {
             lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
         }
@@ -524,7 +530,7 @@ mod tests {
     fn finding(control: Control, outcome: Outcome) -> Finding {
         let (observed, desired) =
             (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
-        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None }
+        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None, written: None }
     }
 
     fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
@@ -541,11 +547,10 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_happened_and_what_to_do() {
-        let report = report(
-            BucketOutcome::Restored,
-            "PutBucketVersioning",
-            vec![finding(Control::Versioning, Outcome::Restored)],
-        );
+        let findings = vec![finding(Control::Versioning, Outcome::Restored)];
+        let record = "s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a7e2c.json";
+        let report =
+            Report { record: record.parse().ok(), ..report(BucketOutcome::Restored, "PutBucketVersioning", findings) };
         let alert = alert(&report, PLACE, false).unwrap();
         let message: Value = serde_json::from_str(&alert.message).unwrap();
         expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored in 1.8 s"].assert_eq(&alert.subject);
@@ -562,8 +567,10 @@ mod tests {
             versioning: restored
                 Status: "Suspended" -> "Enabled"
 
+            Record  s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a7e2c.json
+
             What to do now
-              The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.
+              The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.
               The call came from infrastructure code: change the code, or its next run does this again.
         "#]]
         .assert_eq(message["email"].as_str().unwrap());

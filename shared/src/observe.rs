@@ -204,13 +204,8 @@ pub async fn lifecycle(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
         return Ok(Lifecycle::default());
     };
     let document = body.0.get().map(String::as_str).unwrap_or_default();
-    let root = Element::parse(document).map_err(|error| ApiError::new(OPERATION, error))?;
-    Ok(Lifecycle {
-        rules: root.children.into_iter().filter(|it| it.name == "Rule").collect(),
-        transition_default_minimum_object_size: output
-            .transition_default_minimum_object_size
-            .map(|it| it.as_str().to_owned()),
-    })
+    let size = output.transition_default_minimum_object_size.map(|it| it.as_str().to_owned());
+    Lifecycle::parse(document, size).map_err(|error| ApiError::new(OPERATION, error))
 }
 
 async fn inventory(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -33,10 +33,13 @@ pub struct Finding {
     pub denied_by: Option<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
+    /// What was written, or may have been; for the history.
+    #[serde(skip)]
+    pub written: Option<Change>,
 }
 
 /// What came of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Restored,
@@ -131,6 +134,8 @@ struct Writer<'a> {
 /// How a restore ended, with the change as it was last planned.
 struct Restored {
     change: Change,
+    /// Whether AWS was asked to.
+    written: bool,
     result: Result<(), Problem>,
 }
 
@@ -155,17 +160,18 @@ impl Writer<'_> {
     async fn take(&mut self, step: Step) -> Finding {
         match step {
             Step::Restore(change) => {
-                let Restored { change, result } = self.restore(change).await;
-                match result {
+                let Restored { change, written, result } = self.restore(change).await;
+                let finding = match result {
                     Ok(()) => Finding::of(&change, Outcome::Restored),
                     Err(problem) if self.is_enforced_above(&change, &problem).await => {
                         let text = format!("enforced for the whole account, so not fought over: {}", problem.text);
-                        Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) }
+                        return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
                     }
                     Err(Problem { text, denied_by }) => {
                         Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
                     }
-                }
+                };
+                Finding { written: written.then_some(change), ..finding }
             }
             Step::Tell(change) => Finding::of(&change, Outcome::WouldRestore),
             Step::Exempt(change, exemption) => {
@@ -180,6 +186,7 @@ impl Writer<'_> {
                 error: Some(error.to_string()),
                 denied_by: error.denied_by,
                 exemption: None,
+                written: None,
             },
         }
     }
@@ -197,21 +204,24 @@ impl Writer<'_> {
     /// Writes one change, again after a moment if AWS is busy.
     async fn restore(&mut self, mut change: Change) -> Restored {
         let mut wait = Duration::from_millis(100);
+        let mut written = false;
         loop {
             match self.refreshed(&change).await {
                 Ok(Some(fresh)) => change = fresh,
                 // Somebody else restored it in the meantime.
-                Ok(None) => return Restored { change, result: Ok(()) },
-                Err(error) => return Restored { change, result: Err(error.into()) },
+                Ok(None) => return Restored { change, written, result: Ok(()) },
+                Err(error) => return Restored { change, written, result: Err(error.into()) },
             }
             if let Err(refusal) = plan::check(self.baseline, &change) {
-                return Restored { change, result: Err(refusal.into()) };
+                return Restored { change, written, result: Err(refusal.into()) };
             }
             self.stale = true;
-            match apply(&self.write, self.bucket, self.baseline, &change).await {
+            let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
+            written |= applied.as_ref().err().is_none_or(|error| change.may_be_written(error));
+            match applied {
                 Ok(()) => {
                     let result = change.beyond_us().map_or(Ok(()), |it| Err(it.into()));
-                    return Restored { change, result };
+                    return Restored { change, written, result };
                 }
                 Err(error)
                     if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
@@ -225,7 +235,7 @@ impl Writer<'_> {
                         Some(hint) => error.explained(&hint),
                         None => error,
                     };
-                    return Restored { change, result: Err(error.into()) };
+                    return Restored { change, written, result: Err(error.into()) };
                 }
             }
         }
@@ -253,6 +263,15 @@ impl Writer<'_> {
 impl Finding {
     fn of(change: &Change, outcome: Outcome) -> Self {
         let (observed, desired) = change.to_json();
-        Self { control: change.control(), outcome, observed, desired, error: None, denied_by: None, exemption: None }
+        Self {
+            control: change.control(),
+            outcome,
+            observed,
+            desired,
+            error: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
     }
 }

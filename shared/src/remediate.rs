@@ -12,6 +12,7 @@ use crate::{
     baseline::Baseline,
     control::Control,
     event::{Event, Input, InputError, Request, Subject},
+    history,
     kms_key::{KmsKey, RequiredKey},
     metrics,
     names::{AccountId, Arn, BucketName},
@@ -43,6 +44,12 @@ enum Reason {
     Event(Box<Event>),
     Sweep,
     Request { dry_run: bool },
+}
+
+/// What was found and done, and what the registry said of the bucket.
+struct Looked {
+    report: Report,
+    registration: Option<Registration>,
 }
 
 /// Keys and trails that earlier buckets of the same invocation found as they should be. Many buckets share one, and
@@ -186,14 +193,15 @@ async fn handle_shared(
     for registration in registrations {
         let bucket = &registration.bucket;
         let looked = async {
-            match Baseline::new(registration, &owner, &guardrail.config.role) {
+            let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
                 Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
                 Ok(baseline) => {
                     let named = Bucket { name: bucket, owner: &owner };
                     let seen = known.look(guardrail, named, &baseline, scope).await;
                     known.restore(guardrail, named, &baseline, registration, seen, &reason).await
                 }
-            }
+            };
+            Looked { report, registration: Some(registration.clone()) }
         };
         reports.push(told(guardrail, bucket, &reason, Box::pin(looked)).await);
     }
@@ -221,16 +229,16 @@ async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, kno
     told(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
 }
 
-/// Does the work, tells people, and counts.
+/// Does the work, tells people, keeps a record beside it, and counts.
 #[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = reason.name()))]
 async fn told(
     guardrail: &Guardrail,
     bucket: &BucketName,
     reason: &Reason,
-    work: impl Future<Output = Report>,
+    work: impl Future<Output = Looked>,
 ) -> Report {
     let start = Instant::now();
-    let mut report = work.await;
+    let Looked { mut report, registration } = work.await;
     report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let swept = matches!(reason, Reason::Sweep);
     report.missed_event = swept && report.outcome == BucketOutcome::Restored;
@@ -238,14 +246,24 @@ async fn told(
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
+    history::name(&mut report, registration.as_ref(), Timestamp::now());
     let alert = notify::alert(&report, guardrail.config.place(), swept);
-    if let Some((topic, alert)) = guardrail.config.topic.as_ref().zip(alert) {
-        match notify::publish(&guardrail.sns, topic, alert).await {
-            Ok(()) => report.notified = true,
-            Err(error) => {
-                let untold = format!("people could not be told: {error}");
-                report.error = Some(report.error.map_or(untold.clone(), |it| format!("{it}; {untold}")));
-            }
+    let (published, kept) = tokio::join!(
+        async {
+            let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;
+            Some(notify::publish(&guardrail.sns, topic, alert).await)
+        },
+        history::keep(guardrail, &report, registration.as_ref()),
+    );
+    if let Err(error) = kept {
+        report.unrecorded(error.to_string());
+    }
+    match published {
+        None => {}
+        Some(Ok(())) => report.notified = true,
+        Some(Err(error)) => {
+            let untold = format!("people could not be told: {error}");
+            report.error = Some(report.error.map_or(untold.clone(), |it| format!("{it}; {untold}")));
         }
     }
     if report.outcome != BucketOutcome::Unguarded {
@@ -259,7 +277,7 @@ async fn told(
 ///
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
-async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
+async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Looked {
     let Guardrail { config, s3, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
@@ -268,19 +286,24 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
         tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, named));
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
-        Ok(None) => return Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger()),
+        Ok(None) => {
+            let report = Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger());
+            return Looked { report, registration: None };
+        }
         Err(error) => {
-            return Report { dry_run: reason.is_dry_run(), ..Report::error(bucket, chain(&error), reason.trigger()) };
+            let error = Report::error(bucket, chain(&error), reason.trigger());
+            return Looked { report: Report { dry_run: reason.is_dry_run(), ..error }, registration: None };
         }
     };
-    let (baseline, registration) = &registered;
+    let (baseline, registration) = registered;
     let mut seen = Seen::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
     if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
-        let around = known.look(guardrail, named, baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
+        let around = known.look(guardrail, named, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
-    known.restore(guardrail, named, baseline, registration, seen, reason).await
+    let report = known.restore(guardrail, named, &baseline, &registration, seen, reason).await;
+    Looked { report, registration: Some(registration) }
 }
 
 impl Known {

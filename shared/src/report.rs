@@ -1,10 +1,11 @@
 //! What a reconcile came to, as the caller and the alert get it. Pure.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Trigger,
+    history::RecordFile,
     names::BucketName,
     reconcile::{Finding, Outcome, Reconciled},
 };
@@ -24,13 +25,19 @@ pub struct Report {
     /// The sweep restored something that no event had told of: the chain of events is broken somewhere.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub missed_event: bool,
+    /// Where the history has what was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordFile>,
+    /// Why the history does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_error: Option<String>,
     /// Why nothing could be found out about the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// What became of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BucketOutcome {
     Compliant,
@@ -55,6 +62,8 @@ impl Report {
             drift_to_restored_ms: None,
             notified: false,
             missed_event: false,
+            record: None,
+            record_error: None,
             error: None,
         }
     }
@@ -85,6 +94,13 @@ impl Report {
 }
 
 impl Report {
+    /// The history does not have what was written. That is no reason to write it again.
+    pub fn unrecorded(&mut self, error: String) {
+        tracing::warn!(error, "what was written is not in the history");
+        self.record = None;
+        self.record_error = Some(error);
+    }
+
     /// All that went wrong, in one line.
     pub fn problems(&self) -> String {
         let findings = self.findings.iter().filter_map(|it| Some(format!("{}: {}", it.control, it.error.as_ref()?)));
@@ -122,7 +138,7 @@ mod tests {
     fn finding(outcome: Outcome) -> Finding {
         let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
         let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
-        Finding { control, outcome, observed, desired, error, denied_by: None, exemption: None }
+        Finding { control, outcome, observed, desired, error, denied_by: None, exemption: None, written: None }
     }
 
     fn report(outcomes: &[Outcome]) -> Report {

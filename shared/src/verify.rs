@@ -11,7 +11,6 @@ mod wire;
 
 use std::time::Duration;
 
-use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,9 +25,9 @@ use self::{
 };
 use crate::{
     Guardrail,
-    api::{ApiError, done},
     baseline::Baseline,
     event::{self, InputError},
+    log_bucket,
     names::BucketName,
     observe::{Bucket, observe},
     registry::{self, Registration, RegistryError},
@@ -132,7 +131,7 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     }
     let markdown = evidence.markdown();
     let mut answer = json!(evidence);
-    let stored = match log_bucket(&registration) {
+    let stored = match registration.log_bucket() {
         Ok(log_bucket) => store(guardrail, &registration, log_bucket, time, &run_id, &answer, &markdown).await,
         Err(error) => Err(error.to_string()),
     };
@@ -155,12 +154,6 @@ fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
     (!both.is_empty()).then(|| both.join("; "))
 }
 
-fn log_bucket(registration: &Registration) -> Result<BucketName, RegistryError> {
-    let default = || format!("{}-logs", registration.bucket).parse();
-    let named = registration.log_bucket.clone().map_or_else(default, Ok);
-    named.map_err(|error| registration.invalid(format!("log_bucket: missing, and its default {error}; set it")))
-}
-
 /// Writes the evidence where the logs are, once for machines and once for people.
 async fn store(
     guardrail: &Guardrail,
@@ -173,23 +166,15 @@ async fn store(
 ) -> Result<Stored, String> {
     let folder = format!("s3-guardrail/evidence/{}/{}", registration.bucket, time.strftime("%Y/%m/%d"));
     let text = serde_json::to_string_pretty(evidence).map_err(|error| error.to_string())?;
+    let Registration { account: owner, key_arn: kms_key, .. } = registration;
+    let place = log_bucket::Place { log_bucket: &log_bucket, owner, kms_key };
     let mut keys = Vec::new();
     for (extension, content_type, text) in
         [("json", "application/json", text), ("md", "text/markdown; charset=utf-8", markdown.to_owned())]
     {
         let key = format!("{folder}/{run_id}.{extension}");
-        let put = guardrail
-            .s3
-            .put_object()
-            .bucket(log_bucket.as_str())
-            .expected_bucket_owner(registration.account.as_str())
-            .key(&key)
-            .content_type(content_type)
-            .server_side_encryption(ServerSideEncryption::AwsKms)
-            .ssekms_key_id(registration.key_arn.as_str())
-            .bucket_key_enabled(true)
-            .body(ByteStream::from(text.into_bytes()));
-        done("PutObject", put.send().await).map_err(|error: ApiError| format!("{log_bucket}/{key}: {error}"))?;
+        let put = log_bucket::put(&guardrail.s3, place, &key, content_type, text).await;
+        put.map_err(|error| format!("{log_bucket}/{key}: {error}"))?;
         keys.push(key);
     }
     Ok(Stored { bucket: log_bucket, keys })

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, process::Command, sync::LazyLock, time::Duration};
 
-use aws_sdk_s3::{Client, types::CreateBucketConfiguration};
+use aws_sdk_s3::{
+    Client,
+    types::{BucketCannedAcl, CreateBucketConfiguration, Grant},
+};
 use guardrail::control::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, Inbox, Received},
@@ -10,6 +13,8 @@ use guardrail_tests::{
     local_aws::{ACCOUNT, Keys, LocalAws, REGION, eventually, run, workspace},
 };
 use serde_json::{Value, json};
+
+use crate::cli::guardrail;
 
 /// How long a restore, an alert or a dead letter may take. Two cores run everything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -223,6 +228,71 @@ async fn everything_broken_at_once_comes_back() {
         untold.is_empty().then_some(())
     });
     told.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restore_that_broke_something_is_listed_rolled_back_and_not_made_again() {
+    let it = Guarded::new("it-rollback").await;
+    let registered = it.registry();
+    let mut observing = registered.clone();
+    observing["mode"] = json!("observe");
+    it.put_registry(&observing);
+    for control in Control::OF_BUCKET {
+        break_control(&it.s3, it.bucket, control).await.unwrap();
+    }
+    let own = json!({"Sid": "Own", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{}/*", it.bucket)});
+    it.put_policy(json!([own])).await;
+    let acl = it.s3.put_bucket_acl().bucket(it.bucket).acl(BucketCannedAcl::from("log-delivery-write"));
+    acl.send().await.unwrap();
+    let acl = async || {
+        let acl = it.s3.get_bucket_acl().bucket(it.bucket).send().await.unwrap();
+        let grant = |it: &Grant| format!("{:?} {:?}", it.grantee().unwrap().uri(), it.permission());
+        acl.grants().iter().map(grant).collect::<BTreeSet<_>>()
+    };
+    // In observe mode, or what restores them is not one reconcile but many.
+    it.looked(Control::OF_BUCKET.len() + 2).await;
+    let (broken, broken_acl) = (it.settings().await, acl().await);
+    it.put_registry(&registered);
+    let report = it.remediate(&json!({"bucket": it.bucket})).unwrap();
+    assert_eq!(report["outcome"], "restored", "{report}");
+    let restored = it.settings().await;
+    let record = report["record"].as_str().unwrap();
+    it.alert(|it| it.body["record"] == record).await;
+
+    let history = guardrail("history it-rollback --limit 1");
+    assert!(
+        history.code == 0 && history.stdout.ends_with(&format!("inventory restored\n    {record}\n")),
+        "{history:?}"
+    );
+    assert_eq!(guardrail("history it-rollback --json").json()[0]["findings"].as_array().unwrap().len(), 7);
+
+    let rollback = format!("rollback {record} --reason INC-4711 --until");
+    guardrail(&format!("{rollback} 2020-01-31 --yes")).refused(&["is in the past", "nothing was changed"]);
+    guardrail(&format!("{rollback} 2999-01-31")).refused(&["give --yes", "nothing was changed"]);
+    guardrail(&format!("{rollback} 2999-01-31 --yes --control trail")).refused(&["nothing was written of trail then"]);
+    let dry = guardrail(&format!("{rollback} 2999-01-31 --dry-run"));
+    assert!(dry.code == 0 && dry.stdout.contains("~ Status: \"Enabled\" -> \"Suspended\""), "{dry:?}");
+    assert_eq!((it.settings().await, it.registry()), (restored, registered));
+
+    let done = guardrail(&format!("{rollback} 2999-01-31 --yes"));
+    assert!(done.code == 0 && done.stdout.contains("inventory: as before, exempt until 2999-01-31"), "{done:?}");
+    assert_eq!((it.settings().await, acl().await), (broken.clone(), broken_acl));
+    assert_eq!(it.registry()["exemptions"].as_array().unwrap().len(), 7);
+    let report = it.remediate(&json!({"bucket": it.bucket})).unwrap();
+    assert!(report["outcome"] == "drifted" && outcomes(&report).iter().all(|it| it.1 == "exempt"), "{report}");
+    assert_eq!(it.settings().await, broken);
+
+    let again = guardrail(&format!("{rollback} 2999-01-31 --yes"));
+    assert!(again.code == 0 && again.stdout.contains("  bucket-policy: is as it was before\n"), "{again:?}");
+    let mut newer = own.clone();
+    newer["Sid"] = json!("Newer");
+    it.put_policy(json!([own, newer])).await;
+    let refused = guardrail(&format!("{rollback} 2999-01-31 --yes"));
+    assert!(refused.code == 1 && refused.stdout.contains("bucket-policy: changed again since then"), "{refused:?}");
+    assert_eq!(it.policy().await["Statement"].as_array().unwrap().len(), 2);
+    assert_eq!(guardrail(&format!("{rollback} 2999-01-31 --yes --overwrite")).code, 0);
+    assert_eq!(it.settings().await, broken);
+    guardrail(&format!("{rollback} 2999-01-31 --yes").replace(".json", "x.json")).refused(&["NoSuchKey"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod convergence;
 mod events;
 mod faults;
 mod guards_itself;
+mod history;
 mod hostile;
 mod local;
 mod owners;

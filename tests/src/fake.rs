@@ -86,6 +86,8 @@ pub struct State {
     pub account_blocks: bool,
     /// Messages that SQS took.
     pub queued: Vec<String>,
+    /// Objects that S3 took, by `HOST/KEY`; of the bucket itself, there are none.
+    pub objects: BTreeMap<String, String>,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
     /// Where each call went.
@@ -247,6 +249,7 @@ impl FakeAws {
         state.uris.clear();
         state.user_agents.clear();
         state.published.clear();
+        state.objects.clear();
     }
 
     /// The operations called, sorted: reads come at once.
@@ -257,9 +260,11 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts and messages are none.
+    /// The writes, in order; alerts, messages and records are none.
     pub fn writes(&self) -> Vec<String> {
-        let is_write = |it: &&String| !READS.iter().chain(&["Publish", "SendMessage"]).any(|read| it.starts_with(read));
+        let is_write = |it: &&String| {
+            !READS.iter().chain(&["Publish", "SendMessage", "PutObject"]).any(|read| it.starts_with(read))
+        };
         self.state().calls.iter().filter(is_write).cloned().collect()
     }
 
@@ -442,6 +447,9 @@ impl Call {
         if let Some(operation) = LAMBDA.iter().find(|it| path.starts_with("/20") && path.ends_with(it.0)) {
             return Self { operation: operation.1.to_owned(), subresource: String::new(), body };
         }
+        if query.split('&').any(|it| it == "x-id=PutObject") {
+            return Self { operation: "PutObject".to_owned(), subresource: String::new(), body };
+        }
         let (subresource, read, write, _) = SUBRESOURCES.iter().find(named).unwrap_or(&("", "?", "?", ""));
         let operation = match request.method() {
             "GET" => (*read).to_owned(),
@@ -460,6 +468,7 @@ impl Call {
             "Publish" | "ListSubscriptionsByTopic" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
+            "PutObject" => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
             _ if self.subresource.is_empty() => json!({"__type": code, "message": "no"}).to_string(),
             _ => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
         };
@@ -544,6 +553,11 @@ impl State {
                     200,
                     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
                 )
+            }
+            "PutObject" => {
+                let place = request.uri().split('?').next().unwrap_or_default().trim_start_matches("https://");
+                self.objects.insert(place.to_owned(), call.body.clone());
+                response(200, "")
             }
             _ if !call.subresource.is_empty() => self.serve_s3(request, call),
             "ListSubscriptionsByTopic" if !self.rules.is_empty() => response(

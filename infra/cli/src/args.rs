@@ -11,6 +11,7 @@ use guardrail::{
     baseline::InventoryFormat,
     config,
     control::Control,
+    history::RecordFile,
     names::{BucketName, KeyAlias, KeyArn, RoleArn, TopicArn},
 };
 
@@ -101,6 +102,25 @@ Takes the place of an exemption that the control already has. Counts from the ne
 Example:
   guardrail exempt acme-data versioning --until 2027-01-31 --reason 'migration, CHG-4711' --approved-by ann")]
     Exempt(ExemptArguments),
+    /// What was restored in a bucket, and when: the newest records first
+    #[command(after_help = "\
+Each reconcile that wrote something leaves one record in the bucket's log bucket: who did what, what was
+there before, what was written. The alert names it, too.
+
+Examples:
+  guardrail history acme-data
+  guardrail history acme-data --json | jq '.[0].findings'")]
+    History(HistoryArguments),
+    /// Take back what a record says was restored, and leave it so until a time
+    #[command(after_help = "\
+For the night in which a restore broke an application. Shows what is now and what was before, asks, then
+adds an exemption for each control, so that nothing is restored again, and puts back what was there.
+
+Examples:
+  guardrail history acme-data
+  guardrail rollback s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a….json \\
+      --until 2026-11-24 --reason 'uploads of the billing job fail, INC-4711' --dry-run")]
+    Rollback(RollbackArguments),
     /// Give what no attempt could handle to guardrail-remediate once more; mend the cause first
     #[command(after_help = "\
 Takes each message of the dead-letter queue, invokes guardrail-remediate with it, and removes it when
@@ -240,6 +260,13 @@ pub(crate) struct ExemptArguments {
     pub bucket: BucketName,
     #[arg(value_parser = control_parser())]
     pub control: Control,
+    #[command(flatten)]
+    pub leave: Leave,
+}
+
+/// Leave to be otherwise than the baseline.
+#[derive(Debug, Args)]
+pub(crate) struct Leave {
     /// A time like 2027-01-31T18:00:00Z, or a date: through the end of that day, UTC
     #[arg(long, value_name = "DATE")]
     pub until: String,
@@ -248,6 +275,38 @@ pub(crate) struct ExemptArguments {
     pub reason: String,
     #[arg(long, value_name = "NAME", default_value = "")]
     pub approved_by: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    pub bucket: BucketName,
+    /// How many records to show
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// JSON, with all that the records hold
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArguments {
+    /// As the alert and `guardrail history` name it: s3://...
+    #[arg(value_name = "RECORD")]
+    pub file: RecordFile,
+    /// Only this control; can be given more than once
+    #[arg(long, value_parser = control_parser())]
+    pub control: Vec<Control>,
+    #[command(flatten)]
+    pub leave: Leave,
+    /// Also what was changed again since then
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,12 @@ pub(crate) enum CliError {
     Registry(#[from] RegistryError),
     #[error("the registry could not be used{next}: {source}", next = next_step(.source))]
     Parameters { source: ApiError },
+    #[error("the history in {place} could not be read{next}: {source}", next = next_step(.source))]
+    History { place: String, source: ApiError },
+    #[error("{file}: {problem}")]
+    Record { file: String, problem: String },
+    #[error("{bucket}: {problem}; the exemption is registered, so that nothing is undone: mend that and run it again")]
+    NotRolledBack { bucket: BucketName, problem: String },
     #[error("the dead letters could not be redriven{next}: {source}", next = next_step(.source))]
     Redrive { source: ApiError },
     #[error("{}", bootstrap(.0))]
@@ -92,6 +98,12 @@ pub(crate) fn action(operation: &str) -> Option<String> {
             "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
             "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
             "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
+            "GetObject" | "DeleteBucketPolicy" => ("s3", operation),
+            "ListObjectsV2" => ("s3", "ListBucket"),
+            "DeletePublicAccessBlock" => ("s3", "PutBucketPublicAccessBlock"),
+            "DeleteBucketOwnershipControls" => ("s3", "PutBucketOwnershipControls"),
+            "DeleteBucketEncryption" => ("s3", "PutEncryptionConfiguration"),
+            "DeleteBucketLifecycle" => ("s3", "PutLifecycleConfiguration"),
             "ListObjectVersions" => ("s3", "ListBucketVersions"),
             "ListMultipartUploads" => ("s3", "ListBucketMultipartUploads"),
             "DeleteObjects" => ("s3", "DeleteObjectVersion"),

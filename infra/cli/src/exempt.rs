@@ -1,18 +1,27 @@
 //! `guardrail exempt`: writes an exemption into a registry document.
 
-use guardrail::registry::{self, Exemption, Registration};
+use guardrail::{
+    control::Control,
+    registry::{self, Exemption, Registration},
+};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{Exit, args::ExemptArguments, diff::diff, error::CliError, output, session::Session};
+use crate::{
+    Exit,
+    args::{ExemptArguments, Leave},
+    diff::diff,
+    error::CliError,
+    history::registered,
+    output,
+    session::Session,
+};
 
 pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result<Exit, CliError> {
-    let exemption = exemption(&arguments, Timestamp::now())?;
-    let bucket = arguments.bucket;
+    let ExemptArguments { bucket, control, leave } = arguments;
+    let exemption = exemption(&leave, control, Timestamp::now())?;
     let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
-    let Some(before) = registry::read(ssm, prefix, &bucket).await? else {
-        return Err(CliError::NotGuarded { bucket });
-    };
+    let before = registered(session, &bucket).await?;
     let after = with_exemption(&before, exemption);
     let changes = diff(&json!(before), &json!(after), "  ");
     if changes.is_empty() {
@@ -26,8 +35,8 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
 }
 
 /// The exemption as the registry would read it.
-fn exemption(arguments: &ExemptArguments, now: Timestamp) -> Result<Exemption, CliError> {
-    let ExemptArguments { control, until, reason, approved_by, .. } = arguments;
+pub(crate) fn exemption(leave: &Leave, control: Control, now: Timestamp) -> Result<Exemption, CliError> {
+    let Leave { until, reason, approved_by } = leave;
     let document = json!({"control": control, "until": until, "reason": reason, "approved_by": approved_by});
     let exemption: Exemption = serde_json::from_value(document).map_err(|error| CliError::Until(error.to_string()))?;
     if exemption.until <= now {
@@ -37,7 +46,7 @@ fn exemption(arguments: &ExemptArguments, now: Timestamp) -> Result<Exemption, C
 }
 
 /// The document with the exemption in the place of one that the control has.
-fn with_exemption(registration: &Registration, exemption: Exemption) -> Registration {
+pub(crate) fn with_exemption(registration: &Registration, exemption: Exemption) -> Registration {
     let mut exemptions = registration.exemptions.clone();
     exemptions.retain(|it| it.control != exemption.control);
     exemptions.push(exemption);
@@ -47,24 +56,21 @@ fn with_exemption(registration: &Registration, exemption: Exemption) -> Registra
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use guardrail::control::Control;
 
     use super::*;
 
-    fn arguments(until: &str) -> ExemptArguments {
-        ExemptArguments {
-            bucket: "acme-data".parse().unwrap(),
-            control: Control::Versioning,
-            until: until.to_owned(),
-            reason: "migration".to_owned(),
-            approved_by: "ann".to_owned(),
-        }
+    fn leave(until: &str) -> Leave {
+        Leave { until: until.to_owned(), reason: "migration".to_owned(), approved_by: "ann".to_owned() }
+    }
+
+    fn versioning(until: &str, now: Timestamp) -> Result<Exemption, CliError> {
+        exemption(&leave(until), Control::Versioning, now)
     }
 
     #[test]
     fn a_date_lasts_through_its_day_and_the_past_is_refused() {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        let until = |text: &str| exemption(&arguments(text), now).map(|it| it.until.to_string());
+        let until = |text: &str| versioning(text, now).map(|it| it.until.to_string());
         assert_eq!(until("2026-11-23").unwrap(), "2026-11-24T00:00:00Z");
         assert_eq!(until("2026-11-23T10:00:01Z").unwrap(), "2026-11-23T10:00:01Z");
         for (text, problem) in [
@@ -83,10 +89,10 @@ mod tests {
         let key = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
         let new = Registration::new("acme-data".parse().unwrap(), "111122223333".parse().unwrap(), key);
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        let lifecycle = ExemptArguments { control: Control::Lifecycle, ..arguments("2026-12-24") };
-        let before = with_exemption(&new, exemption(&lifecycle, now).unwrap());
-        let before = with_exemption(&before, exemption(&arguments("2026-12-24"), now).unwrap());
-        let after = with_exemption(&before, exemption(&arguments("2027-01-31"), now).unwrap());
+        let lifecycle = exemption(&leave("2026-12-24"), Control::Lifecycle, now).unwrap();
+        let before = with_exemption(&new, lifecycle);
+        let before = with_exemption(&before, versioning("2026-12-24", now).unwrap());
+        let after = with_exemption(&before, versioning("2027-01-31", now).unwrap());
         let changes = diff(&json!(before), &json!(after), "");
         expect![[r#"
             ~ exemptions[versioning].until: "2026-12-25T00:00:00Z" -> "2027-02-01T00:00:00Z"

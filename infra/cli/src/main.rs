@@ -9,6 +9,7 @@ mod cost;
 mod diff;
 mod error;
 mod exempt;
+mod history;
 mod list;
 mod output;
 mod plan;
@@ -16,6 +17,7 @@ mod preflight;
 mod reconcile;
 mod redrive;
 mod replay;
+mod rollback;
 mod session;
 mod teardown;
 mod verify;
@@ -82,6 +84,8 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         }
         Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
+        Command::History(arguments) => history::run(&Session::new(&global, None).await?, arguments).await,
+        Command::Rollback(arguments) => rollback::run(&Session::new(&global, None).await?, &arguments).await,
         Command::Redrive { dry_run } => redrive::run(&Session::new(&global, None).await?, dry_run).await,
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Teardown(arguments) => teardown::run(&Session::new(&global, None).await?, &arguments).await,

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::diff::{CHANGED, REMOVED, diff, painted};
 
-const BOLD: Style = Style::new().bold();
-const DIMMED: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIMMED: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
 
 /// Writes text; colours are dropped where they are not wanted.
@@ -95,7 +95,7 @@ mod tests {
 
     fn finding(control: Control, outcome: Outcome) -> Finding {
         let (observed, desired) = (json!({"Status": "Suspended"}), json!({"Status": "Enabled"}));
-        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None }
+        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None, written: None }
     }
 
     #[test]

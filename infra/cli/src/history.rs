@@ -1,0 +1,110 @@
+//! `guardrail history`: what was restored in a bucket, and when.
+
+use std::collections::VecDeque;
+
+use futures_util::{StreamExt as _, stream};
+use guardrail::{
+    api,
+    history::{FOLDER, MAX_BYTES, Record, RecordFile},
+    names::BucketName,
+    notify::{short_actor, text_of},
+    registry::{self, Registration},
+};
+use serde_json::json;
+
+use crate::{
+    Exit,
+    args::HistoryArguments,
+    diff::{REMOVED, painted},
+    error::CliError,
+    output::{self, BOLD, DIMMED},
+    session::Session,
+};
+
+/// How many records are read at once.
+const AT_ONCE: usize = 8;
+
+pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Result<Exit, CliError> {
+    let HistoryArguments { bucket, limit, json } = arguments;
+    let registration = registered(session, &bucket).await?;
+    let files = newest(session, &registration, limit).await?;
+    let records = stream::iter(files).map(async |it| (read(session, &it).await, it)).buffered(AT_ONCE);
+    let records: Vec<_> = records.collect().await;
+    let exit = if records.iter().all(|it| it.0.is_ok()) { Exit::Compliant } else { Exit::Error };
+    if json {
+        let records = records.iter().map(|(record, file)| match record {
+            Ok(record) => {
+                let mut value = json!(record);
+                value["record"] = json!(file);
+                value
+            }
+            Err(error) => json!({"record": file, "error": error.to_string()}),
+        });
+        output::print_json(&records.collect::<Vec<_>>())?;
+    } else if records.is_empty() {
+        output::print(&format!("{bucket}: nothing was written so far\n"))?;
+    } else {
+        output::print(&records.iter().map(|(record, file)| entry(record, file)).collect::<String>())?;
+    }
+    Ok(exit)
+}
+
+/// What the registry says of a bucket.
+pub(crate) async fn registered(session: &Session, bucket: &BucketName) -> Result<Registration, CliError> {
+    let config = &session.guardrail.config;
+    let registration = registry::read(&session.guardrail.ssm, &config.parameter_prefix, bucket).await?;
+    registration.ok_or_else(|| CliError::NotGuarded { bucket: bucket.clone() })
+}
+
+/// Where the newest records are, the newest first. S3 lists the oldest first, so all names are looked at.
+async fn newest(session: &Session, registration: &Registration, limit: usize) -> Result<Vec<RecordFile>, CliError> {
+    let log_bucket = registration.log_bucket()?;
+    let pages = session.guardrail.s3.list_objects_v2().bucket(log_bucket.as_str());
+    let pages =
+        pages.expected_bucket_owner(session.account.as_str()).prefix(format!("{FOLDER}{}/", registration.bucket));
+    let mut pages = pages.into_paginator().send();
+    let mut keys = VecDeque::new();
+    while let Some(page) = pages.next().await {
+        let page = api::output("ListObjectsV2", page)
+            .map_err(|source| CliError::History { place: log_bucket.to_string(), source })?;
+        keys.extend(page.contents.into_iter().flatten().filter_map(|it| it.key));
+        keys.drain(..keys.len().saturating_sub(limit));
+    }
+    let file = |key| RecordFile { log_bucket: log_bucket.clone(), bucket: registration.bucket.clone(), key };
+    Ok(keys.into_iter().rev().map(file).collect())
+}
+
+/// Reads one record, and holds it to the name it has.
+pub(crate) async fn read(session: &Session, file: &RecordFile) -> Result<Record, CliError> {
+    let failed = |source| CliError::History { place: file.to_string(), source };
+    let invalid = |problem: String| CliError::Record { file: file.to_string(), problem };
+    let get = session.guardrail.s3.get_object().bucket(file.log_bucket.as_str()).key(&file.key);
+    let object = get.expected_bucket_owner(session.account.as_str()).send().await;
+    let object = api::output("GetObject", object).map_err(failed)?;
+    let bytes = object.content_length.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
+    if bytes > MAX_BYTES {
+        return Err(invalid(format!("{bytes} bytes, and no record has more than {MAX_BYTES}")));
+    }
+    let body = object.body.collect().await.map_err(|error| invalid(error.to_string()))?;
+    let record = Record::parse(&String::from_utf8_lossy(&body.into_bytes()));
+    let record = record.map_err(|error| invalid(api::chain(&error)))?;
+    if record.bucket != file.bucket || record.account != session.account {
+        return Err(invalid(format!("it is about {} of the account {}", record.bucket, record.account)));
+    }
+    Ok(record)
+}
+
+fn entry(record: &Result<Record, CliError>, file: &RecordFile) -> String {
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => return format!("{}\n", painted(REMOVED, &error.to_string())),
+    };
+    let why = match &record.trigger {
+        Some(trigger) => format!("{} by {}", trigger.event_name, short_actor(trigger)),
+        None => "sweep, or somebody's request".to_owned(),
+    };
+    let findings = record.findings.iter().map(|it| format!("{} {}", it.control, text_of(&it.outcome)));
+    let findings = findings.collect::<Vec<_>>().join(", ");
+    let time = record.time.strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!("{time}  {}\n    {findings}\n    {}\n", painted(BOLD, &why), painted(DIMMED, &file.to_string()))
+}

@@ -1,0 +1,167 @@
+//! `guardrail rollback`: puts back what a restore replaced, and exempts it first.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use guardrail::{
+    apply::{Writers, put_back},
+    control::Control,
+    history::{Record, Setting},
+    names::BucketName,
+    observe::Bucket,
+    plan::Observed,
+    registry::{self, Registration},
+};
+use jiff::Timestamp;
+
+use crate::{
+    Exit,
+    args::RollbackArguments,
+    diff::{ADDED, CHANGED, REMOVED, diff, painted},
+    error::{CliError, next_step},
+    exempt::{exemption, with_exemption},
+    history::{read, registered},
+    output::{self, BOLD, DIMMED},
+    session::Session,
+};
+
+/// What to do about one control of a record.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// Put back what was there before.
+    Back {
+        now: Setting,
+        before: Setting,
+    },
+    /// It is as it was before.
+    Done,
+    /// Somebody has changed it since: that would be lost.
+    ChangedSince {
+        now: Setting,
+        before: Setting,
+    },
+    Unreadable(String),
+    /// Its key or its trail: the restore took nothing away there that an application could miss.
+    NotOurs,
+}
+
+pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Result<Exit, CliError> {
+    let RollbackArguments { file, control: wanted, leave, overwrite, dry_run, yes } = arguments;
+    let bucket = &file.bucket;
+    let refused = |problem: &str| CliError::Refused { bucket: bucket.clone(), problem: problem.to_owned() };
+    if !*dry_run && !*yes && !io::stdin().is_terminal() {
+        return Err(refused("nobody is there to be asked: give --yes, or --dry-run"));
+    }
+    // Before anything else: a date that is not one.
+    exemption(leave, Control::BucketPolicy, Timestamp::now())?;
+    let (record, registration) = tokio::join!(read(session, file), registered(session, bucket));
+    let (record, registration) = (record?, registration?);
+    let observed = session.observe(bucket).await?;
+    let steps = steps(&record, wanted, observed, *overwrite)
+        .map_err(|problem| CliError::Record { file: file.to_string(), problem })?;
+    output::print(&text(bucket, &steps))?;
+    let backs: Vec<_> = steps.iter().filter_map(|(control, step)| step.back().map(|it| (*control, it))).collect();
+    let stays = steps.iter().any(|(_, it)| matches!(it, Step::ChangedSince { .. } | Step::Unreadable(_)));
+    let exit = if stays { Exit::Error } else { Exit::Compliant };
+    if backs.is_empty() || *dry_run {
+        return Ok(exit);
+    }
+    if !*yes && !confirmed()? {
+        return Err(refused("not confirmed"));
+    }
+    let exempt = |registration: Registration, control| {
+        exemption(leave, control, Timestamp::now()).map(|it| with_exemption(&registration, it))
+    };
+    let exempted = backs.iter().try_fold(registration, |it, (control, _)| exempt(it, *control))?;
+    let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
+    registry::write(ssm, prefix, &exempted).await.map_err(|source| CliError::Parameters { source })?;
+    let writers = Writers::new(&session.guardrail, "s3-guardrail");
+    let named = Bucket { name: bucket, owner: &session.account };
+    for (control, before) in backs {
+        put_back(&writers, named, before).await.map_err(|error| {
+            let problem = format!("{control}{}: {error}", next_step(&error));
+            CliError::NotRolledBack { bucket: bucket.clone(), problem }
+        })?;
+        output::print(&format!(
+            "  {}\n",
+            painted(ADDED, &format!("{control}: as before, exempt until {}", leave.until))
+        ))?;
+    }
+    Ok(exit)
+}
+
+fn confirmed() -> io::Result<bool> {
+    let mut prompt = anstream::stderr().lock();
+    write!(prompt, "\nThe guardrail will leave it so until the exemption ends. Type `yes` to do it: ")?;
+    prompt.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// What to do about each control that the record says was written. Pure; an error says why the record is of no use.
+fn steps(
+    record: &Record,
+    wanted: &[Control],
+    observed: Observed,
+    overwrite: bool,
+) -> Result<Vec<(Control, Step)>, String> {
+    let missing = wanted.iter().find(|it| !record.findings.iter().any(|entry| entry.written && entry.control == **it));
+    if let Some(control) = missing {
+        return Err(format!("nothing was written of {control} then; nothing was changed"));
+    }
+    let mut now = Setting::all(observed);
+    let mut steps = Vec::new();
+    let written = record.findings.iter().filter(|it| it.written);
+    for entry in written.filter(|it| wanted.is_empty() || wanted.contains(&it.control)) {
+        let control = entry.control;
+        let settings = entry.settings().map_err(|error| format!("{error}; nothing was changed"))?;
+        let now = now.iter().position(|it| it.0 == control).map(|it| now.swap_remove(it).1);
+        let step = match (settings, now) {
+            (Some((before, written)), Some(Ok(now))) => {
+                let before = before.reachable();
+                if now.is(&before) {
+                    Step::Done
+                } else if overwrite || now.is(&written) {
+                    Step::Back { now, before }
+                } else {
+                    Step::ChangedSince { now, before }
+                }
+            }
+            (Some(_), Some(Err(error))) => Step::Unreadable(format!("{error}{}", next_step(&error))),
+            (None, _) | (_, None) => Step::NotOurs,
+        };
+        steps.push((control, step));
+    }
+    // A public policy is refused while public access is blocked: the door first, as in a restore.
+    steps.sort_by_key(|(control, _)| Control::ALL.iter().position(|it| it == control));
+    Ok(steps)
+}
+
+impl Step {
+    fn back(&self) -> Option<&Setting> {
+        if let Self::Back { before, .. } = self { Some(before) } else { None }
+    }
+}
+
+fn text(bucket: &BucketName, steps: &[(Control, Step)]) -> String {
+    let mut text = format!("{}\n", painted(BOLD, bucket.as_str()));
+    for (control, step) in steps {
+        let (style, what) = match step {
+            Step::Back { .. } => (CHANGED, format!("~ {control}")),
+            Step::Done => (DIMMED, format!("  {control}: is as it was before")),
+            Step::ChangedSince { .. } => {
+                (REMOVED, format!("! {control}: changed again since then; --overwrite takes that back, too"))
+            }
+            Step::Unreadable(error) => (REMOVED, format!("! {control}: could not be read: {error}")),
+            Step::NotOurs => (
+                DIMMED,
+                format!("  {control}: left alone, the restore only added to it; the record says what was there"),
+            ),
+        };
+        text.push_str(&format!("  {}\n", painted(style, &what)));
+        if let Step::Back { now, before } | Step::ChangedSince { now, before } = step {
+            text.push_str(&diff(&now.to_json(), &before.to_json(), "      "));
+        }
+    }
+    text
+}
