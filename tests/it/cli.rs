@@ -221,10 +221,17 @@ async fn a_preflight_says_what_may_be_read() {
         "ok  may read the keys' aliases\n",
         "!!  cannot read the trails (you need the permission cloudtrail:DescribeTrails)",
         "!!  cannot read a registry document (you need the permission ssm:GetParameter)",
-        "??  writes are not tried",
+        "??  what you may write could not be looked up (you need the permission iam:SimulatePrincipalPolicy)",
+        "ok  0 of 20480 bytes of policy of it-cli-preflight\n",
+        "0 of 1000 lifecycle rules of it-cli-preflight\n",
     ] {
         assert!(preflight.stdout.contains(line), "{line}: {preflight:?}");
     }
+    let reader = DEPLOYMENT.0.user("preflight", &["s3:Get*", "s3:List*", "iam:SimulatePrincipalPolicy"]).unwrap();
+    let reader = guardrail_as(&reader, "preflight it-cli-preflight").stdout;
+    let refused = reader.lines().find(|it| it.starts_with("!!  IAM does not allow on arn:aws:s3:::it-cli-preflight: "));
+    assert!(refused.is_some_and(|it| it.contains("s3:PutBucketPolicy") && !it.contains("s3:Get")), "{reader}");
+    assert!(reader.contains("??  IAM does not allow on *: cloudtrail:"), "{reader}");
     let root = guardrail("preflight");
     assert!(root.stdout.contains("!!  you are the root user") && root.stdout.contains(" of 5 trails"), "{root:?}");
 }

@@ -68,6 +68,7 @@ fn each_sample_is_what_its_name_says() {
         direct: a request for acme-data, dry run: false
         disable-key-rotation: DisableKeyRotation of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         disable-key: DisableKey of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+        disable-rule: DisableRule of the part s3-guardrail-bucket-changed
         failed-put-bucket-policy: PutBucketPolicy of acme-data, failed: AccessDenied
         failed-stop-logging-null-parameters: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail, failed: AccessDenied
         impossible-bucket-name: PutBucketPolicy of no bucket, failed: InvalidBucketName
@@ -89,6 +90,7 @@ fn each_sample_is_what_its_name_says() {
         put-key-policy: PutKeyPolicy of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         put-object-data-event: PutObject of acme-data
         schedule-key-deletion: ScheduleKeyDeletion of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+        schedule: error: the event has no detail.eventName
         sqs-batch: a batch of 2
         stop-logging: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail
         truncated-parameters: PutBucketLifecycle of acme-data

@@ -9,7 +9,7 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::local::DEPLOYMENT;
+use crate::local::{DEPLOYMENT, sample};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -241,7 +241,7 @@ async fn the_sweep_finds_what_no_event_told_and_marks_it() {
     put_parameter("it-swept", &document);
     put_parameter("it-swept-broken", "{");
 
-    let answer = deployment().invoke(SWEEP, &json!({})).unwrap().unwrap();
+    let answer = deployment().invoke(SWEEP, &sample("schedule.json", "acme-data")).unwrap().unwrap();
     assert!(answer["buckets"].as_u64().unwrap() >= 2, "{answer}");
     assert_eq!(answer["guardrail"], Value::Null, "rules, permissions, trail and topic are as the code has them");
     let told = alert(&inbox, |it| restored(it, "public-access-block")).await;

@@ -145,7 +145,7 @@ impl Guarded {
 }
 
 /// A sample event, about another bucket than the sample's.
-fn sample(name: &str, bucket: &str) -> Value {
+pub(crate) fn sample(name: &str, bucket: &str) -> Value {
     let text = std::fs::read_to_string(workspace().join("events").join(name)).unwrap();
     serde_json::from_str(&text.replace("acme-data", bucket)).unwrap()
 }

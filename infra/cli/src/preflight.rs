@@ -1,11 +1,16 @@
 //! `guardrail preflight`: who is calling, what they may read, and how much room is left. Changes nothing.
 
+use std::collections::BTreeSet;
+
 use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_iam::types::PolicyEvaluationDecisionType;
 use guardrail::{
     api::{self, ApiError},
     control::Control,
+    lifecycle,
     names::{Arn, BucketName},
     plan::Observed,
+    policy,
     registry::{self, RegistryError},
 };
 
@@ -19,6 +24,27 @@ use crate::{
 
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
 const TRAILS_PER_REGION: usize = 5;
+
+/// <https://docs.aws.amazon.com/general/latest/gr/s3.html>
+const BUCKETS_PER_ACCOUNT: usize = 10_000;
+
+/// What Lambda keeps for functions that reserve nothing, and what infra/deploy.sh reserves.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
+const UNRESERVED: i32 = 100;
+const RESERVED_BY_US: i32 = 5;
+
+/// What the bootstrap and the registry need beside the controls' own calls.
+const ALSO_NEEDED: [&str; 9] = [
+    "s3:CreateBucket",
+    "kms:CreateKey",
+    "kms:ListKeys",
+    "kms:ListResourceTags",
+    "kms:TagResource",
+    "ssm:GetParameter",
+    "ssm:GetParametersByPath",
+    "ssm:PutParameter",
+    "cloudtrail:CreateTrail",
+];
 
 /// What one look came to.
 #[derive(Debug)]
@@ -75,7 +101,10 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
     }
     match &bucket {
         Some(bucket) => match session.observe(bucket).await {
-            Ok(observed) => checks.extend(bucket_reads(bucket, &observed)),
+            Ok(observed) => {
+                checks.extend(bucket_reads(bucket, &observed));
+                checks.extend(room_in_bucket(bucket, &observed));
+            }
             Err(error) => checks.push(Check::new(Verdict::Bad, error.to_string())),
         },
         None => {
@@ -84,8 +113,8 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
             checks.push(Check::new(Verdict::Unknown, text));
         }
     }
-    checks
-        .push(Check::new(Verdict::Unknown, "writes are not tried; `guardrail bootstrap BUCKET --dry-run` shows them"));
+    checks.extend(simulated(session, bucket.as_ref()).await);
+    checks.extend(room(session).await);
     output::print(&checks.iter().map(Check::line).collect::<String>())?;
     Ok(if checks.iter().any(|it| it.verdict == Verdict::Bad) { Exit::Error } else { Exit::Compliant })
 }
@@ -127,6 +156,121 @@ async fn registry_reads(session: &Session) -> Result<[Check; 2], CliError> {
         Check::read("a registry document", one.as_ref().err()),
         Check::read("all registry documents", all.as_ref().err()),
     ])
+}
+
+/// What IAM says the caller may do, of everything that the commands do; nothing is tried.
+///
+/// It looks at the caller's own policies and the organization's, not at those of buckets and keys.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>
+async fn simulated(session: &Session, bucket: Option<&BucketName>) -> Vec<Check> {
+    let place = session.guardrail.config.place();
+    let Some(principal) = principal(session).await else { return Vec::new() };
+    let needed =
+        Control::ALL.into_iter().map(Control::vocabulary).flat_map(|it| it.iam_reads.iter().chain(it.iam_writes));
+    let needed: BTreeSet<&str> = needed.copied().chain(ALSO_NEEDED).collect();
+    let (of_buckets, others): (Vec<&str>, _) = needed.into_iter().partition(|it| it.starts_with("s3:"));
+    let any = format!("arn:{}:s3:::{}", place.partition, bucket.map_or("*", BucketName::as_str));
+    let mut checks = Vec::new();
+    for (actions, resource) in [(of_buckets, any.as_str()), (others, "*")] {
+        checks.push(match denied(session, &principal, &actions, resource).await {
+            Ok(denied) if denied.is_empty() => {
+                Check::new(Verdict::Good, format!("IAM allows all {} calls needed on {resource}", actions.len()))
+            }
+            // A policy may name the resources one by one.
+            Ok(denied) => {
+                let verdict = if resource.ends_with('*') { Verdict::Unknown } else { Verdict::Bad };
+                Check::new(verdict, format!("IAM does not allow on {resource}: {}", denied.join(", ")))
+            }
+            Err(error) => {
+                let text = format!("what you may write could not be looked up{}: {error}", next_step(&error));
+                return vec![Check::new(Verdict::Unknown, text)];
+            }
+        });
+    }
+    checks
+}
+
+/// The user or role whose policies count; `None` for the root user, who has none.
+async fn principal(session: &Session) -> Option<String> {
+    let caller = Arn::parse(&session.caller)?;
+    if caller.resource == "root" {
+        return None;
+    }
+    let Some(role) = caller.resource.strip_prefix("assumed-role/").and_then(|it| it.split('/').next()) else {
+        return Some(session.caller.clone());
+    };
+    // A session's ARN does not tell the role's path.
+    let found = session.iam.get_role().role_name(role).send().await.ok().and_then(|it| it.role);
+    let pathless = || format!("arn:{}:iam::{}:role/{role}", caller.partition, caller.account);
+    Some(found.map_or_else(pathless, |it| it.arn))
+}
+
+async fn denied(session: &Session, principal: &str, actions: &[&str], resource: &str) -> Result<Vec<String>, ApiError> {
+    let simulate = session.iam.simulate_principal_policy().policy_source_arn(principal).resource_arns(resource);
+    let simulate = simulate.set_action_names(Some(actions.iter().map(|it| (*it).to_owned()).collect()));
+    let mut pages = simulate.into_paginator().send();
+    let mut denied = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = api::output("SimulatePrincipalPolicy", page)?;
+        let results = page.evaluation_results.into_iter().flatten();
+        let refused = results.filter(|it| it.eval_decision != PolicyEvaluationDecisionType::Allowed);
+        denied.extend(refused.map(|it| it.eval_action_name));
+    }
+    Ok(denied)
+}
+
+/// How near the quotas are.
+async fn room(session: &Session) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let buckets = session.guardrail.s3.list_buckets().send().await;
+    checks.push(match api::output("ListBuckets", buckets) {
+        Ok(buckets) => {
+            let buckets = buckets.buckets().len();
+            let near = buckets + BUCKETS_PER_ACCOUNT / 10 > BUCKETS_PER_ACCOUNT;
+            let verdict = if near { Verdict::Unknown } else { Verdict::Good };
+            Check::new(verdict, format!("{buckets} of {BUCKETS_PER_ACCOUNT} buckets, unless yours is another quota"))
+        }
+        Err(error) => Check::read("how many buckets there are", Some(&error)),
+    });
+    let settings = session.guardrail.lambda.get_account_settings().send().await;
+    checks.push(match api::output("GetAccountSettings", settings) {
+        Ok(settings) => {
+            let limit = settings.account_limit.as_ref();
+            room_for_functions(
+                limit.and_then(|it| it.unreserved_concurrent_executions).unwrap_or_default(),
+                limit.map_or(0, |it| it.concurrent_executions),
+            )
+        }
+        Err(error) => Check::read("Lambda's concurrency", Some(&error)),
+    });
+    checks
+}
+
+fn room_for_functions(unreserved: i32, all: i32) -> Check {
+    let text = format!("{unreserved} of {all} concurrent executions of Lambda are not reserved");
+    if unreserved - RESERVED_BY_US >= UNRESERVED {
+        Check::new(Verdict::Good, text)
+    } else {
+        let advice =
+            format!("{UNRESERVED} must stay so, and infra/deploy.sh reserves {RESERVED_BY_US}: ask AWS for more");
+        Check::new(Verdict::Unknown, format!("{text}; {advice}"))
+    }
+}
+
+/// How near a bucket is to what S3 allows of its policy and its rules.
+fn room_in_bucket(bucket: &BucketName, observed: &Observed) -> Vec<Check> {
+    let near = |used: usize, limit: usize| if used * 10 > limit * 9 { Verdict::Unknown } else { Verdict::Good };
+    let mut checks = Vec::new();
+    if let Ok(policy) = &observed.bucket_policy {
+        let used = if policy.statements.is_empty() { 0 } else { policy.document().len() };
+        let limit = policy::MAX_BYTES;
+        checks.push(Check::new(near(used, limit), format!("{used} of {limit} bytes of policy of {bucket}")));
+    }
+    if let Ok(lifecycle) = &observed.lifecycle {
+        let (used, limit) = (lifecycle.rules.len(), lifecycle::MAX_RULES);
+        checks.push(Check::new(near(used, limit), format!("{used} of {limit} lifecycle rules of {bucket}")));
+    }
+    checks
 }
 
 fn room_for_trails(trails: usize) -> Check {
@@ -179,6 +323,14 @@ mod tests {
         ] {
             assert_eq!(second_factor(caller, Some(key)).verdict, verdict, "{caller} {key}");
         }
+    }
+
+    #[test]
+    fn what_must_stay_unreserved_is_told() {
+        assert_eq!(
+            [105, 104, 5].map(|it| room_for_functions(it, 1000).verdict),
+            [Verdict::Good, Verdict::Unknown, Verdict::Unknown]
+        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// The caller, as AWS names them.
     pub caller: String,
     pub credentials: Option<SharedCredentialsProvider>,
+    /// Only the preflight asks IAM.
+    pub iam: aws_sdk_iam::Client,
 }
 
 /// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
@@ -71,8 +73,8 @@ impl Session {
             queue_url: None,
             http_endpoint: None,
         };
-        let credentials = aws.credentials_provider();
-        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials })
+        let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));
+        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials, iam })
     }
 
     /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.
