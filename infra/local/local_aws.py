@@ -223,7 +223,16 @@ async def serve(
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     config.loglevel = "WARNING"
+    config.accesslog, config.access_log_format = request_log(Path(options.data) / "requests"), "%(r)s %(s)s"
     await hypercorn_serve(announcing_app, config)
+
+
+def request_log(file: Path) -> logging.Logger:
+    log = logging.getLogger("requests")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(logging.FileHandler(file, mode="w"))
+    return log
 
 
 def announce(options: argparse.Namespace, http: int, https: int, certificate: Path) -> None:

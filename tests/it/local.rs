@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::cli::guardrail;
 
 /// How long a restore, an alert or a dead letter may take. Two cores run everything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One deployment for all tests; each has buckets of its own.
 pub(crate) static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
@@ -31,17 +31,17 @@ pub(crate) static DEPLOYMENT: LazyLock<(Deployment, Keys)> = LazyLock::new(|| {
 });
 
 /// A guarded bucket, somebody who may change it, and the queue where alerts about it arrive.
-struct Guarded {
-    deployment: &'static Deployment,
-    bucket: &'static str,
-    s3: Client,
-    inbox: Inbox,
+pub(crate) struct Guarded {
+    pub(crate) deployment: &'static Deployment,
+    pub(crate) bucket: &'static str,
+    pub(crate) s3: Client,
+    pub(crate) inbox: Inbox,
     /// How often the function had looked at it when all was set up.
     looked_before: usize,
 }
 
 impl Guarded {
-    async fn new(bucket: &'static str) -> Self {
+    pub(crate) async fn new(bucket: &'static str) -> Self {
         let mut it = Self::unguarded(bucket).await;
         let built = it.deployment.guard(bucket).unwrap();
         // Its creation and each write of the bootstrap are events, too.
@@ -53,19 +53,19 @@ impl Guarded {
         it
     }
 
-    async fn unguarded(bucket: &'static str) -> Self {
+    pub(crate) async fn unguarded(bucket: &'static str) -> Self {
         let (deployment, user) = &*DEPLOYMENT;
         let s3 = Client::new(&deployment.aws.sdk(user).unwrap());
         let inbox = deployment.inbox(bucket, Some(bucket)).await.unwrap();
         Self { deployment, bucket, s3, inbox, looked_before: 0 }
     }
 
-    async fn create(&self) {
+    pub(crate) async fn create(&self) {
         create(&self.s3, self.bucket).await;
     }
 
     /// Replaces the lifecycle rules, as the account's administrator.
-    fn put_lifecycle(&self, rules: Value) {
+    pub(crate) fn put_lifecycle(&self, rules: Value) {
         let rules = json!({"Rules": rules}).to_string();
         let put = [
             "s3api",
@@ -79,7 +79,7 @@ impl Guarded {
     }
 
     /// Everything that the controls are about, as S3 tells it.
-    async fn settings(&self) -> Vec<String> {
+    pub(crate) async fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
         for control in Control::OF_BUCKET {
             settings.push(setting(&self.s3, self.bucket, control).await);
@@ -87,39 +87,39 @@ impl Guarded {
         settings
     }
 
-    async fn restored_to(&self, before: &[String]) {
+    pub(crate) async fn restored_to(&self, before: &[String]) {
         eventually("restored", PATIENCE, async || (self.settings().await == before).then_some(())).await.unwrap();
     }
 
     /// The next alert that `wanted` accepts.
-    async fn alert(&self, wanted: impl Fn(&Received) -> bool) -> Received {
+    pub(crate) async fn alert(&self, wanted: impl Fn(&Received) -> bool) -> Received {
         let found = eventually("told", PATIENCE, async || self.inbox.receive().await.into_iter().find(&wanted)).await;
         found.unwrap()
     }
 
     /// Waits until the function has looked at the bucket this often since it was set up; the outcomes.
-    async fn looked(&self, times: usize) -> Vec<String> {
+    pub(crate) async fn looked(&self, times: usize) -> Vec<String> {
         let looked = async || {
             Some(self.deployment.outcomes(self.bucket).split_off(self.looked_before)).filter(|it| it.len() >= times)
         };
         eventually("looked at", PATIENCE, looked).await.unwrap()
     }
 
-    fn remediate(&self, input: &Value) -> Result<Value, String> {
+    pub(crate) fn remediate(&self, input: &Value) -> Result<Value, String> {
         self.deployment.invoke("guardrail-remediate", input).unwrap()
     }
 
-    async fn put_policy(&self, statements: Value) {
+    pub(crate) async fn put_policy(&self, statements: Value) {
         let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
         self.s3.put_bucket_policy().bucket(self.bucket).policy(policy).send().await.unwrap();
     }
 
-    async fn policy(&self) -> Value {
+    pub(crate) async fn policy(&self) -> Value {
         let policy = self.s3.get_bucket_policy().bucket(self.bucket).send().await.unwrap();
         serde_json::from_str(policy.policy().unwrap()).unwrap()
     }
 
-    fn put_registry(&self, document: &Value) {
+    pub(crate) fn put_registry(&self, document: &Value) {
         let name = format!("/s3-guardrail/buckets/{}", self.bucket);
         let put = [
             "ssm",
@@ -135,7 +135,7 @@ impl Guarded {
         self.deployment.aws.aws(&self.deployment.administrator, &put).unwrap();
     }
 
-    fn registry(&self) -> Value {
+    pub(crate) fn registry(&self) -> Value {
         let name = format!("/s3-guardrail/buckets/{}", self.bucket);
         let get = ["ssm", "get-parameter", "--name", &name, "--query", "Parameter.Value"];
         let text: String =
@@ -150,7 +150,7 @@ pub(crate) fn sample(name: &str, bucket: &str) -> Value {
     serde_json::from_str(&text.replace("acme-data", bucket)).unwrap()
 }
 
-fn outcomes(body: &Value) -> BTreeSet<(String, String)> {
+pub(crate) fn outcomes(body: &Value) -> BTreeSet<(String, String)> {
     let text = |it: &Value| it.as_str().unwrap().to_owned();
     body["findings"].as_array().unwrap().iter().map(|it| (text(&it["control"]), text(&it["outcome"]))).collect()
 }

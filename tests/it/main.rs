@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod around;
+mod attacks;
 mod cli;
 mod convergence;
 mod events;

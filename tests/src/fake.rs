@@ -98,6 +98,8 @@ pub struct State {
     pub published: Vec<HashMap<String, String>>,
     /// How long the SDK waits for one answer, a hundred times as long as it does; `None`: for ever.
     pub attempt_timeout: Option<Duration>,
+    /// How long every call takes.
+    pub latency: Duration,
     faults: Vec<Fault>,
     hooks: Vec<(String, Hook)>,
     lag: Option<Lag>,
@@ -418,7 +420,17 @@ impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let slow = self.is_slow(&request);
         let answer = self.answer(&request);
-        if slow { HttpConnectorFuture::new(std::future::pending()) } else { HttpConnectorFuture::ready(answer) }
+        let latency = self.state().latency;
+        if slow {
+            HttpConnectorFuture::new(std::future::pending())
+        } else if latency.is_zero() {
+            HttpConnectorFuture::ready(answer)
+        } else {
+            HttpConnectorFuture::new(async move {
+                tokio::time::sleep(latency).await;
+                answer
+            })
+        }
     }
 }
 

@@ -3,4 +3,6 @@
 pub mod deploy;
 pub mod drift;
 pub mod fake;
+pub mod function;
 pub mod local_aws;
+pub mod machine;
