@@ -88,3 +88,17 @@ fn every_package_forbids_unsafe_code() {
         assert!(read(package.join("Cargo.toml")).contains("[lints]\nworkspace = true"), "{}", package.display());
     }
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let sources = ["shared/src", "infra/cli/src", "tests/it"].map(|it| sources(&workspace().join(it))).concat();
+    let code = sources.iter().map(read).collect::<String>();
+    let model = read("SECURITY.md");
+    let rows = model.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let tests = rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2));
+    let tests: Vec<_> = tests.collect();
+    assert!(tests.len() > 25, "{tests:?}");
+    for test in tests {
+        assert!(code.contains(&format!("fn {test}(")), "{test}");
+    }
+}

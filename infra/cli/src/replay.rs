@@ -1,6 +1,7 @@
 //! `guardrail replay`: which calls of CloudTrail's log files would have called the guardrail. No AWS.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use guardrail::{
 };
 use serde::{
     Serialize,
-    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, error::Category, json};
 
@@ -26,6 +27,10 @@ use crate::{
     error::CliError,
     output,
 };
+
+/// The longest record that is read, in bytes of JSON. CloudTrail's own end at 256 KB; a small compressed file can
+/// unpack to whatever fills the memory.
+const MAX_RECORD_BYTES: usize = 2 * 1024 * 1024;
 
 /// A call that would have called the guardrail.
 #[derive(Debug, Serialize)]
@@ -95,7 +100,7 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<(), (Pa
 /// Reads one file. `Ok(Err(_))`: it is no log file, or not all of one.
 fn replay(path: &Path, arguments: &ReplayArguments, count: &mut Count) -> Result<Result<(), String>, CliError> {
     let file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
+        Ok(file) => file,
         Err(error) => return Ok(Err(error.to_string())),
     };
     count.files += 1;
@@ -111,7 +116,7 @@ fn replay(path: &Path, arguments: &ReplayArguments, count: &mut Count) -> Result
         }
     };
     let read = if path.extension().is_some_and(|it| it == "gz") {
-        read_records(BufReader::new(MultiGzDecoder::new(file)), &mut each)
+        read_records(MultiGzDecoder::new(BufReader::new(file)), &mut each)
     } else {
         read_records(file, &mut each)
     };
@@ -176,17 +181,41 @@ fn hit(record: Value) -> Option<Hit> {
     })
 }
 
-/// Hands over a file's records one by one, so that memory does not grow with the file.
+/// Hands over a file's records one by one, so that memory does not grow with the file. No record is longer than
+/// [`MAX_RECORD_BYTES`] or nested deeper than 127 levels, the file's own included.
 fn read_records(reader: impl Read, each: &mut impl FnMut(Value)) -> Result<(), serde_json::Error> {
-    let mut input = serde_json::Deserializer::from_reader(reader);
+    let since_record = Cell::new(0);
+    let bounded = Bounded { reader, since_record: &since_record };
+    let mut input = serde_json::Deserializer::from_reader(BufReader::new(bounded));
+    let mut each = |record| {
+        since_record.set(0);
+        each(record);
+    };
     loop {
-        Document(each).deserialize(&mut input)?;
+        Document(&mut each).deserialize(&mut input)?;
         // More than one value: a record a line.
         match input.end() {
             Ok(()) => return Ok(()),
             Err(error) if error.is_syntax() => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Fails when too much comes without a whole record.
+struct Bounded<'a, R> {
+    reader: R,
+    since_record: &'a Cell<usize>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.since_record.set(self.since_record.get() + read);
+        if self.since_record.get() > MAX_RECORD_BYTES {
+            return Err(io::Error::other(format!("a record of more than {MAX_RECORD_BYTES} bytes")));
+        }
+        Ok(read)
     }
 }
 
@@ -215,6 +244,8 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Document<'_, F> {
             if key == "Records" {
                 map.next_value_seed(Records(&mut *self.0))?;
                 is_log = true;
+            } else if is_log {
+                map.next_value::<IgnoredAny>()?;
             } else {
                 record.insert(key, map.next_value()?);
             }
@@ -261,6 +292,11 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Records<'_, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io::Write as _};
+
+    use flate2::{Compression, write::GzEncoder};
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::*;
 
     fn record(more: Value) -> Value {
@@ -299,6 +335,90 @@ mod tests {
         assert_eq!(read(&format!("{log}, garbage")), (2, Some(Category::Syntax)));
         for other in ["{}", "[]", "\"text\"", r#"{"Records": 7}"#, r#"{"logFiles": []}"#] {
             assert_eq!(read(other), (0, Some(Category::Data)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_does_not_end_is_refused_before_it_fills_the_memory() {
+        let log = |record: &Value| json!({"Records": [record]}).to_string();
+        let of_length = |bytes: usize| {
+            let rest = log(&record(json!({"responseElements": ""}))).len();
+            log(&record(json!({"responseElements": "x".repeat(bytes - rest)})))
+        };
+        assert_eq!(read(&of_length(MAX_RECORD_BYTES)), (1, None));
+        // The two last bytes are the log's.
+        assert_eq!(read(&of_length(MAX_RECORD_BYTES + 3)), (0, Some(Category::Io)));
+        // Ten gigabytes in ten megabytes, of which nobody sees the end.
+        let endless = io::Cursor::new(r#"{"Records":[{"a":""#).chain(io::repeat(b'a').take(10 << 30));
+        let mut records = 0;
+        let error = read_records(endless, &mut |_| records += 1).unwrap_err();
+        assert!(error.to_string().contains("a record of more than 2097152 bytes"), "{error}");
+        // Many records are no long record, and nothing of a log but its records is kept.
+        let many = format!(r#"{{"Records":[{}]}}"#, vec![record(json!({})).to_string(); 20_000].join(","));
+        assert!(many.len() > 2 * MAX_RECORD_BYTES);
+        assert_eq!(read(&many), (20_000, None));
+        let nested = |depth: usize| format!(r#"{{"Records":[{{"a":{}{}}}]}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(read(&nested(124)), (1, None));
+        assert_eq!(read(&nested(125)), (0, Some(Category::Syntax)));
+        assert_eq!(read(&nested(1_000_000)), (0, Some(Category::Syntax)));
+    }
+
+    fn unpacked(bytes: &[u8]) -> usize {
+        let mut records = 0;
+        drop(read_records(MultiGzDecoder::new(bytes), &mut |it| {
+            drop(hit(it));
+            records += 1;
+        }));
+        records
+    }
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    }
+
+    /// Text that is nearly a log file.
+    fn nearly_a_log() -> impl Strategy<Value = String> {
+        let whole = record(json!({})).to_string();
+        let token = prop_oneof![
+            1 => Just(whole),
+            8 => select(vec![
+                r#"{"Records":["#, "]}", "{", "}", "[", "]", ",", ":", "\n", "null", "7", "-1e999", "\"", "\\ud800",
+                r#""eventName":"PutBucketPolicy""#, r#""eventSource":"s3.amazonaws.com""#, r#""managementEvent":true"#,
+                r#""requestParameters":"#, r#"{"bucketName":"acme-data"}"#, r#""detail":"#, r#""Records":"#, r#""resources":"#,
+            ]).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ];
+        vec(token, 0..20).prop_map(|it| it.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..300), cut in 0..64_usize) {
+            let _ = unpacked(&bytes);
+            let mut packed = packed(&bytes);
+            packed.truncate(packed.len().saturating_sub(cut));
+            let _ = unpacked(&packed);
+        }
+
+        #[test]
+        fn whatever_is_nearly_a_log_is_read_or_refused(text in nearly_a_log()) {
+            let plain = read(&text).0;
+            prop_assert_eq!(unpacked(&packed(text.as_bytes())), plain);
+        }
+    }
+
+    #[test]
+    fn the_corpus_is_read_or_refused_as_its_names_say() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/log");
+        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+        assert!(files.len() > 4);
+        for file in files {
+            let expected = file.file_name().unwrap().to_str().unwrap().starts_with("ok-");
+            assert_eq!(read(&fs::read_to_string(&file).unwrap()).1.is_none(), expected, "{}", file.display());
         }
     }
 
