@@ -29,7 +29,7 @@ pub const SCHEMA: &str = "s3-guardrail-record/1";
 /// All records are below this prefix of a log bucket, each below its bucket's name.
 pub const FOLDER: &str = "s3-guardrail/history/";
 
-/// The longest record: every setting at its limit, twice.
+/// The longest record in bytes: every setting at its limit, twice.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// What one reconcile saw and did. Unlike in an alert, nothing is cut.
@@ -87,6 +87,8 @@ pub enum Setting {
 /// A record that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
+    #[error("{0} bytes, and no record has more than {MAX_BYTES}")]
+    TooLong(usize),
     #[error("not a record of this version ({SCHEMA}): {0}")]
     Json(#[from] serde_path_to_error::Error<serde_json::Error>),
     #[error("not a record of this version ({SCHEMA}) but `{0}`")]
@@ -153,8 +155,12 @@ impl Record {
         }
     }
 
-    /// Reads a record. Fields that a later version may add are passed over.
+    /// Reads a record of at most [`MAX_BYTES`], nested at most 127 deep. Fields that a later version may add are
+    /// passed over.
     pub fn parse(text: &str) -> Result<Self, RecordError> {
+        if text.len() > MAX_BYTES {
+            return Err(RecordError::TooLong(text.len()));
+        }
         let this: Self = crate::registry::from_json(text)?;
         if this.schema == SCHEMA { Ok(this) } else { Err(RecordError::Schema(this.schema)) }
     }

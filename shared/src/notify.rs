@@ -590,7 +590,8 @@ mod tests {
                 "findings",
                 "elapsed_ms",
                 "drift_to_restored_ms",
-                "notified"
+                "notified",
+                "record"
             ]
         );
         expect![[r#"[("severity", "String", "WARNING"), ("outcome", "String", "restored"), ("bucket", "String", "acme-data"), ("account", "String", "111122223333"), ("region", "String", "eu-west-2"), ("schema", "String", "s3-guardrail/1"), ("control", "String.Array", "[\"versioning\"]")]"#]]

@@ -142,7 +142,10 @@ async fn a_policy_against_the_guardrails_role_is_told_however_it_is_written() {
         assert!(matches!(bad[0].1.as_str(), "failed" | "unreadable"), "{how}: {bad:?}");
         // In AWS's words when AWS refused, in ours when we did not even try.
         let text = alert.body.to_string();
-        assert!(["resource-based policy", "statement `Out` denies"].iter().any(|it| text.contains(it)), "{how}: {text}");
+        assert!(
+            ["resource-based policy", "statement `Out` denies"].iter().any(|it| text.contains(it)),
+            "{how}: {text}"
+        );
         // As an administrator gets out of it.
         let delete = ["s3api", "delete-bucket-policy", "--bucket", it.bucket];
         it.deployment.aws.aws(&it.deployment.administrator, &delete).unwrap();

@@ -4,7 +4,9 @@ use std::{fs, time::Instant};
 
 use guardrail::{
     baseline::Baseline,
+    control::Control,
     event::{Input, Request},
+    history::{self, Record},
     lifecycle::{Lifecycle, LifecycleDays},
     policy::{Policy, PolicyVariant},
     registry::Registration,
@@ -72,9 +74,15 @@ fn lifecycle(text: &str) -> bool {
     true
 }
 
+/// What every record of the history goes through.
+fn record(text: &str) -> bool {
+    let Ok(record) = Record::parse(text) else { return false };
+    record.findings.iter().all(|it| it.settings().is_ok())
+}
+
 type Parser = fn(&str) -> bool;
-const PARSERS: [(&str, Parser); 4] =
-    [("event", event), ("registry", registry), ("policy", policy), ("lifecycle", lifecycle)];
+const PARSERS: [(&str, Parser); 5] =
+    [("event", event), ("registry", registry), ("policy", policy), ("lifecycle", lifecycle), ("record", record)];
 
 #[test]
 fn the_corpus_is_understood_or_refused_as_its_names_say() {
@@ -132,6 +140,10 @@ fn json_value() -> impl Strategy<Value = Value> {
         "111122223333",
         "arn:aws:s3:::acme-data/a",
         "DenyInsecureTransport",
+        "observed",
+        "desired",
+        "outcome",
+        "Document",
         "",
     ]);
     let text = prop_oneof![4 => word.clone().prop_map(str::to_owned), 1 => any::<String>()];
@@ -167,6 +179,15 @@ fn nearly_xml() -> impl Strategy<Value = String> {
     prop_oneof![vec(token, 0..20).prop_map(|it| it.concat()), tree]
 }
 
+/// A record with these findings.
+fn record_of(findings: &[Value]) -> Value {
+    json!({
+        "schema": "s3-guardrail-record/1", "bucket": "acme-data", "account": "111122223333", "region": "eu-west-2",
+        "time": "2026-11-23T09:14:05Z", "elapsed_ms": 700, "drift_to_restored_ms": null, "trigger": null,
+        "outcome": "restored", "findings": findings,
+    })
+}
+
 proptest! {
     #![proptest_config(arbitrary::many())]
 
@@ -186,6 +207,10 @@ proptest! {
         registry(&text);
         policy(&text);
         policy(&json!({"Statement": value}).to_string());
+        for control in Control::ALL {
+            let finding = json!({"control": control, "outcome": "restored", "written": true, "observed": value, "desired": value});
+            record(&record_of(&[finding]).to_string());
+        }
     }
 
     #[test]
@@ -270,6 +295,14 @@ fn each_parser_takes_what_is_at_its_limits_and_refuses_what_is_past_them() {
     };
     assert!(registry(&of_length(32 * 1024, document)));
     assert!(!registry(&of_length(32 * 1024 + 1, document)));
+
+    let text = |text: &str| {
+        let mut record = record_of(&[]);
+        record["more"] = json!(text);
+        record.to_string()
+    };
+    assert!(record(&of_length(history::MAX_BYTES, text)));
+    assert!(!record(&of_length(history::MAX_BYTES + 1, text)));
 
     let kept = |characters: usize, names: usize| {
         let names = vec!["x".repeat(characters); names];

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt as _, stream};
 use guardrail::{
     api,
-    history::{FOLDER, MAX_BYTES, Record, RecordFile},
+    history::{FOLDER, MAX_BYTES, Record, RecordError, RecordFile},
     names::BucketName,
     notify::{short_actor, text_of},
     registry::{self, Registration},
@@ -83,7 +83,7 @@ pub(crate) async fn read(session: &Session, file: &RecordFile) -> Result<Record,
     let object = api::output("GetObject", object).map_err(failed)?;
     let bytes = object.content_length.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
     if bytes > MAX_BYTES {
-        return Err(invalid(format!("{bytes} bytes, and no record has more than {MAX_BYTES}")));
+        return Err(invalid(RecordError::TooLong(bytes).to_string()));
     }
     let body = object.body.collect().await.map_err(|error| invalid(error.to_string()))?;
     let record = Record::parse(&String::from_utf8_lossy(&body.into_bytes()));

@@ -1,6 +1,6 @@
 //! The pure part: a plan for one bucket.
 
-use std::{hint::black_box, process::Command};
+use std::{hint::black_box, path::PathBuf, process::Command};
 
 use criterion::{BatchSize, Criterion};
 use guardrail::{
@@ -92,7 +92,7 @@ pub(crate) fn again_and_again(case: &str, times: usize) {
 
 pub(crate) fn section() -> Result<String, SetupError> {
     let bucket = Bucket::new();
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = Criterion::default().configure_from_args().output_directory(&results());
     let mut text =
         "## Deciding\n\nOne plan for one bucket, without I/O. Time: criterion's median; instructions: callgrind's.\n\n\
         | bucket | time | instructions |\n|---|---|---|\n"
@@ -110,10 +110,14 @@ pub(crate) fn section() -> Result<String, SetupError> {
     Ok(text)
 }
 
+/// Where criterion leaves what it measured.
+fn results() -> PathBuf {
+    workspace().join("target/criterion")
+}
+
 /// Criterion's median of a case, in nanoseconds.
 fn median(case: &str) -> Result<f64, SetupError> {
-    let folder = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| workspace().join("target"), Into::into);
-    let file = folder.join(format!("criterion/plan_{case}/new/estimates.json"));
+    let file = results().join(format!("plan_{case}/new/estimates.json"));
     let broken = |error: &dyn std::fmt::Display| SetupError(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(&file).map_err(|error| broken(&error))?;
     let estimates: Value = serde_json::from_str(&text).map_err(|error| broken(&error))?;

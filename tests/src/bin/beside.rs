@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 const BUCKET: &str = "beside-one";
 const FLEET: &str = "beside-fleet-";
-const FLEETS: [usize; 3] = [1, 5, 10];
+const FLEETS: [usize; 3] = [1, 100, 1_000];
 /// How many calls of our own go out at once when a fleet is made or broken.
 const AT_ONCE: usize = 8;
 
