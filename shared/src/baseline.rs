@@ -179,6 +179,11 @@ impl InventoryFormat {
             Self::Parquet => "Parquet",
         }
     }
+
+    /// The format that S3 calls so, if it is one of these.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Csv, Self::Parquet].into_iter().find(|it| it.as_str() == name)
+    }
 }
 
 /// Our inventory configuration.
@@ -213,11 +218,8 @@ pub enum ReportEncryption {
 impl Inventory {
     /// The configuration we require, with what else the owner chose in the one that is there: prefix and more fields.
     pub fn requiring(observed: Option<&Self>, baseline: &Baseline) -> Self {
-        let format = match (baseline.inventory_format, observed) {
-            (Some(format), _) => format.as_str(),
-            (None, Some(observed)) if observed.format == "CSV" => "CSV",
-            (None, _) => "Parquet",
-        };
+        let found_format = observed.and_then(|it| InventoryFormat::of(&it.format));
+        let format = baseline.inventory_format.or(found_format).unwrap_or(InventoryFormat::Parquet);
         let mut optional_fields = observed.map(|it| it.optional_fields.clone()).unwrap_or_default();
         optional_fields.extend(["EncryptionStatus", "ReplicationStatus"].map(str::to_owned));
         // An account id that is not there is not a drift, a wrong one is: S3 would not deliver.
@@ -229,7 +231,7 @@ impl Inventory {
             is_enabled: true,
             included_object_versions: "All".to_owned(),
             frequency: "Daily".to_owned(),
-            format: format.to_owned(),
+            format: format.as_str().to_owned(),
             bucket: baseline.inventory_bucket_arn.clone(),
             account_id,
             prefix: observed.and_then(|it| it.prefix.clone()),

@@ -7,7 +7,7 @@ mod bucket;
 mod budget;
 mod key;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::{
     event::{self, InputError},
     history,
     names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn},
-    observe::{Bucket, Scope, look, observe},
+    observe::{Bucket, Scope, look},
     plan::{Echo, Observed, Stance},
     reconcile::reconcile,
     registry::{self, InventorySettings, Mode, Registration, RegistryError},
@@ -51,7 +51,7 @@ pub struct Request {
     /// Default: the bucket's name and `-trail`.
     #[serde(default)]
     pub trail: Option<String>,
-    /// Default: `Parquet`.
+    /// Default: what is there already, or `Parquet`.
     #[serde(default)]
     pub inventory_format: Option<InventoryFormat>,
     /// Who is mailed at the account's first cent of a month; default: nobody.
@@ -129,6 +129,15 @@ pub enum BootstrapError {
     Answer(#[from] serde_json::Error),
 }
 
+/// AWS takes a moment to know everywhere what was just created: how long to wait between looks at it.
+const SETTLING: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(3200),
+];
+
 /// Answers one invocation.
 pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, BootstrapError> {
     let request: Request = event::decode("request", input)?;
@@ -162,8 +171,9 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
         resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action });
     }
 
-    let registration = setup.registration(key, registered.as_ref());
-    let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration).await?;
+    let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
+    let registration = setup.registration(key, registered.as_ref(), &found.observed);
+    let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found).await?;
     resources.push(Resource { r#type: "AWS::S3::Bucket", id: setup.bucket.to_string(), action: bucket_action });
 
     let action = ensure_trail(guardrail, setup, &registration).await?;
@@ -189,24 +199,15 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
     Ok(Built { report: Report { elapsed_ms, ..report }, resources })
 }
 
-/// The bucket itself: the same reconcile as ever, from whatever is there.
+/// The bucket's settings: the same reconcile as ever, from whatever is there.
 async fn ensure_guarded(
     guardrail: &Guardrail,
     setup: &Setup,
     registration: &Registration,
+    bucket::Found { observed, created }: bucket::Found,
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
-    let mut observed = observe(&guardrail.s3, named).await;
-    let created = observed.is_gone();
-    if created {
-        observed = if setup.dry_run {
-            Observed::empty()
-        } else {
-            bucket::create(&guardrail.s3, setup, &setup.bucket).await?;
-            observe(&guardrail.s3, named).await
-        };
-    }
     let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
     let mut report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
@@ -312,10 +313,12 @@ impl Setup {
         })
     }
 
-    /// The registry document; what it says already of mode, exemptions and the rest stays.
-    fn registration(&self, key_arn: KeyArn, registered: Option<&Registration>) -> Registration {
+    /// The registry document; what it says already of mode, exemptions and the rest stays, and so does the format of
+    /// an inventory that is there.
+    fn registration(&self, key_arn: KeyArn, registered: Option<&Registration>, observed: &Observed) -> Registration {
         let known_format = registered.and_then(|it| it.inventory.format);
-        let format = self.inventory_format.or(known_format).unwrap_or(InventoryFormat::Parquet);
+        let found_format = observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
+        let format = self.inventory_format.or(known_format).or(found_format).unwrap_or(InventoryFormat::Parquet);
         let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
         Registration {
             key_arn,

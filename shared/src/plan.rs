@@ -142,6 +142,16 @@ impl Observed {
 
     /// The bucket does not exist: all reads say so. If only some do, something else is going on, and it stays unknown.
     pub fn is_gone(&self) -> bool {
+        self.errors().into_iter().all(|it| it.is_some_and(says_gone))
+    }
+
+    /// Some reads say that the bucket does not exist, and others do not.
+    pub fn is_partly_gone(&self) -> bool {
+        self.errors().into_iter().flatten().any(says_gone) && !self.is_gone()
+    }
+
+    /// Why each setting could not be read.
+    pub fn errors(&self) -> [Option<&ApiError>; 7] {
         let Self {
             public_access_block,
             object_ownership,
@@ -151,15 +161,20 @@ impl Observed {
             lifecycle,
             inventory,
         } = self;
-        let gone = |error: Option<&ApiError>| error.and_then(|it| it.code.as_deref()) == Some("NoSuchBucket");
-        gone(public_access_block.as_ref().err())
-            && gone(object_ownership.as_ref().err())
-            && gone(bucket_policy.as_ref().err())
-            && gone(default_encryption.as_ref().err())
-            && gone(versioning.as_ref().err())
-            && gone(lifecycle.as_ref().err())
-            && gone(inventory.as_ref().err())
+        [
+            public_access_block.as_ref().err(),
+            object_ownership.as_ref().err(),
+            bucket_policy.as_ref().err(),
+            default_encryption.as_ref().err(),
+            versioning.as_ref().err(),
+            lifecycle.as_ref().err(),
+            inventory.as_ref().err(),
+        ]
     }
+}
+
+fn says_gone(error: &ApiError) -> bool {
+    error.code.as_deref() == Some("NoSuchBucket")
 }
 
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.

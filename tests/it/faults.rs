@@ -11,7 +11,9 @@ use std::{
 };
 
 use expect_test::expect;
-use guardrail::{Guardrail, api::chain, control::Control, remediate::remediate, rules::rules, sweep::sweep};
+use guardrail::{
+    Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, rules::rules, sweep::sweep,
+};
 use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -39,7 +41,15 @@ fn faults() -> [(&'static str, FaultKind); 10] {
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Calls that are no control's.
-const OTHER_CALLS: [&str; 14] = [
+const OTHER_CALLS: [&str; 22] = [
+    "CreateBucket",
+    "CreateKey",
+    "ListKeys",
+    "ListResourceTags",
+    "PutParameter",
+    "DescribeSubscribersForNotification",
+    "CreateBudget",
+    "CreateSubscriber",
     "GetParameter",
     "GetParametersByPath",
     "Publish",
@@ -66,6 +76,7 @@ struct Flow {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Function {
+    Bootstrap,
     Remediate,
     Sweep,
 }
@@ -95,13 +106,14 @@ pub(crate) fn drifted() -> World {
             state: "PendingDeletion".to_owned(),
             rotation: false,
             policy: json!({"Statement": [owners::key_statement()]}).to_string(),
+            tags: json!([]),
             aliases: [(ALIAS.to_owned(), format!("{KEY}2"))].into(),
         }),
         trail: Some(json!({
             "TrailARN": TRAIL, "IsLogging": false, "IsMultiRegionTrail": false, "EnableLogFileValidation": false,
             "S3BucketName": "central-logs", "KmsKeyId": format!("{KEY}3"), "AdvancedEventSelectors": [owners::selector()],
         })),
-        rules: BTreeMap::new(),
+        ..World::default()
     }
 }
 
@@ -138,7 +150,22 @@ async fn flows() -> Vec<Flow> {
     swept.rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
     swept.rules.get_mut("s3-guardrail-key-changed").unwrap().0["EventPattern"] = json!("{\"source\":[\"nothing\"]}");
     swept.rules.get_mut("s3-guardrail-trail-changed").unwrap().1.clear();
+    let build = |name, world| {
+        let input = json!({"bucket": BUCKET, "trail": "acme-trail", "zero_spend_budget": "ann@example.com"});
+        Flow { name, world, function: Function::Bootstrap, input }
+    };
+    let tags = json!([{"TagKey": "s3-guardrail:alias", "TagValue": ALIAS}]);
+    let unnamed = World { key: Some(FakeKey { tags, ..FakeKey::good() }), ..World::default() };
+    let support = ["acme-data-logs", "acme-data-inventory"].map(|it| (it.to_owned(), Default::default()));
+    let mut found = World { others: support.into(), mailed: Some(Vec::new()), ..drifted.clone() };
+    found.parameters.clear();
+    let its_key = found.key.as_mut().unwrap();
+    its_key.state = "Enabled".to_owned();
+    its_key.aliases = [(ALIAS.to_owned(), KEY.to_owned())].into();
     vec![
+        build("build", World::default()),
+        build("go on", unnamed),
+        build("adopt", found),
         flow("request", drifted, json!({"bucket": BUCKET})),
         flow("key event", key, call("kms", "DisableKey", json!({"keyId": KEY}))),
         flow("alias event", bare_key, call("kms", "DeleteAlias", json!({"aliasName": ALIAS}))),
@@ -158,6 +185,7 @@ impl Flow {
     async fn invoke(&self, guardrail: &Guardrail) -> Result<Value, String> {
         let input = self.input.clone();
         match self.function {
+            Function::Bootstrap => Box::pin(bootstrap(guardrail, input)).await.map_err(|error| chain(&error)),
             Function::Remediate => remediate(guardrail, input).await.map_err(|error| chain(&error)),
             Function::Sweep => sweep(guardrail, input).await.map_err(|error| chain(&error)),
         }
@@ -179,7 +207,7 @@ impl Flow {
         let goal = fake.state().world();
         let queued = fake.state().queued.iter().cloned().collect();
         let told = told(&fake);
-        assert!(owners::keeps_everything(&goal), "{goal:#?}");
+        assert_eq!(owners::keeps_everything(&goal), owners::keeps_everything(&self.world), "{goal:#?}");
         fake.forget();
         self.invoke(&fake.guardrail()).await.unwrap();
         assert_eq!((fake.writes(), fake.alerts()), (vec![], vec![]), "{}: nothing is left to do", self.name);
@@ -271,7 +299,8 @@ async fn cell(
         told.dedup();
     }
     let world = fake.state().world();
-    holds(format_args!("something of the owner's is lost: {world:#?}"), owners::keeps_everything(&world))?;
+    let kept = owners::keeps_everything(&world) || !owners::keeps_everything(&flow.world);
+    holds(format_args!("something of the owner's is lost: {world:#?}"), kept)?;
 
     let of_call = Control::ALL.into_iter().find(|it| {
         let vocabulary = it.vocabulary();
@@ -307,6 +336,8 @@ async fn cell(
                     same("restored", &world, &usual.goal)?;
                     "error"
                 }
+                // What was built stays, and it goes on from there.
+                None if flow.function == Function::Bootstrap => "error",
                 // Before it is known what should be, nothing is written.
                 None if flow.function == Function::Remediate => {
                     same("untouched", &world, &flow.world)?;
@@ -431,6 +462,108 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
     assert!(wrong.is_empty(), "{table}\n{wrong}");
     expect![[r#"
                                                     500         503         409         403         timeout     reset       cut         garbage     slow        stale
+        build: GetParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: DescribeKey                          again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: ListKeys                             again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: CreateKey                            error       error       error       error       error       error       error       error       error       ok
+        build: GetKeyRotationStatus                 again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: EnableKeyRotation                    again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        build: GetKeyPolicy                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: CreateAlias                          again/error again/error error       error       again/error again/error ok          ok          error       ok
+        build: GetPublicAccessBlock                 again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        build: GetBucketOwnershipControls           ok/error    ok/error    error       error       ok/error    ok/error    ok/error    error       ok/error    again
+        build: GetBucketPolicy                      again/error again/error error       error       again/error again/error ok          error       again/error again
+        build: GetBucketEncryption                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        build: GetBucketVersioning                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        build: GetBucketLifecycleConfiguration      again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        build: GetBucketInventoryConfiguration      again/error again/error error       error       again/error again/error ok          error       again/error again
+        build: CreateBucket                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        build: GetBucketAcl                         again/error again/error error       error       again/error again/error error       error       again/error again
+        build: PutPublicAccessBlock                 again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutBucketAcl                         again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutBucketOwnershipControls           again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutBucketPolicy                      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        build: PutBucketVersioning                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutBucketLifecycleConfiguration      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        build: PutBucketEncryption                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutBucketInventoryConfiguration      again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        build: PutObject                            again/warns again/warns warns       warns       again/warns again/warns ok          ok          again/warns ok
+        build: GetTrail                             again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: GetTrailStatus                       again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: GetEventSelectors                    again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: CreateTrail                          again/error again/error again/error error       again/error again/error error       error       ok          ok
+        build: PutEventSelectors                    again/error again/error again/error error       again/error again/error error       error       ok          ok
+        build: StartLogging                         again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        build: DescribeSubscribersForNotification   again/error again/error error       error       again/error again/error error       error       again/error ok
+        build: CreateBudget                         again/error again/error error       error       again/error again/error ok          ok          error       ok
+        build: PutParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: GetParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: DescribeKey                          again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: ListKeys                             again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: ListResourceTags                     again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: GetKeyRotationStatus                 again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: GetKeyPolicy                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: PutKeyPolicy                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        go on: CreateAlias                          again/error again/error error       error       again/error again/error ok          ok          error       ok
+        go on: GetPublicAccessBlock                 again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        go on: GetBucketOwnershipControls           ok/error    ok/error    error       error       ok/error    ok/error    ok/error    error       ok/error    again
+        go on: GetBucketPolicy                      again/error again/error error       error       again/error again/error ok          error       again/error again
+        go on: GetBucketEncryption                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        go on: GetBucketVersioning                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        go on: GetBucketLifecycleConfiguration      again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        go on: GetBucketInventoryConfiguration      again/error again/error error       error       again/error again/error ok          error       again/error again
+        go on: CreateBucket                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        go on: GetBucketAcl                         again/error again/error error       error       again/error again/error error       error       again/error again
+        go on: PutPublicAccessBlock                 again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutBucketAcl                         again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutBucketOwnershipControls           again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutBucketPolicy                      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        go on: PutBucketVersioning                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutBucketLifecycleConfiguration      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        go on: PutBucketEncryption                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutBucketInventoryConfiguration      again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        go on: PutObject                            again/warns again/warns warns       warns       again/warns again/warns ok          ok          again/warns ok
+        go on: GetTrail                             again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: GetTrailStatus                       again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: GetEventSelectors                    again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: CreateTrail                          again/error again/error again/error error       again/error again/error error       error       ok          ok
+        go on: PutEventSelectors                    again/error again/error again/error error       again/error again/error error       error       ok          ok
+        go on: StartLogging                         again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        go on: DescribeSubscribersForNotification   again/error again/error error       error       again/error again/error error       error       again/error ok
+        go on: CreateBudget                         again/error again/error error       error       again/error again/error ok          ok          error       ok
+        go on: PutParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: DescribeKey                          again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetKeyRotationStatus                 again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: EnableKeyRotation                    again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        adopt: GetKeyPolicy                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: PutKeyPolicy                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        adopt: GetPublicAccessBlock                 again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetBucketOwnershipControls           again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetBucketAcl                         again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetBucketPolicy                      again/error again/error error       error       again/error again/error ok/error    error       again/error ok
+        adopt: GetBucketEncryption                  again/error again/error ok/error    ok/error    again/error again/error ok/error    ok/error    again/error ok
+        adopt: GetBucketVersioning                  again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetBucketLifecycleConfiguration      again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetBucketInventoryConfiguration      again/error again/error ok/error    ok/error    again/error again/error ok/error    ok/error    again/error ok
+        adopt: PutPublicAccessBlock                 again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutBucketAcl                         again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutBucketOwnershipControls           again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutBucketPolicy                      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        adopt: PutBucketVersioning                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutBucketLifecycleConfiguration      again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        adopt: PutBucketEncryption                  again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutBucketInventoryConfiguration      again/error again/error again/error error       again/error again/error ok          ok          again/error ok
+        adopt: PutObject                            again/warns again/warns warns       warns       again/warns again/warns ok          ok          again/warns ok
+        adopt: GetTrail                             again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetTrailStatus                       again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: GetEventSelectors                    again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: UpdateTrail                          again/error again/error again/error error       again/error again/error error       error       ok          ok
+        adopt: PutEventSelectors                    again/error again/error again/error error       again/error again/error error       error       ok          ok
+        adopt: StartLogging                         again/error again/error again/error error       again/error again/error ok          ok          ok          ok
+        adopt: DescribeSubscribersForNotification   again/error again/error error       error       again/error again/error error       error       again/error ok
+        adopt: CreateSubscriber                     again/error again/error error       error       again/error again/error ok          ok          again/error ok
+        adopt: PutParameter                         again/error again/error error       error       again/error again/error error       error       again/error ok
         request: GetParameter                       again/told  again/told  told        told        again/told  again/told  told        told        again/told  ok
         request: GetPublicAccessBlock               again/told  again/told  told        told        again/told  again/told  told        told        again/told  ok
         request: GetBucketOwnershipControls         again/told  again/told  told        told        again/told  again/told  told        told        again/told  ok
@@ -489,8 +622,8 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
         trail event: UpdateTrail                    again/told  again/told  again/told  told        again/told  again/told  told        told        ok          ok
         trail event: PutEventSelectors              again/told  again/told  again/told  told        again/told  again/told  told        told        ok          ok
         trail event: StartLogging                   again/told  again/told  again/told  told        again/told  again/told  ok          ok          ok          ok
-        trail event: PutObject                      again/warns again/warns warns       warns       again/warns again/warns ok          ok          again/warns ok
         trail event: Publish                        again/error again/error error       error       again/error again/error ok          error       again/error ok
+        trail event: PutObject                      again/warns again/warns warns       warns       again/warns again/warns ok          ok          again/warns ok
         no trail: GetParametersByPath               again/error again/error error       error       again/error again/error error       error       again/error ok
         no trail: GetTrail                          again/told  again/told  told        told        again/told  again/told  told        told        again/told  ok
         no trail: GetTrailStatus                    again/told  again/told  told        told        again/told  again/told  told        told        again/told  ok

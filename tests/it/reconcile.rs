@@ -550,9 +550,11 @@ async fn every_event_that_names_the_bucket_restores_it() {
         "direct-dry-run.json",
         "impossible-bucket-name.json",
         "no-bucket.json",
+        "schedule.json",
     ];
     let of_other_services = [
         "disable-key",
+        "disable-rule",
         "schedule-key",
         "put-key",
         "delete-alias",

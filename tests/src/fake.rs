@@ -74,6 +74,8 @@ pub struct State {
     pub bucket: Option<BTreeMap<String, String>>,
     /// Lifecycle's setting that travels in a header.
     pub transition_size: Option<String>,
+    /// The other buckets: their documents, and that setting.
+    pub others: BTreeMap<String, (BTreeMap<String, String>, Option<String>)>,
     /// SSM parameters.
     pub parameters: BTreeMap<String, String>,
     /// The key; `None`: it does not exist.
@@ -82,6 +84,8 @@ pub struct State {
     pub trail: Option<Value>,
     /// EventBridge rules: as DescribeRule shows them, with their targets.
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    /// Whom the zero-spend budget mails; `None`: there is no budget.
+    pub mailed: Option<Vec<Value>>,
     /// Whether the whole account blocks public access.
     pub account_blocks: bool,
     /// Messages that SQS took.
@@ -110,10 +114,12 @@ pub struct State {
 pub struct World {
     pub bucket: Option<BTreeMap<String, String>>,
     pub transition_size: Option<String>,
+    pub others: BTreeMap<String, (BTreeMap<String, String>, Option<String>)>,
     pub parameters: BTreeMap<String, String>,
     pub key: Option<FakeKey>,
     pub trail: Option<Value>,
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    pub mailed: Option<Vec<Value>>,
 }
 
 /// Reads that still answer as if a write had not been.
@@ -132,6 +138,8 @@ pub struct FakeKey {
     pub state: String,
     pub rotation: bool,
     pub policy: String,
+    /// As ListResourceTags shows them.
+    pub tags: Value,
     /// Where aliases point.
     pub aliases: BTreeMap<String, String>,
 }
@@ -144,8 +152,8 @@ impl FakeKey {
             {"Sid": "GuardrailInventory", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*",
              "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}},
         ]});
-        let aliases = BTreeMap::new();
-        Self { state: "Enabled".to_owned(), rotation: true, policy: policy.to_string(), aliases }
+        let (tags, aliases) = (json!([]), BTreeMap::new());
+        Self { state: "Enabled".to_owned(), rotation: true, policy: policy.to_string(), tags, aliases }
     }
 }
 
@@ -396,7 +404,8 @@ fn patient(guardrail: Guardrail) -> Guardrail {
         cloudtrail: aws_sdk_cloudtrail,
         events: aws_sdk_eventbridge,
         lambda: aws_sdk_lambda,
-        sqs: aws_sdk_sqs
+        sqs: aws_sdk_sqs,
+        budgets: aws_sdk_budgets
     )
 }
 
@@ -439,36 +448,42 @@ struct Call {
     operation: String,
     /// S3 only.
     subresource: String,
+    /// S3 only.
+    bucket: String,
     body: String,
 }
 
 impl Call {
     fn of(request: &HttpRequest) -> Self {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        let (address, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
+        let (host, path) = address.trim_start_matches("https://").split_once('/').unwrap_or((address, ""));
+        let (bucket, _) = host.split_once(".s3.").unwrap_or_default();
+        let call = |operation: &str, subresource: &str| Self {
+            operation: operation.to_owned(),
+            subresource: subresource.to_owned(),
+            bucket: bucket.to_owned(),
+            body: body.clone(),
+        };
         if let Some(target) = request.headers().get("x-amz-target") {
-            let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-            return Self { operation, subresource: String::new(), body };
+            return call(target.rsplit('.').next().unwrap_or_default(), "");
         }
         if let Some(action) = form(&body).remove("Action") {
-            return Self { operation: action, subresource: String::new(), body };
+            return call(&action, "");
         }
-        let query = request.uri().split_once('?').map_or("", |it| it.1);
-        let named = |it: &&(&str, &str, &str, &str)| query.split('&').any(|part| part.split('=').next() == Some(it.0));
         // Lambda: a path that begins with the date of its API.
-        let path = request.uri().split_once("amazonaws.com").map_or("", |it| it.1);
-        if let Some(operation) = LAMBDA.iter().find(|it| path.starts_with("/20") && path.ends_with(it.0)) {
-            return Self { operation: operation.1.to_owned(), subresource: String::new(), body };
+        let lambda = LAMBDA.iter().find(|it| path.starts_with("20") && format!("/{path}").ends_with(it.0));
+        if let Some((_, operation)) = lambda {
+            return call(operation, "");
         }
-        if query.split('&').any(|it| it == "x-id=PutObject") {
-            return Self { operation: "PutObject".to_owned(), subresource: String::new(), body };
+        let named = |it: &&(&str, &str, &str, &str)| query.split('&').any(|part| part.split('=').next() == Some(it.0));
+        match (SUBRESOURCES.iter().find(named), request.method()) {
+            (Some((subresource, read, _, _)), "GET") => call(read, subresource),
+            (Some((subresource, _, write, _)), "PUT") => call(write, subresource),
+            (None, "PUT") if path.is_empty() => call("CreateBucket", ""),
+            (None, "PUT") => call("PutObject", ""),
+            (_, other) => call(&format!("{other} {}", request.uri()), ""),
         }
-        let (subresource, read, write, _) = SUBRESOURCES.iter().find(named).unwrap_or(&("", "?", "?", ""));
-        let operation = match request.method() {
-            "GET" => (*read).to_owned(),
-            "PUT" => (*write).to_owned(),
-            other => format!("{other} {}", request.uri()),
-        };
-        Self { operation, subresource: (*subresource).to_owned(), body }
     }
 
     fn is_read(&self) -> bool {
@@ -480,7 +495,7 @@ impl Call {
             "Publish" | "ListSubscriptionsByTopic" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
-            "PutObject" => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+            "PutObject" | "CreateBucket" => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
             _ if self.subresource.is_empty() => json!({"__type": code, "message": "no"}).to_string(),
             _ => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
         };
@@ -503,18 +518,22 @@ impl State {
         World {
             bucket: self.bucket.clone(),
             transition_size: self.transition_size.clone(),
+            others: self.others.clone(),
             parameters: self.parameters.clone(),
             key: self.key.clone(),
             trail: self.trail.clone(),
             rules: self.rules.clone(),
+            mailed: self.mailed.clone(),
         }
     }
 
     /// Puts everything as it was.
     pub fn set_world(&mut self, world: World) {
-        let World { bucket, transition_size, parameters, key, trail, rules } = world;
+        let World { bucket, transition_size, others, parameters, key, trail, rules, mailed } = world;
         self.bucket = bucket;
         self.transition_size = transition_size;
+        self.others = others;
+        self.mailed = mailed;
         self.parameters = parameters;
         self.key = key;
         self.trail = trail;
@@ -566,12 +585,19 @@ impl State {
                     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
                 )
             }
+            "CreateBucket" => self.in_bucket(&call.bucket, |this| match this.bucket {
+                Some(_) => call.error(409, "BucketAlreadyOwnedByYou"),
+                None => {
+                    this.bucket = Some(BTreeMap::new());
+                    response(200, "")
+                }
+            }),
             "PutObject" => {
                 let place = request.uri().split('?').next().unwrap_or_default().trim_start_matches("https://");
                 self.objects.insert(place.to_owned(), call.body.clone());
                 response(200, "")
             }
-            _ if !call.subresource.is_empty() => self.serve_s3(request, call),
+            _ if !call.subresource.is_empty() => self.in_bucket(&call.bucket, |this| this.serve_s3(request, call)),
             "ListSubscriptionsByTopic" if !self.rules.is_empty() => response(
                 200,
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
@@ -583,7 +609,23 @@ impl State {
         }
     }
 
-    /// KMS, CloudTrail, EventBridge, SQS and pages of the Parameter Store: JSON in, JSON or an error's code out.
+    /// Does something as if a bucket were the one that is guarded.
+    fn in_bucket<T>(&mut self, name: &str, serve: impl FnOnce(&mut Self) -> T) -> T {
+        if name == BUCKET {
+            return serve(self);
+        }
+        let guarded = (self.bucket.take(), self.transition_size.take());
+        (self.bucket, self.transition_size) =
+            self.others.remove(name).map_or_else(Default::default, |it| (Some(it.0), it.1));
+        let answer = serve(self);
+        if let Some(bucket) = self.bucket.take() {
+            self.others.insert(name.to_owned(), (bucket, self.transition_size.take()));
+        }
+        (self.bucket, self.transition_size) = guarded;
+        answer
+    }
+
+    /// KMS, CloudTrail, EventBridge, SQS, Budgets and pages of the Parameter Store: JSON in, JSON or an error's code out.
     fn serve_json(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
         match operation {
@@ -601,6 +643,42 @@ impl State {
                     .map(|it| json!({"Id": it["Id"], "MessageId": "m", "MD5OfMessageBody": "0"}))
                     .collect();
                 Ok(json!({"Successful": taken, "Failed": []}))
+            }
+            "PutParameter" => {
+                self.parameters.insert(text("Name"), text("Value"));
+                Ok(json!({"Version": 1}))
+            }
+            "DescribeSubscribersForNotification" => {
+                self.mailed.as_ref().map(|it| json!({"Subscribers": it})).ok_or("NotFoundException")
+            }
+            "CreateBudget" if self.mailed.is_some() => Err("DuplicateRecordException"),
+            "CreateBudget" => {
+                self.mailed =
+                    input.pointer("/NotificationsWithSubscribers/0/Subscribers").and_then(Value::as_array).cloned();
+                Ok(json!({}))
+            }
+            "CreateSubscriber" => {
+                let mailed = self.mailed.as_mut().ok_or("NotFoundException")?;
+                if mailed.contains(&input["Subscriber"]) {
+                    return Err("DuplicateRecordException");
+                }
+                mailed.push(input["Subscriber"].clone());
+                Ok(json!({}))
+            }
+            "ListKeys" => {
+                let keys: Vec<_> = self.key.iter().map(|_| json!({"KeyArn": KEY, "KeyId": "k"})).collect();
+                Ok(json!({"Keys": keys, "Truncated": false}))
+            }
+            // Two keys for one alias would be one too many.
+            "CreateKey" if self.key.is_some() => Err("LimitExceededException"),
+            "CreateKey" => {
+                self.key = Some(FakeKey {
+                    rotation: false,
+                    policy: text("Policy"),
+                    tags: input["Tags"].clone(),
+                    ..FakeKey::good()
+                });
+                Ok(json!({"KeyMetadata": {"KeyId": "k", "Arn": KEY}}))
             }
             // What surrounds the rules is there when they are.
             "GetPolicy" if !self.rules.is_empty() => {
@@ -635,6 +713,7 @@ impl State {
             }
             "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation})),
             "GetKeyPolicy" => return Ok(json!({"Policy": key.policy})),
+            "ListResourceTags" => return Ok(json!({"Tags": key.tags})),
             "CancelKeyDeletion" => key.state = "Disabled".to_owned(),
             "EnableKey" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
             "EnableKey" => key.state = "Enabled".to_owned(),

@@ -227,7 +227,7 @@ pub(crate) struct BootstrapArguments {
     /// [default: BUCKET-trail]
     #[arg(long, value_name = "NAME")]
     pub trail: Option<String>,
-    /// [default: Parquet]
+    /// [default: what is there already, or Parquet]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub inventory_format: Option<InventoryFormat>,
     /// Also a budget of the account that mails this address at the first cent of a month

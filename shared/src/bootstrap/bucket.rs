@@ -6,8 +6,9 @@ use aws_sdk_s3::{
 };
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::time::sleep;
 
-use super::{Action, BootstrapError, Setup, failed};
+use super::{Action, BootstrapError, SETTLING, Setup, failed};
 use crate::{
     Guardrail, api,
     baseline::Baseline,
@@ -75,16 +76,8 @@ pub(super) async fn ensure_support(
     key: &KeyArn,
     delivery: Vec<Statement>,
 ) -> Result<Action, BootstrapError> {
+    let Found { observed, created } = find_or_create(guardrail, setup, name).await?;
     let named = Bucket { name, owner: &setup.account };
-    let mut observed = observe(&guardrail.s3, named).await;
-    let created = observed.is_gone();
-    if created {
-        if setup.dry_run {
-            return Ok(Action::Created);
-        }
-        create(&guardrail.s3, setup, name).await?;
-        observed = observe(&guardrail.s3, named).await;
-    }
     let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
     let changed = !steps.is_empty();
     let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps).await;
@@ -114,8 +107,44 @@ fn plan_support(
     Ok((baseline, steps))
 }
 
+/// A bucket as it is, before anything is set.
+pub(super) struct Found {
+    pub(super) observed: Observed,
+    pub(super) created: bool,
+}
+
+/// Looks at a bucket, and creates it when it is not there. In a dry run, what is not there is empty.
+pub(super) async fn find_or_create(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    name: &BucketName,
+) -> Result<Found, BootstrapError> {
+    let named = Bucket { name, owner: &setup.account };
+    let mut observed = observe(&guardrail.s3, named).await;
+    if observed.is_partly_gone() {
+        let errors = observed.errors().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+        let problem = format!("it is not certain that it does not exist: {}", errors.join("; "));
+        return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem });
+    }
+    if !observed.is_gone() {
+        return Ok(Found { observed, created: false });
+    }
+    if setup.dry_run {
+        return Ok(Found { observed: Observed::empty(), created: true });
+    }
+    create(&guardrail.s3, setup, name).await?;
+    for wait in SETTLING {
+        observed = observe(&guardrail.s3, named).await;
+        if !observed.is_gone() && !observed.is_partly_gone() {
+            break;
+        }
+        sleep(wait).await;
+    }
+    Ok(Found { observed, created: true })
+}
+
 /// Creates a bucket in our region.
-pub(super) async fn create(s3: &Client, setup: &Setup, name: &BucketName) -> Result<(), BootstrapError> {
+async fn create(s3: &Client, setup: &Setup, name: &BucketName) -> Result<(), BootstrapError> {
     let mut create = s3.create_bucket().bucket(name.as_str());
     // The oldest region is named by naming none.
     if setup.region != "us-east-1" {
@@ -123,11 +152,16 @@ pub(super) async fn create(s3: &Client, setup: &Setup, name: &BucketName) -> Res
         create = create
             .create_bucket_configuration(CreateBucketConfiguration::builder().location_constraint(location).build());
     }
-    let created = api::done("CreateBucket", create.send().await).map_err(|error| match error.code.as_deref() {
-        Some("BucketAlreadyExists") => {
-            error.explained("Another account has a bucket of this name; choose another name")
-        }
-        _ => error,
-    });
-    created.map_err(failed(&format!("bucket {name}")))
+    // Of two tries, the second finds what the first has made.
+    let created =
+        api::unless_absent("CreateBucket", create.send().await, "BucketAlreadyOwnedByYou").map_err(|error| match error
+            .code
+            .as_deref()
+        {
+            Some("BucketAlreadyExists") => {
+                error.explained("Another account has a bucket of this name; choose another name")
+            }
+            _ => error,
+        });
+    created.map(drop).map_err(failed(&format!("bucket {name}")))
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use aws_sdk_kms::{
     Client,
+    config::{self, retry::RetryConfig},
     types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, Tag},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::{Action, BootstrapError, Setup, failed};
+use super::{Action, BootstrapError, SETTLING, Setup, failed};
 use crate::{
     api::{ApiError, done, output, unless_absent},
     kms_key::service_statements,
@@ -37,10 +39,10 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
             Some(arn) => arn,
             None => create(kms, setup).await.map_err(failed)?,
         };
-        let create = kms.create_alias().alias_name(setup.key_alias.as_str()).target_key_id(&arn);
-        done("CreateAlias", create.send().await).map_err(failed)?;
         let arn: KeyArn = arn.parse().map_err(|error| refused(format!("{error}")))?;
-        complete(kms, setup, &arn).await.map_err(failed)?;
+        complete_new(kms, setup, &arn).await.map_err(failed)?;
+        let create = kms.create_alias().alias_name(setup.key_alias.as_str()).target_key_id(arn.as_str());
+        done("CreateAlias", create.send().await).map_err(failed)?;
         return Ok((arn, Action::Created));
     };
     usable(&metadata).map_err(refused)?;
@@ -90,7 +92,10 @@ async fn create(kms: &Client, setup: &Setup) -> Result<String, ApiError> {
         .description(format!("{}: encrypts guarded buckets, their logs and inventories", setup.key_alias))
         .policy(policy(&account_policy(setup), setup).document())
         .tags(tag.map_err(|error| ApiError::new("CreateKey", error))?);
-    let created = output("CreateKey", create.send().await)?;
+    // Once: of two tries whose first answer was lost, a key would be left that nobody names and somebody pays for. The
+    // next run finds this one by its tag.
+    let once = config::Builder::new().retry_config(RetryConfig::disabled());
+    let created = output("CreateKey", create.customize().config_override(once).send().await)?;
     Ok(created.key_metadata.and_then(|it| it.arn).unwrap_or_default())
 }
 
@@ -109,6 +114,17 @@ async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, Api
         done("PutKeyPolicy", put.send().await)?;
     }
     Ok(!rotation.key_rotation_enabled || is != should)
+}
+
+/// The same for a key that was made a moment ago.
+async fn complete_new(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, ApiError> {
+    for wait in SETTLING {
+        match complete(kms, setup, key).await {
+            Err(error) if error.code.as_deref() == Some("NotFoundException") => sleep(wait).await,
+            other => return other,
+        }
+    }
+    complete(kms, setup, key).await
 }
 
 /// A new key's policy before anything is added: the account decides with IAM, so that nobody is locked out.
