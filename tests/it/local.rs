@@ -442,8 +442,8 @@ async fn bootstrap_goes_on_from_wherever_it_stopped_and_then_changes_nothing() {
     let administrator = |arguments: &[&str]| deployment.aws.aws(&deployment.administrator, arguments).unwrap();
     let role = ["--role-name", "s3-guardrail-bootstrap", "--policy-name", "stopped"];
     for (action, resource) in [
-        ("kms:CreateAlias", any.clone()),
-        ("kms:EnableKeyRotation", any),
+        ("kms:EnableKeyRotation", any.clone()),
+        ("kms:CreateAlias", any),
         ("s3:CreateBucket", s3("it-resumed-logs")),
         ("s3:PutBucketPolicy", s3("it-resumed-logs")),
         ("s3:CreateBucket", s3("it-resumed-inventory")),
