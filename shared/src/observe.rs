@@ -120,8 +120,9 @@ pub async fn account_public_access_block(
 }
 
 async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
-    let (object_ownership, acl_grants) = tokio::try_join!(ownership_controls(s3, bucket), acl_grants(s3, bucket))?;
-    Ok(ObjectOwnership { object_ownership, acl_grants })
+    // Both to their end: a request that is given up takes its connection with it.
+    let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
+    Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants: acl_grants? })
 }
 
 async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
@@ -248,12 +249,13 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
 pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<KmsKey> {
     let key = required.arn.as_str();
     let (metadata, rotation, policy, alias_target) =
-        tokio::try_join!(metadata(kms, key), rotation(kms, key), key_policy(kms, key), async {
+        tokio::join!(metadata(kms, key), rotation(kms, key), key_policy(kms, key), async {
             match &required.alias {
                 Some(alias) => alias_target(kms, alias.as_str()).await,
                 None => Ok(None),
             }
-        })?;
+        });
+    let (metadata, rotation, policy, alias_target) = (metadata?, rotation?, policy?, alias_target?);
     let state = metadata.key_state.map(|it| it.as_str().to_owned());
     let enabled = if metadata.enabled { "Enabled" } else { "Disabled" };
     Ok(KmsKey { state: state.unwrap_or_else(|| enabled.to_owned()), rotation, alias_target, policy })

@@ -105,8 +105,8 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     if late.is_none() {
         proofs::prove_to_the_end(&site, &settings, &mut run).await;
     }
-    let Run { proofs, upload, mut left_behind } = run;
-    let (left, failed) = clean_up(&guardrail.s3, named, &run_id, upload).await;
+    let Run { proofs, mut left_behind } = run;
+    let (left, failed) = clean_up(&guardrail.s3, named, &run_id).await;
     left_behind.extend(left);
 
     let outcome =

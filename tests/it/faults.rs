@@ -471,14 +471,14 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
         build: GetKeyPolicy                         again/error again/error error       error       again/error again/error error       error       again/error ok
         build: CreateAlias                          again/error again/error error       error       again/error again/error ok          ok          error       ok
         build: GetPublicAccessBlock                 again/error again/error error       error       again/error again/error ok/error    error       again/error again
-        build: GetBucketOwnershipControls           ok/error    ok/error    error       error       ok/error    ok/error    ok/error    error       ok/error    again
+        build: GetBucketOwnershipControls           again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        build: GetBucketAcl                         again/error again/error ok/error    ok/error    again/error again/error ok/error    ok/error    again/error again
         build: GetBucketPolicy                      again/error again/error error       error       again/error again/error ok          error       again/error again
         build: GetBucketEncryption                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
         build: GetBucketVersioning                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
         build: GetBucketLifecycleConfiguration      again/error again/error error       error       again/error again/error ok/error    error       again/error again
         build: GetBucketInventoryConfiguration      again/error again/error error       error       again/error again/error ok          error       again/error again
         build: CreateBucket                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
-        build: GetBucketAcl                         again/error again/error error       error       again/error again/error error       error       again/error again
         build: PutPublicAccessBlock                 again/error again/error again/error error       again/error again/error ok          ok          again/error ok
         build: PutBucketAcl                         again/error again/error again/error error       again/error again/error ok          ok          again/error ok
         build: PutBucketOwnershipControls           again/error again/error again/error error       again/error again/error ok          ok          again/error ok
@@ -506,14 +506,14 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
         go on: PutKeyPolicy                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
         go on: CreateAlias                          again/error again/error error       error       again/error again/error ok          ok          error       ok
         go on: GetPublicAccessBlock                 again/error again/error error       error       again/error again/error ok/error    error       again/error again
-        go on: GetBucketOwnershipControls           ok/error    ok/error    error       error       ok/error    ok/error    ok/error    error       ok/error    again
+        go on: GetBucketOwnershipControls           again/error again/error error       error       again/error again/error ok/error    error       again/error again
+        go on: GetBucketAcl                         again/error again/error ok/error    ok/error    again/error again/error ok/error    ok/error    again/error again
         go on: GetBucketPolicy                      again/error again/error error       error       again/error again/error ok          error       again/error again
         go on: GetBucketEncryption                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
         go on: GetBucketVersioning                  again/error again/error error       error       again/error again/error ok/error    error       again/error again
         go on: GetBucketLifecycleConfiguration      again/error again/error error       error       again/error again/error ok/error    error       again/error again
         go on: GetBucketInventoryConfiguration      again/error again/error error       error       again/error again/error ok          error       again/error again
         go on: CreateBucket                         again/error again/error error       error       again/error again/error ok          ok          again/error ok
-        go on: GetBucketAcl                         again/error again/error error       error       again/error again/error error       error       again/error again
         go on: PutPublicAccessBlock                 again/error again/error again/error error       again/error again/error ok          ok          again/error ok
         go on: PutBucketAcl                         again/error again/error again/error error       again/error again/error ok          ok          again/error ok
         go on: PutBucketOwnershipControls           again/error again/error again/error error       again/error again/error ok          ok          again/error ok

@@ -1,12 +1,38 @@
 //! `guardrail-verify` on the local AWS: what it proves, and that it leaves nothing.
 
-use aws_sdk_s3::Client;
-use guardrail::{control::Control, verify::PREFIX};
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut},
+        retry::RetryConfig,
+    },
+    error::BoxError,
+};
+use aws_smithy_runtime_api::{
+    client::orchestrator::{HttpResponse, Metadata},
+    http::StatusCode,
+};
+use aws_smithy_types::body::SdkBody;
+use expect_test::expect;
+use guardrail::{
+    Guardrail,
+    api::chain,
+    config::{Config, Needs},
+    control::Control,
+    verify::PREFIX,
+};
 use guardrail_tests::{
     deploy::Deployment,
     drift::break_control,
     fake::{BUCKET, FakeAws},
-    local_aws::ACCOUNT,
+    local_aws::{ACCOUNT, REGION},
 };
 use serde_json::{Value, json};
 
@@ -69,6 +95,31 @@ impl Verified {
     async fn policy(&self) -> Value {
         let policy = self.s3.get_bucket_policy().bucket(self.bucket).send().await.unwrap();
         serde_json::from_str(policy.policy().unwrap()).unwrap()
+    }
+
+    fn config(&self) -> Config {
+        let vars = |name: &str| match name {
+            "GUARDRAIL_TOPIC_ARN" => Some(format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts")),
+            "GUARDRAIL_ROLE_ARN" => Some(self.deployment.role_arn.clone()),
+            "GUARDRAIL_HTTP_ENDPOINT_URL" => Some(self.deployment.aws.http.clone()),
+            "AWS_REGION" => Some(REGION.to_owned()),
+            _ => None,
+        };
+        Config::from_vars(Needs::NoQueue, vars).unwrap()
+    }
+
+    /// Removes all test objects, whoever left them.
+    async fn clean_up(&self) {
+        let list = self.s3.list_object_versions().bucket(self.bucket).prefix(PREFIX).send().await.unwrap();
+        for version in list.versions().iter().filter(|it| !THEIRS.contains(&it.key().unwrap())) {
+            let delete = self.s3.delete_object().bucket(self.bucket).key(version.key().unwrap());
+            delete.version_id(version.version_id().unwrap()).send().await.unwrap();
+        }
+        let uploads = self.s3.list_multipart_uploads().bucket(self.bucket).send().await.unwrap();
+        for upload in uploads.uploads() {
+            let abort = self.s3.abort_multipart_upload().bucket(self.bucket).key(upload.key().unwrap());
+            abort.upload_id(upload.upload_id().unwrap()).send().await.unwrap();
+        }
     }
 
     /// Every version and delete marker of the bucket is one of the owner's, and there is one of each.
@@ -228,4 +279,155 @@ async fn a_bucket_that_is_not_guarded_is_an_error() {
         let error = deployment.invoke("guardrail-verify", &input).unwrap().unwrap_err();
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// What becomes of the calls of one operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    /// They never leave.
+    Unsent,
+    /// They are done, and AWS's answer is lost on the way.
+    Lost,
+}
+
+/// Makes all calls of one operation go wrong, and notes which operations there are.
+#[derive(Clone, Debug)]
+struct Troubled {
+    operation: Option<(String, Trouble)>,
+    seen: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Troubled {
+    fn is(&self, config: &ConfigBag, trouble: Trouble) -> bool {
+        let operation = config.load::<Metadata>().map(|it| it.name().to_owned()).unwrap_or_default();
+        let is = self.operation == Some((operation.clone(), trouble));
+        self.seen.lock().unwrap().insert(operation);
+        is
+    }
+}
+
+impl Intercept for Troubled {
+    fn name(&self) -> &'static str {
+        "Troubled"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        _: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.is(config, Trouble::Unsent) { Err("the connection broke".into()) } else { Ok(()) }
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.is(config, Trouble::Lost) {
+            let answer = SdkBody::from("<Error><Code>InternalError</Code><Message>We cannot say</Message></Error>");
+            *context.response_mut() = HttpResponse::new(StatusCode::try_from(500).unwrap(), answer);
+        }
+        Ok(())
+    }
+}
+
+/// `guardrail-verify` in this process, on the same AWS.
+fn troubled(it: &Verified, trouble: &Troubled) -> Guardrail {
+    let aws = &it.deployment.aws;
+    // Policies do not bind the administrator here.
+    let as_user = aws.sdk(&DEPLOYMENT.1).unwrap().into_builder().retry_config(RetryConfig::disabled());
+    let s3s = Guardrail::new(it.config(), &as_user.build());
+    let guardrail = Guardrail::new(it.config(), &aws.sdk(&it.deployment.administrator).unwrap());
+    macro_rules! troubled {
+        ($client:expr, $sdk:ident) => {
+            $sdk::Client::from_conf($client.config().to_builder().interceptor(trouble.clone()).build())
+        };
+    }
+    Guardrail {
+        s3: troubled!(s3s.s3, aws_sdk_s3),
+        s3_over_http: s3s.s3_over_http.as_ref().map(|it| troubled!(it, aws_sdk_s3)),
+        ssm: troubled!(guardrail.ssm, aws_sdk_ssm),
+        kms: troubled!(guardrail.kms, aws_sdk_kms),
+        cloudtrail: troubled!(guardrail.cloudtrail, aws_sdk_cloudtrail),
+        ..guardrail
+    }
+}
+
+/// Each line: the operation, and what comes of it when its calls are not sent, and when their answers are lost.
+#[tokio::test]
+async fn whatever_call_fails_nothing_is_disproven_by_it_and_nothing_stays() {
+    let it = Verified::new("it-verify-troubled").await;
+    let before = it.policy().await;
+    let seen = Arc::default();
+    let mut table = String::new();
+    let untroubled = Troubled { operation: None, seen: Arc::clone(&seen) };
+    let guardrail = troubled(&it, &untroubled);
+    let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer["outcome"], "proven", "{:?}", unproven(&answer));
+    let operations: Vec<_> = seen.lock().unwrap().iter().cloned().collect();
+    for operation in operations {
+        write!(table, "\n{operation:<33}").unwrap();
+        for trouble in [Trouble::Unsent, Trouble::Lost] {
+            let troubled_by = Troubled { operation: Some((operation.clone(), trouble)), seen: Arc::clone(&seen) };
+            let guardrail = troubled(&it, &troubled_by);
+            let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await;
+            let text = match answer {
+                Err(error) => {
+                    let error = chain(&error);
+                    assert!(error.contains(&operation), "{operation} {trouble:?}: {error}");
+                    "error".to_owned()
+                }
+                Ok(answer) => {
+                    let unproven = unproven(&answer);
+                    assert!(unproven.iter().all(|it| it.1 != "disproven"), "{operation} {trouble:?}: {answer:#}");
+                    let inconclusive = unproven.iter().filter(|it| it.1 == "inconclusive").count();
+                    let left = answer["left_behind"].as_array().unwrap().len();
+                    let told = if answer["error"].is_null() { "" } else { ", told" };
+                    let left = if left > 0 { format!(", {left} left") } else { String::new() };
+                    format!("{} ({inconclusive}){left}{told}", answer["outcome"].as_str().unwrap())
+                }
+            };
+            write!(table, "{text:<32}").unwrap();
+            assert_eq!(it.policy().await, before, "{operation} {trouble:?}");
+            // What could not be removed is named, and only that is there.
+            if !text.contains("left") {
+                it.only_theirs_is_left().await;
+            }
+            it.clean_up().await;
+        }
+    }
+    let table: Vec<_> = table.lines().map(str::trim_end).collect();
+    expect![[r#"
+
+        CompleteMultipartUpload          inconclusive (1)                inconclusive (1)
+        CopyObject                       inconclusive (1)                inconclusive (1)
+        CreateMultipartUpload            inconclusive (1)                inconclusive (1)
+        DeleteObject                     proven (0), 4 left, told        proven (0), 4 left, told
+        DescribeKey                      inconclusive (1)                inconclusive (1)
+        GetBucketAcl                     proven (0)                      proven (0)
+        GetBucketEncryption              proven (0)                      proven (0)
+        GetBucketInventoryConfiguration  inconclusive (1)                inconclusive (1)
+        GetBucketLifecycleConfiguration  inconclusive (1)                inconclusive (1)
+        GetBucketOwnershipControls       proven (0)                      proven (0)
+        GetBucketPolicy                  inconclusive (2)                inconclusive (2)
+        GetBucketVersioning              proven (0)                      proven (0)
+        GetEventSelectors                inconclusive (1)                inconclusive (1)
+        GetKeyRotationStatus             inconclusive (1)                inconclusive (1)
+        GetObject                        inconclusive (1)                inconclusive (1)
+        GetParameter                     error                           error
+        GetPublicAccessBlock             inconclusive (1)                inconclusive (1)
+        GetTrailStatus                   inconclusive (1)                inconclusive (1)
+        HeadObject                       inconclusive (2)                inconclusive (2)
+        ListMultipartUploads             proven (0), 1 left, told        proven (0), 1 left, told
+        ListObjectVersions               inconclusive (1), 1 left, told  inconclusive (1), 1 left, told
+        ListObjectsV2                    inconclusive (1)                inconclusive (1)
+        PutBucketAcl                     inconclusive (1)                inconclusive (1)
+        PutBucketPolicy                  inconclusive (1)                inconclusive (1)
+        PutObject                        inconclusive (9), told          inconclusive (7), told
+        PutObjectAcl                     inconclusive (1)                inconclusive (1)
+        UploadPart                       inconclusive (1)                inconclusive (1)"#]].assert_eq(&table.join("\n"));
 }

@@ -16,47 +16,53 @@ const RUN_TIME: &str = "%Y%m%dT%H%M%SZ";
 /// No run takes longer: what is older was left by one that was killed.
 const STALE: SignedDuration = SignedDuration::from_hours(1);
 
-/// A multipart upload that was begun and neither completed nor aborted.
-#[derive(Debug)]
-pub(super) struct OpenUpload {
-    pub(super) key: String,
-    pub(super) id: String,
-}
-
 /// A new run's name, which says when it began.
 pub(super) fn run_id(now: Timestamp) -> String {
     format!("{}-{:08x}", now.strftime(RUN_TIME), fastrand::u32(..))
 }
 
-/// Removes every version of every test object of this run, and of runs that were killed long ago.
-/// What could not be removed is named, with the reason in the end.
-pub(super) async fn clean_up(
+/// Removes every version of every test object of this run, and of runs that were killed long ago, and the parts of
+/// uploads that were not completed. What could not be removed is named, with the reason in the end.
+pub(super) async fn clean_up(s3: &Client, bucket: Bucket<'_>, run: &str) -> (Vec<String>, Option<String>) {
+    let mut left = Vec::new();
+    let mut error = None;
+    for (what, removed) in
+        [("uploads", abort_uploads(s3, bucket, run).await), ("objects", remove_versions(s3, bucket, run).await)]
+    {
+        match removed {
+            Ok((stayed, failed)) => {
+                left.extend(stayed);
+                error = failed.or(error);
+            }
+            Err(failed) => {
+                left.push(format!("{PREFIX}{run}/ (what {what} are there could not be listed)"));
+                error = Some(failed);
+            }
+        }
+    }
+    (left, error.map(|it| format!("the test objects could not all be removed: {it}")))
+}
+
+/// The first thousand: the next run sees to more. An upload whose id we never heard is found here only.
+async fn abort_uploads(
     s3: &Client,
     bucket: Bucket<'_>,
     run: &str,
-    upload: Option<OpenUpload>,
-) -> (Vec<String>, Option<String>) {
-    let mut left = Vec::new();
-    let mut error = None;
-    if let Some(OpenUpload { key, id }) = upload {
+) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
+    let now = Timestamp::now();
+    let (mut left, mut error) = (Vec::new(), None);
+    let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let list = output("ListMultipartUploads", list.prefix(PREFIX).send().await)?;
+    let open = list.uploads().iter().filter_map(|it| it.key().zip(it.upload_id()));
+    for (key, id) in open.filter(|(key, _)| is_removable(key, run, now)) {
         let abort =
             s3.abort_multipart_upload().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-        if let Err(failed) = done("AbortMultipartUpload", abort.key(&key).upload_id(&id).send().await) {
+        if let Err(failed) = done("AbortMultipartUpload", abort.key(key).upload_id(id).send().await) {
             left.push(format!("{key} (multipart upload {id})"));
             error = Some(failed);
         }
     }
-    match remove_versions(s3, bucket, run).await {
-        Ok((stayed, failed)) => {
-            left.extend(stayed);
-            error = failed.or(error);
-        }
-        Err(failed) => {
-            left.push(format!("{PREFIX}{run}/ (what is there could not be listed)"));
-            error = Some(failed);
-        }
-    }
-    (left, error.map(|it| format!("the test objects could not all be removed: {it}")))
+    Ok((left, error))
 }
 
 async fn remove_versions(

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    cleanup::{OpenUpload, versions},
+    cleanup::versions,
     evidence::Proof,
     judge::{Answer, Outcome, Refuser, Stored, Verdict, acceptance, refusal, stored},
     wire::{Heard, RequestIds, Unsigned, heard},
@@ -44,7 +44,6 @@ pub(super) struct Site<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Run {
     pub(super) proofs: Vec<Proof>,
-    pub(super) upload: Option<OpenUpload>,
     /// Changes that could not be undone.
     pub(super) left_behind: Vec<String>,
 }
@@ -257,21 +256,20 @@ async fn two_versions(site: &Site<'_>) -> Proof {
 
 async fn multipart(site: &Site<'_>, run: &mut Run) {
     const NAME: &str = "multipart-with-key";
-    let heard = upload_in_parts(site, NAME, &mut run.upload).await;
+    let heard = upload_in_parts(site, NAME).await;
     let how = "9 MiB in 2 parts, with aws:kms and the registered key";
     let request = site.request("CreateMultipartUpload, UploadPart, CompleteMultipartUpload", NAME, how);
     run.proofs.push(upload(site, true, NAME, request, Upload::Kept, heard).await);
 }
 
 /// The last answer, or the first that is not good.
-async fn upload_in_parts(site: &Site<'_>, name: &str, open: &mut Option<OpenUpload>) -> Heard {
+async fn upload_in_parts(site: &Site<'_>, name: &str) -> Heard {
     let (bucket, owner, key) = (site.bucket.name.as_str(), site.bucket.owner.as_str(), site.key(name));
     let create = site.s3().create_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
     let create = create.server_side_encryption(ServerSideEncryption::AwsKms);
     let created = create.ssekms_key_id(site.registration.key_arn.as_str()).send().await;
     let created_heard = heard(&created);
     let Ok(Some(id)) = created.map(|it| it.upload_id) else { return created_heard };
-    *open = Some(OpenUpload { key: key.clone(), id: id.clone() });
     let mut parts = CompletedMultipartUpload::builder();
     for (number, size) in [(1, PART), (2, 4 * 1024 * 1024)] {
         let part = site.s3().upload_part().bucket(bucket).expected_bucket_owner(owner).key(&key).upload_id(&id);
@@ -282,11 +280,7 @@ async fn upload_in_parts(site: &Site<'_>, name: &str, open: &mut Option<OpenUplo
         parts = parts.parts(completed.set_checksum_crc32(part.checksum_crc32).build());
     }
     let complete = site.s3().complete_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
-    let completed = complete.upload_id(&id).multipart_upload(parts.build()).send().await;
-    if completed.is_ok() {
-        *open = None;
-    }
-    heard(&completed)
+    heard(&complete.upload_id(&id).multipart_upload(parts.build()).send().await)
 }
 
 async fn copy(site: &Site<'_>) -> Proof {

@@ -46,6 +46,11 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match (error.code(), error.raw_response()) {
+        // AWS could not say: that is no refusal.
+        (code, Some(response)) if response.status().is_server_error() => {
+            let (code, message) = (code.unwrap_or("no code"), error.message().unwrap_or("no message"));
+            Answer::Unanswered(format!("{code}: {message} (HTTP {})", response.status().as_u16()))
+        }
         (Some(code), _) => {
             Answer::Refused { code: code.to_owned(), message: error.message().unwrap_or_default().to_owned() }
         }
