@@ -429,5 +429,6 @@ async fn whatever_call_fails_nothing_is_disproven_by_it_and_nothing_stays() {
         PutBucketPolicy                  inconclusive (1)                inconclusive (1)
         PutObject                        inconclusive (9), told          inconclusive (7), told
         PutObjectAcl                     inconclusive (1)                inconclusive (1)
-        UploadPart                       inconclusive (1)                inconclusive (1)"#]].assert_eq(&table.join("\n"));
+        UploadPart                       inconclusive (1)                inconclusive (1)"#]]
+    .assert_eq(&table.join("\n"));
 }
