@@ -31,6 +31,8 @@ pub enum XmlError {
     Incomplete,
     #[error("an entity that XML does not define")]
     Entity,
+    #[error("`{0}` is no name of an element")]
+    Name(String),
     #[error("elements nested more than {MAX_DEPTH} deep")]
     TooDeep,
     #[error("{0} bytes, more than {MAX_BYTES}")]
@@ -69,10 +71,10 @@ impl Element {
             let done = match reader.read_event()? {
                 Event::Start(_) if open.len() == MAX_DEPTH => return Err(XmlError::TooDeep),
                 Event::Start(tag) => {
-                    open.push(Self::from_tag(&tag));
+                    open.push(Self::from_tag(&tag)?);
                     None
                 }
-                Event::Empty(tag) => Some(Self::from_tag(&tag)),
+                Event::Empty(tag) => Some(Self::from_tag(&tag)?),
                 Event::End(_) => open.pop(),
                 Event::Text(text) => {
                     append(&mut open, &text);
@@ -101,12 +103,16 @@ impl Element {
         }
     }
 
-    fn from_tag(tag: &BytesStart<'_>) -> Self {
-        Self {
-            name: tag.name().as_ref().to_owned(),
-            attributes: tag.attributes_raw().trim().to_owned(),
-            ..Self::default()
+    fn from_tag(tag: &BytesStart<'_>) -> Result<Self, XmlError> {
+        let name = tag.name().as_ref().to_owned();
+        // Both are written as they stand: what does not end here would not end there.
+        if name.contains(['"', '\'', '=', '<', '&', '/']) {
+            return Err(XmlError::Name(name));
         }
+        for attribute in tag.attributes().with_checks(false) {
+            attribute.map_err(quick_xml::Error::from)?;
+        }
+        Ok(Self { name, attributes: tag.attributes_raw().trim().to_owned(), ..Self::default() })
     }
 
     /// The tree as JSON, for people: leaves are strings, repeated children are lists.

@@ -38,7 +38,7 @@ fn faults() -> [(&'static str, FaultKind); 10] {
     ]
 }
 /// How long the SDK waits here. The fake divides by a hundred.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Calls that are no control's.
 const OTHER_CALLS: [&str; 22] = [
