@@ -10,7 +10,7 @@ use guardrail_tests::{
     fake::{BUCKET, FakeAws, World},
     local_aws::SetupError,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Goal;
 
@@ -20,10 +20,16 @@ const LATENCIES: [u64; 3] = [0, 20, 50];
 /// How often each is timed; the quickest counts, as nothing makes it quicker than it is.
 const TIMES: usize = 5;
 
-/// A bucket, and what is off in it.
+/// The call that is answered, whatever is off.
+const EVENT: &str = include_str!("../../../events/put-bucket-policy.json");
+
+/// A bucket, what is off in it, and what the function is asked.
 struct Case {
     what: String,
     off: Vec<Control>,
+    asked: Value,
+    /// Round trips that it may take beside its writes.
+    beside: usize,
 }
 
 struct Measured {
@@ -35,21 +41,29 @@ struct Measured {
 
 pub(crate) async fn section(goals: &mut Vec<Goal>) -> Result<String, SetupError> {
     let compliant = FakeAws::compliant().await.state().world();
-    let one = Control::OF_BUCKET.into_iter().map(|it| Case { what: it.id().to_owned(), off: vec![it] });
-    let none = Case { what: "nothing".to_owned(), off: vec![] };
-    let all = Case { what: "all seven".to_owned(), off: Control::OF_BUCKET.to_vec() };
+    let event: Value = serde_json::from_str(EVENT).map_err(|error| SetupError(error.to_string()))?;
+    let case = |what: &str, off: &[Control], asked: &Value, beside: usize| {
+        let (what, off, asked) = (what.to_owned(), off.to_vec(), asked.clone());
+        Case { what, off, asked, beside }
+    };
+    let sweep = json!({"bucket": BUCKET});
+    let mut cases = vec![case("nothing", &[], &event, 1), case("nothing, asked by the sweep", &[], &sweep, 2)];
+    cases.extend(Control::OF_BUCKET.iter().map(|it| case(it.id(), &[*it], &event, 3)));
+    cases.push(case("all seven", &Control::OF_BUCKET, &event, 3));
     let mut text = "## Restoring\n\n\
-        The function with the real SDK over a fake AWS whose every call takes 0, 20 or 50 ms. Round trips: what 50 ms a call\n\
-        adds to 0 ms, in calls' time. All reads go out at once; writes to one bucket are serial; the alert and the record of the\n\
-        history go out at once. The connections are warm: a cold one takes two more (TCP, TLS 1.3), once before the reads, which\n\
-        open theirs at once, and once before the alert.\n\n\
+        An event, answered by the function with the real SDK over a fake AWS whose every call takes 0, 20 or 50 ms. Round trips:\n\
+        what 50 ms a call adds to 0 ms, in calls' time. All reads go out at once; writes to one bucket are serial; the alert and\n\
+        the record of the history go out at once. The sweep also asks for key and trail, which only the registry's document\n\
+        names: one more. The connections are warm: a cold one takes two more (TCP, TLS 1.3), once before the reads, which open\n\
+        theirs at once, and once before the alert.\n\n\
         | off the baseline | reads | serial writes | all calls | 0 ms | 20 ms | 50 ms | round trips | goal |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
-    for case in [none].into_iter().chain(one).chain([all]) {
+    let mut slowest = 0.0_f64;
+    for case in cases {
         let Measured { elapsed: [zero, twenty, fifty], reads, writes, calls } = case.measure(&compliant).await?;
         let milliseconds = |it: Duration| it.as_secs_f64() * 1000.0;
         let round_trips = (milliseconds(fifty) - milliseconds(zero)) / 50.0;
-        let goal = if case.off.is_empty() { 1 } else { 2 + writes + 1 };
+        let goal = case.beside + writes;
         let _ = writeln!(
             text,
             "| {} | {reads} | {writes} | {calls} | {:.1} ms | {:.1} ms | {:.1} ms | {round_trips:.1} | {goal} |",
@@ -58,19 +72,25 @@ pub(crate) async fn section(goals: &mut Vec<Goal>) -> Result<String, SetupError>
             milliseconds(twenty),
             milliseconds(fifty),
         );
-        // Timers are late, never early: a tenth is theirs.
-        let met = round_trips < goal as f64 * 1.1;
-        let what = match case.off.len() {
-            0 => "round trips of a compliant bucket",
-            1 if !met => "round trips of one drifted control",
-            7 => {
-                "round trips when all seven have drifted: policy and rules are read again right before they are written"
-            }
-            _ => continue,
-        };
-        goals.push(Goal { what, goal: format!("at most {goal}"), measured: format!("{round_trips:.1}"), met });
+        match case.what.as_str() {
+            "nothing" => goals.push(at_most("round trips of a compliant bucket", goal, round_trips)),
+            "all seven" => goals.push(at_most(
+                "round trips when all seven have drifted: policy and rules are read again right before they are written",
+                goal,
+                round_trips,
+            )),
+            _ if writes == 0 => {}
+            _ => slowest = slowest.max(round_trips - writes as f64),
+        }
     }
+    goals.push(at_most("round trips beside the writes when one control has drifted, the slowest", 3, slowest));
     Ok(text)
+}
+
+fn at_most(what: &'static str, goal: usize, measured: f64) -> Goal {
+    // Timers are late, never early: a tenth is theirs.
+    let met = measured < goal as f64 * 1.1;
+    Goal { what, goal: format!("at most {goal}"), measured: format!("{measured:.1}"), met }
 }
 
 impl Case {
@@ -88,7 +108,7 @@ impl Case {
                 fake.state().set_world(world);
                 fake.state().latency = Duration::from_millis(latency);
                 let start = Instant::now();
-                let report = guardrail::remediate::remediate(&guardrail, json!({"bucket": BUCKET})).await;
+                let report = guardrail::remediate::remediate(&guardrail, self.asked.clone()).await;
                 *quickest = start.elapsed().min(*quickest);
                 let report = report.map_err(|error| SetupError(guardrail::api::chain(&error)))?;
                 let should = if self.off.is_empty() { "compliant" } else { "restored" };
