@@ -221,8 +221,8 @@ async def serve(
     config.certfile, config.keyfile = str(certificate), str(key)
     config.bind, config.insecure_bind = [f"fd://{https.detach()}"], [f"fd://{http.detach()}"]
     config.keep_alive_timeout = 75
-    # Past its 1,000, Hypercorn closes an HTTP/2 connection under the requests that are on their way, which then wait for
-    # the timeout above.
+    # Past its 1,000, Hypercorn closes an HTTP/2 connection under the requests that are on their way, which then wait
+    # for the timeout above.
     config.keep_alive_max_requests = sys.maxsize
     config.graceful_timeout = 0.5
     config.loglevel = "WARNING"

@@ -96,7 +96,8 @@ fn remediate(deployment: &Deployment, binaries: &Path, goals: &mut Vec<Goal>) ->
 
 /// Fleets of registered buckets, each swept into a queue that nobody reads.
 async fn sweep(deployment: &Deployment, binaries: &Path, goals: &mut Vec<Goal>) -> Result<String, SetupError> {
-    let mut text = "\n## Sweeping\n\nguardrail-sweep: one message for each registered bucket, and a look at the guardrail's own parts.\n\n\
+    let mut text = "\n## Sweeping\n\nguardrail-sweep: one message for each registered bucket, and a look at the guardrail's own parts. \
+        The local AWS sorts all parameters for every ten of them that it gives: most of the wall time of 10,000 is that.\n\n\
         | buckets | messages | of them twice | wall | processor time | most memory |\n|---|---|---|---|---|---|\n"
         .to_owned();
     let mut memory = Vec::new();
