@@ -25,11 +25,13 @@ OLDEST = (3, 10)
 
 
 def install() -> None:
-    """Make the environment anew when requirements.txt, or Python, is not the one it was made from.
+    """Make the environment anew when requirements.txt, Python or its own place is not the one it was made from.
 
     The stamp is written last: what was left half made is made again. The lock makes a second process wait.
     """
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    # Its scripts begin with where its Python was when they were made.
+    made_from = REQUIREMENTS.read_bytes() + sys.version.encode() + bytes(VENV)
+    wanted = hashlib.sha256(made_from).hexdigest()
     stamp = VENV / "installed"
     HOME.mkdir(parents=True, exist_ok=True)
     with open(HOME / "lock", "w") as lock:
