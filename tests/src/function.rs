@@ -70,13 +70,19 @@ impl Function {
         Ok((start.elapsed(), answer))
     }
 
-    /// User and system time so far.
+    /// User and system time so far, of all its threads. What `/proc` says is cut to hundredths of a second.
+    #[cfg(target_os = "linux")]
     pub fn cpu(&self) -> Result<Duration, SetupError> {
-        let file = format!("/proc/{}/stat", self.process.id());
-        let stat = std::fs::read_to_string(&file).map_err(|error| SetupError(format!("{file}: {error}")))?;
-        let fields = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace().skip(11).take(2);
-        // In hundredths of a second, on every Linux there is.
-        Ok(Duration::from_millis(fields.filter_map(|it| it.parse::<u64>().ok()).sum::<u64>() * 10))
+        use nix::{time::ClockId, unistd::Pid};
+        let process = Pid::from_raw(self.process.id().cast_signed());
+        let time = ClockId::pid_cpu_clock_id(process).and_then(ClockId::now);
+        time.map(Duration::from).map_err(|error| SetupError(format!("the processor time of {process}: {error}")))
+    }
+
+    /// User and system time so far.
+    #[cfg(not(target_os = "linux"))]
+    pub fn cpu(&self) -> Result<Duration, SetupError> {
+        Err(SetupError("processor time is measured on Linux only".to_owned()))
     }
 
     /// The most memory it ever had, in megabytes.

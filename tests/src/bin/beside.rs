@@ -35,7 +35,7 @@ const FLEET: &str = "beside-fleet-";
 const FLEETS: [usize; 3] = [1, 100, 1_000];
 /// How many calls of our own go out at once when a fleet is made or broken.
 const AT_ONCE: usize = 8;
-/// How often each event is answered, cold and warm: the system counts a process's time in hundredths of a second.
+/// How often each event is answered, cold and warm.
 const TIMES: u32 = 10;
 
 #[tokio::main(flavor = "current_thread")]
