@@ -15,6 +15,7 @@ pub mod kms_key;
 pub mod lambda;
 pub mod lifecycle;
 pub mod log_bucket;
+pub mod log_file;
 pub mod metrics;
 pub mod names;
 pub mod notify;

@@ -1,9 +1,8 @@
 //! `guardrail replay`: which calls of CloudTrail's log files would have called the guardrail. No AWS.
 
 use std::{
-    cell::Cell,
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -12,13 +11,10 @@ use guardrail::{
     config::DEFAULT_PREFIX,
     control::{Control, TOLD_EVENTS},
     event::{Event, Input, Subject},
-    rules,
+    log_file, rules,
 };
-use serde::{
-    Serialize,
-    de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Value, error::Category, json};
+use serde::Serialize;
+use serde_json::{Value, error::Category, json};
 
 use crate::{
     Exit,
@@ -27,10 +23,6 @@ use crate::{
     error::CliError,
     output,
 };
-
-/// The longest record that is read, in bytes of JSON. CloudTrail's own end at 256 KB; a small compressed file can
-/// unpack to whatever fills the memory.
-const MAX_RECORD_BYTES: usize = 2 * 1024 * 1024;
 
 /// A call that would have called the guardrail.
 #[derive(Debug, Serialize)]
@@ -116,9 +108,9 @@ fn replay(path: &Path, arguments: &ReplayArguments, count: &mut Count) -> Result
         }
     };
     let read = if path.extension().is_some_and(|it| it == "gz") {
-        read_records(MultiGzDecoder::new(BufReader::new(file)), &mut each)
+        log_file::read(MultiGzDecoder::new(BufReader::new(file)), &mut each)
     } else {
-        read_records(file, &mut each)
+        log_file::read(file, &mut each)
     };
     printed?;
     let records = count.records - before;
@@ -181,118 +173,9 @@ fn hit(record: Value) -> Option<Hit> {
     })
 }
 
-/// Hands over a file's records one by one, so that memory does not grow with the file. No record is longer than
-/// [`MAX_RECORD_BYTES`] or nested deeper than 127 levels, the file's own included.
-fn read_records(reader: impl Read, each: &mut impl FnMut(Value)) -> Result<(), serde_json::Error> {
-    let since_record = Cell::new(0);
-    let bounded = Bounded { reader, since_record: &since_record };
-    let mut input = serde_json::Deserializer::from_reader(BufReader::new(bounded));
-    let mut each = |record| {
-        since_record.set(0);
-        each(record);
-    };
-    loop {
-        Document(&mut each).deserialize(&mut input)?;
-        // More than one value: a record a line.
-        match input.end() {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_syntax() => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Fails when too much comes without a whole record.
-struct Bounded<'a, R> {
-    reader: R,
-    since_record: &'a Cell<usize>,
-}
-
-impl<R: Read> Read for Bounded<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.since_record.set(self.since_record.get() + read);
-        if self.since_record.get() > MAX_RECORD_BYTES {
-            return Err(io::Error::other(format!("a record of more than {MAX_RECORD_BYTES} bytes")));
-        }
-        Ok(read)
-    }
-}
-
-/// `{"Records": [...]}`, or one record.
-struct Document<'a, F>(&'a mut F);
-
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Document<'_, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, F: FnMut(Value)> Visitor<'de> for Document<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object with `Records`, or a record")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut record = Map::new();
-        let mut is_log = false;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "Records" {
-                map.next_value_seed(Records(&mut *self.0))?;
-                is_log = true;
-            } else if is_log {
-                map.next_value::<IgnoredAny>()?;
-            } else {
-                record.insert(key, map.next_value()?);
-            }
-        }
-        // As EventBridge delivers it.
-        let record = match record.remove("detail") {
-            Some(detail) => detail,
-            None => Value::Object(record),
-        };
-        if !is_log && record.get("eventName").is_none() {
-            return Err(A::Error::custom("neither `Records` nor `eventName`"));
-        }
-        if !is_log {
-            (self.0)(record);
-        }
-        Ok(())
-    }
-}
-
-struct Records<'a, F>(&'a mut F);
-
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Records<'_, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, F: FnMut(Value)> Visitor<'de> for Records<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a list of records")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
-        while let Some(record) = records.next_element()? {
-            (self.0)(record);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
+    use std::io::{Read, Write as _};
 
     use flate2::{Compression, write::GzEncoder};
     use proptest::{collection::vec, prelude::*, sample::select};
@@ -311,65 +194,18 @@ mod tests {
         record
     }
 
-    fn read(text: &str) -> (usize, Option<Category>) {
+    /// How many records there are until the end, or until something is wrong.
+    fn count(reader: impl Read) -> usize {
         let mut records = 0;
-        let result = read_records(text.as_bytes(), &mut |_| records += 1);
-        (records, result.err().map(|it| it.classify()))
-    }
-
-    #[test]
-    fn records_come_in_a_log_or_a_line_each() {
-        let record = record(json!({}));
-        assert_eq!(read(&json!({"Records": [record, record]}).to_string()), (2, None));
-        assert_eq!(read(&format!("{record}\n{record}\n\n{record}\n")), (3, None));
-        assert_eq!(read(&json!({"version": "0", "detail": record}).to_string()), (1, None));
-        assert_eq!(read(&json!({"Records": []}).to_string()), (0, None));
-    }
-
-    #[test]
-    fn what_is_broken_is_told_after_what_is_whole() {
-        let log = json!({"Records": [record(json!({})), record(json!({}))]}).to_string();
-        assert_eq!(read(&log[..log.len() - 5]), (1, Some(Category::Eof)));
-        assert_eq!(read(""), (0, Some(Category::Eof)));
-        assert_eq!(read("<html>"), (0, Some(Category::Syntax)));
-        assert_eq!(read(&format!("{log}, garbage")), (2, Some(Category::Syntax)));
-        for other in ["{}", "[]", "\"text\"", r#"{"Records": 7}"#, r#"{"logFiles": []}"#] {
-            assert_eq!(read(other), (0, Some(Category::Data)), "{other}");
-        }
-    }
-
-    #[test]
-    fn a_record_that_does_not_end_is_refused_before_it_fills_the_memory() {
-        let log = |record: &Value| json!({"Records": [record]}).to_string();
-        let of_length = |bytes: usize| {
-            let rest = log(&record(json!({"responseElements": ""}))).len();
-            log(&record(json!({"responseElements": "x".repeat(bytes - rest)})))
-        };
-        assert_eq!(read(&of_length(MAX_RECORD_BYTES)), (1, None));
-        // The two last bytes are the log's.
-        assert_eq!(read(&of_length(MAX_RECORD_BYTES + 3)), (0, Some(Category::Io)));
-        // Ten gigabytes in ten megabytes, of which nobody sees the end.
-        let endless = io::Cursor::new(r#"{"Records":[{"a":""#).chain(io::repeat(b'a').take(10 << 30));
-        let mut records = 0;
-        let error = read_records(endless, &mut |_| records += 1).unwrap_err();
-        assert!(error.to_string().contains("a record of more than 2097152 bytes"), "{error}");
-        // Many records are no long record, and nothing of a log but its records is kept.
-        let many = format!(r#"{{"Records":[{}]}}"#, vec![record(json!({})).to_string(); 20_000].join(","));
-        assert!(many.len() > 2 * MAX_RECORD_BYTES);
-        assert_eq!(read(&many), (20_000, None));
-        let nested = |depth: usize| format!(r#"{{"Records":[{{"a":{}{}}}]}}"#, "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(read(&nested(124)), (1, None));
-        assert_eq!(read(&nested(125)), (0, Some(Category::Syntax)));
-        assert_eq!(read(&nested(1_000_000)), (0, Some(Category::Syntax)));
-    }
-
-    fn unpacked(bytes: &[u8]) -> usize {
-        let mut records = 0;
-        drop(read_records(MultiGzDecoder::new(bytes), &mut |it| {
+        drop(log_file::read(reader, &mut |it| {
             drop(hit(it));
             records += 1;
         }));
         records
+    }
+
+    fn unpacked(bytes: &[u8]) -> usize {
+        count(MultiGzDecoder::new(bytes))
     }
 
     fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -406,19 +242,7 @@ mod tests {
 
         #[test]
         fn whatever_is_nearly_a_log_is_read_or_refused(text in nearly_a_log()) {
-            let plain = read(&text).0;
-            prop_assert_eq!(unpacked(&packed(text.as_bytes())), plain);
-        }
-    }
-
-    #[test]
-    fn the_corpus_is_read_or_refused_as_its_names_say() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/log");
-        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
-        assert!(files.len() > 4);
-        for file in files {
-            let expected = file.file_name().unwrap().to_str().unwrap().starts_with("ok-");
-            assert_eq!(read(&fs::read_to_string(&file).unwrap()).1.is_none(), expected, "{}", file.display());
+            prop_assert_eq!(unpacked(&packed(text.as_bytes())), count(text.as_bytes()));
         }
     }
 
