@@ -83,7 +83,8 @@ pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
     }
 }
 
-async fn public_access_block(s3: &Client, bucket: Bucket<'_>) -> Read<PublicAccessBlock> {
+/// Reads the bucket's Block Public Access.
+pub async fn public_access_block(s3: &Client, bucket: Bucket<'_>) -> Read<PublicAccessBlock> {
     let get = s3.get_public_access_block().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     let output = unless_absent(
         "GetPublicAccessBlock",
@@ -119,7 +120,8 @@ pub async fn account_public_access_block(
     }))
 }
 
-async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
+/// Reads who owns objects, and the ACL.
+pub async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
     // Both to their end: a request that is given up takes its connection with it.
     let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
     Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants: acl_grants? })
@@ -163,7 +165,8 @@ pub async fn bucket_policy(s3: &Client, bucket: Bucket<'_>) -> Read<Policy> {
     }
 }
 
-async fn default_encryption(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
+/// Reads the default encryption.
+pub async fn default_encryption(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
     let get = s3.get_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     // S3 has answered with SSE-S3 instead of this code since 2023.
     let output = unless_absent(
@@ -183,7 +186,8 @@ async fn default_encryption(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncr
     })
 }
 
-async fn versioning(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
+/// Reads whether versions are kept.
+pub async fn versioning(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
     let get = s3.get_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     let output = output("GetBucketVersioning", get.customize().interceptor(WholeXml).send().await)?;
     Ok(Versioning {
@@ -209,7 +213,8 @@ pub async fn lifecycle(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
     Lifecycle::parse(document, size).map_err(|error| ApiError::new(OPERATION, error))
 }
 
-async fn inventory(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {
+/// Reads our inventory configuration.
+pub async fn inventory(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {
     let get = s3
         .get_bucket_inventory_configuration()
         .bucket(bucket.name.as_str())

@@ -249,11 +249,13 @@ pub fn check(baseline: &Baseline, change: &Change) -> Result<(), Refusal> {
     }
 }
 
-fn restore_public_access_block(observed: PublicAccessBlock) -> Option<Change> {
+/// The Block Public Access's drift, if any.
+pub fn restore_public_access_block(observed: PublicAccessBlock) -> Option<Change> {
     drift(observed, PublicAccessBlock::ALL).map(Change::PublicAccessBlock)
 }
 
-fn restore_object_ownership(observed: ObjectOwnership) -> Option<Change> {
+/// The ownership's drift, if any.
+pub fn restore_object_ownership(observed: ObjectOwnership) -> Option<Change> {
     // While ACLs are off, what the ACL says is without effect.
     if observed.is_enforced() {
         None
@@ -271,11 +273,13 @@ pub fn restore_bucket_policy(baseline: &Baseline, observed: Policy) -> Option<Ch
     Some(Change::BucketPolicy(drift))
 }
 
-fn restore_default_encryption(baseline: &Baseline, observed: DefaultEncryption) -> Option<Change> {
+/// The default encryption's drift, if any.
+pub fn restore_default_encryption(baseline: &Baseline, observed: DefaultEncryption) -> Option<Change> {
     drift_to(observed, |it| it.requiring(&baseline.key)).map(Change::DefaultEncryption)
 }
 
-fn restore_versioning(observed: Versioning) -> Option<Change> {
+/// The versioning's drift, if any.
+pub fn restore_versioning(observed: Versioning) -> Option<Change> {
     drift_to(observed, Versioning::enabled).map(Change::Versioning)
 }
 
@@ -284,7 +288,8 @@ pub fn restore_lifecycle(baseline: &Baseline, observed: Lifecycle) -> Option<Cha
     drift_to(observed, |it| it.requiring(&baseline.lifecycle)).map(Change::Lifecycle)
 }
 
-fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Option<Change> {
+/// The inventory configuration's drift, if any.
+pub fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Option<Change> {
     let desired = Inventory::requiring(observed.as_ref(), baseline);
     (observed.as_ref() != Some(&desired)).then_some(Change::Inventory(Box::new(Drift { observed, desired })))
 }

@@ -205,10 +205,11 @@ impl Writer<'_> {
     async fn restore(&mut self, mut change: Change) -> Restored {
         let mut wait = Duration::from_millis(100);
         let mut written = false;
+        let mut again = false;
         loop {
-            match self.refreshed(&change).await {
+            match self.refreshed(&change, again).await {
                 Ok(Some(fresh)) => change = fresh,
-                // Somebody else restored it in the meantime.
+                // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
                 Ok(None) => return Restored { change, written, result: Ok(()) },
                 Err(error) => return Restored { change, written, result: Err(error.into()) },
             }
@@ -229,6 +230,7 @@ impl Writer<'_> {
                     tracing::warn!(control = %change.control(), %error, "busy, trying again");
                     sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
                     wait *= 2;
+                    again = true;
                 }
                 Err(error) => {
                     let error = match change.explain(&error) {
@@ -241,21 +243,37 @@ impl Writer<'_> {
         }
     }
 
-    /// The change as it is to be written now. A merged document is read again when something has passed
-    /// since it was read, so that what its owner wrote in the meantime is not lost.
-    async fn refreshed(&self, change: &Change) -> Result<Option<Change>, ApiError> {
-        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
-        Ok(match (change, &baseline.kms_key, &baseline.trail) {
-            (change, ..) if !self.stale => Some(change.clone()),
-            (Change::BucketPolicy(_), ..) => {
-                plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, *bucket).await?)
+    /// The change as it is to be written now; `None` when it is no longer needed. A merged document is read again when
+    /// something has passed since it was read, so that what its owner wrote in the meantime is not lost; everything is
+    /// before it is written `again`.
+    async fn refreshed(&self, change: &Change, again: bool) -> Result<Option<Change>, ApiError> {
+        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, stale, .. } = self;
+        let bucket = *bucket;
+        Ok(match change {
+            Change::BucketPolicy(_) if *stale => {
+                plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?)
             }
-            (Change::Lifecycle(_), ..) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, *bucket).await?),
-            (Change::KmsKey(_), Some(key), _) => plan::restore_kms_key(baseline, observe::kms_key(kms, key).await?),
-            (Change::Trail(_), _, Some(trail)) => {
-                plan::restore_trail(baseline, observe::trail(cloudtrail, trail).await?)
+            Change::Lifecycle(_) if *stale => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
+            Change::KmsKey(_) if *stale => match &baseline.kms_key {
+                Some(key) => plan::restore_kms_key(baseline, observe::kms_key(kms, key).await?),
+                None => None,
+            },
+            Change::Trail(_) if *stale => match &baseline.trail {
+                Some(trail) => plan::restore_trail(baseline, observe::trail(cloudtrail, trail).await?),
+                None => None,
+            },
+            Change::PublicAccessBlock(_) if again => {
+                plan::restore_public_access_block(observe::public_access_block(s3, bucket).await?)
             }
-            (other, ..) => Some(other.clone()),
+            Change::ObjectOwnership(_) if again => {
+                plan::restore_object_ownership(observe::object_ownership(s3, bucket).await?)
+            }
+            Change::DefaultEncryption(_) if again => {
+                plan::restore_default_encryption(baseline, observe::default_encryption(s3, bucket).await?)
+            }
+            Change::Versioning(_) if again => plan::restore_versioning(observe::versioning(s3, bucket).await?),
+            Change::Inventory(_) if again => plan::restore_inventory(baseline, observe::inventory(s3, bucket).await?),
+            as_planned => Some(as_planned.clone()),
         })
     }
 }
