@@ -107,6 +107,8 @@ pub enum PolicyError {
     Shape,
     #[error("the policy has {0} bytes, and no policy has more than {MAX_DOCUMENT}")]
     TooLong(usize),
+    #[error("the policy has a number ({0}) that is too large to be written as it was; put it in quotes")]
+    Number(serde_json::Number),
 }
 
 impl Default for Policy {
@@ -118,7 +120,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads a policy document, at most 128 KiB long and 127 deep.
+    /// Reads a policy document, at most 128 KiB long and 127 deep, with no bare integer past 64 bits.
     pub fn parse(document: &str) -> Result<Self, PolicyError> {
         if document.len() > MAX_DOCUMENT {
             return Err(PolicyError::TooLong(document.len()));
@@ -131,6 +133,9 @@ impl Policy {
         };
         if !statements.iter().all(Value::is_object) {
             return Err(PolicyError::Shape);
+        }
+        if let Some(number) = statements.iter().chain(envelope.values()).find_map(rounded) {
+            return Err(PolicyError::Number(number.clone()));
         }
         Ok(Self { envelope, statements: statements.into_iter().map(Statement).collect() })
     }
@@ -291,6 +296,16 @@ fn listed(value: &Value) -> &[Value] {
 
 fn texts(value: &Value) -> Option<BTreeSet<String>> {
     listed(value).iter().map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// A number that may not be what was written: an integer past 64 bits is only nearly kept.
+fn rounded(value: &Value) -> Option<&serde_json::Number> {
+    match value {
+        Value::Number(number) => number.as_f64().filter(|it| number.is_f64() && it.abs() > 1e15).map(|_| number),
+        Value::Array(all) => all.iter().find_map(rounded),
+        Value::Object(all) => all.values().find_map(rounded),
+        _ => None,
+    }
 }
 
 /// `"*"` and `{"AWS": "*"}` are the same to a Deny.
@@ -757,6 +772,23 @@ mod tests {
             json!({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": BUCKET});
         assert!(suspects(&policy(&[public]), "AccessDenied").unwrap().contains("a statement without Sid"));
         assert_eq!(suspects(&policy(&own()), "AccessDenied"), None);
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_were_or_refused() {
+        let with = |number: &str| {
+            let text = format!(
+                r#"{{"Statement":[{{"Effect":"Deny","Condition":{{"NumericLessThan":{{"s3:TlsVersion":{number}}}}}}}]}}"#
+            );
+            (Policy::parse(&text).map(|it| it.document()).ok(), text)
+        };
+        for number in ["1.2", "0", "-7", "18446744073709551615", "0.30000000000000004", "[1.2,3]"] {
+            let (written, text) = with(number);
+            assert_eq!(written, Some(text));
+        }
+        for number in ["18446744073709551616", "-66666666666666666666", "1e300", "[1.2,18446744073709551616]"] {
+            assert_eq!(with(number).0, None, "{number}");
+        }
     }
 
     #[test]

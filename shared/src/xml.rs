@@ -69,7 +69,7 @@ impl Element {
         let mut open: Vec<Element> = Vec::new();
         loop {
             let done = match reader.read_event()? {
-                Event::Start(_) if open.len() == MAX_DEPTH => return Err(XmlError::TooDeep),
+                Event::Start(_) | Event::Empty(_) if open.len() == MAX_DEPTH => return Err(XmlError::TooDeep),
                 Event::Start(tag) => {
                     open.push(Self::from_tag(&tag)?);
                     None
@@ -112,7 +112,9 @@ impl Element {
         for attribute in tag.attributes().with_checks(false) {
             attribute.map_err(quick_xml::Error::from)?;
         }
-        Ok(Self { name, attributes: tag.attributes_raw().trim().to_owned(), ..Self::default() })
+        // XML's spaces, and no others: what else stands there belongs to a name.
+        let attributes = tag.attributes_raw().trim_matches([' ', '\t', '\r', '\n']).to_owned();
+        Ok(Self { name, attributes, ..Self::default() })
     }
 
     /// The tree as JSON, for people: leaves are strings, repeated children are lists.

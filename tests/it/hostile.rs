@@ -2,17 +2,11 @@
 
 use std::{fs, time::Instant};
 
-use guardrail::{
-    baseline::Baseline,
-    control::Control,
-    event::{Input, Request},
-    history::{self, Record},
-    lifecycle::{Lifecycle, LifecycleDays},
-    policy::{Policy, PolicyVariant},
-    registry::Registration,
-    xml::Element,
+use guardrail::{control::Control, event::Input, history, xml::Element};
+use guardrail_tests::{
+    local_aws::workspace,
+    parsers::{PARSERS, Parser, event, lifecycle, policy, record, registry},
 };
-use guardrail_tests::{fake::ROLE, local_aws::workspace};
 use proptest::{collection::vec, prelude::*, sample::select, string::string_regex};
 use serde_json::{Value, json};
 
@@ -20,69 +14,6 @@ use crate::arbitrary;
 
 /// The largest input that Lambda hands over.
 const LAMBDAS_LIMIT: usize = 6 * 1024 * 1024;
-
-/// What every event goes through. Whether it was understood.
-fn event(text: &str) -> bool {
-    let from_queue = Request::from_body(text).is_ok();
-    let Ok(value) = serde_json::from_str::<Value>(text) else { return from_queue };
-    match Input::parse(value) {
-        Ok(Input::Event(event)) => {
-            let told = serde_json::to_string(&event.trigger).unwrap();
-            assert!(told.len() < 100_000, "what people are told is cut: {}", told.len());
-            let _ = event.echo(&ROLE.parse().unwrap());
-            true
-        }
-        Ok(_) => true,
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            false
-        }
-    }
-}
-
-/// What every registry document goes through.
-fn registry(text: &str) -> bool {
-    let Ok(registration) = Registration::parse(text, &arbitrary::bucket()) else { return false };
-    let account = registration.account.clone();
-    let _ = Baseline::new(&registration, &account, &ROLE.parse().unwrap());
-    true
-}
-
-/// What every policy goes through.
-fn policy(text: &str) -> bool {
-    let Ok(policy) = Policy::parse(text) else { return false };
-    let required = arbitrary::required_statements(PolicyVariant::Strict);
-    let desired = policy.requiring(&required);
-    assert_eq!(desired.requiring(&required), desired);
-    let _ = guardrail::policy::check(&desired, &required, "arn:aws:s3:::acme-data", &ROLE.parse().unwrap());
-    let _ = desired.without_dead_principals();
-    true
-}
-
-/// What every lifecycle configuration goes through.
-fn lifecycle(text: &str) -> bool {
-    let Ok(root) = Element::parse(text) else { return false };
-    let written = root.to_string();
-    let again = Element::parse(&written).expect("what we write can be read");
-    assert_eq!(again.to_string(), written, "and stays as it is");
-    let rules = root.children.into_iter().filter(|it| it.name == "Rule").collect();
-    let lifecycle = Lifecycle { rules, transition_default_minimum_object_size: None };
-    let required = guardrail::lifecycle::required(LifecycleDays::default());
-    let desired = lifecycle.requiring(&required);
-    assert_eq!(desired.requiring(&required), desired);
-    let _ = desired.to_json();
-    true
-}
-
-/// What every record of the history goes through.
-fn record(text: &str) -> bool {
-    let Ok(record) = Record::parse(text) else { return false };
-    record.findings.iter().all(|it| it.settings().is_ok())
-}
-
-type Parser = fn(&str) -> bool;
-const PARSERS: [(&str, Parser); 5] =
-    [("event", event), ("registry", registry), ("policy", policy), ("lifecycle", lifecycle), ("record", record)];
 
 #[test]
 fn the_corpus_is_understood_or_refused_as_its_names_say() {
@@ -274,6 +205,9 @@ fn each_parser_takes_what_is_at_its_limits_and_refuses_what_is_past_them() {
     let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
     assert!(Element::parse(&nested(32)).is_ok());
     assert!(Element::parse(&nested(33)).is_err());
+    let with_empty = |depth: usize| nested(depth).replacen("<a></a>", "<a><b/></a>", 1);
+    assert!(Element::parse(&with_empty(31)).is_ok());
+    assert!(Element::parse(&with_empty(32)).is_err(), "an empty element is one more level");
 
     let document = |text: &str| json!({"Statement": [{"Sid": text}]}).to_string();
     assert!(policy(&of_length(128 * 1024, document)));

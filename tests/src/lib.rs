@@ -6,3 +6,4 @@ pub mod fake;
 pub mod function;
 pub mod local_aws;
 pub mod machine;
+pub mod parsers;

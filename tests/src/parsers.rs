@@ -1,0 +1,103 @@
+//! What each parser's input goes through behind it, for whoever throws input at them: the tests, and the fuzzer.
+//!
+//! Each says whether it understood; none may panic, whatever it is given.
+
+use guardrail::{
+    baseline::Baseline,
+    event::{Input, Request},
+    history::Record,
+    lifecycle::{Lifecycle, LifecycleDays},
+    log_file,
+    policy::{self, Policy, PolicyVariant},
+    registry::Registration,
+    xml::Element,
+};
+use serde_json::{Value, json};
+
+use crate::fake::{BUCKET, KEY, ROLE};
+
+/// A parser, and what comes after it.
+pub type Parser = fn(&str) -> bool;
+
+/// All of them, by the name of their folder in `tests/corpus`.
+pub const PARSERS: [(&str, Parser); 6] = [
+    ("event", event),
+    ("registry", registry),
+    ("policy", policy),
+    ("lifecycle", lifecycle),
+    ("record", record),
+    ("log", log),
+];
+
+/// What every event goes through.
+pub fn event(text: &str) -> bool {
+    let from_queue = Request::from_body(text).is_ok();
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return from_queue };
+    match Input::parse(value) {
+        Ok(Input::Event(event)) => {
+            let told = json!(event.trigger).to_string();
+            assert!(told.len() < 100_000, "what people are told is cut: {}", told.len());
+            let _ = event.echo(&ROLE.parse().expect("a role"));
+            true
+        }
+        Ok(_) => true,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// What every registry document goes through.
+pub fn registry(text: &str) -> bool {
+    let Ok(registration) = Registration::parse(text, &BUCKET.parse().expect("a bucket")) else { return false };
+    let again = Registration::parse(&json!(registration).to_string(), &registration.bucket);
+    assert_eq!(again.ok().as_ref(), Some(&registration), "what we write can be read");
+    let account = registration.account.clone();
+    let _ = Baseline::new(&registration, &account, &ROLE.parse().expect("a role"));
+    true
+}
+
+/// What every policy goes through.
+pub fn policy(text: &str) -> bool {
+    let Ok(policy) = Policy::parse(text) else { return false };
+    let (bucket, key) = (BUCKET.parse().expect("a bucket"), KEY.parse().expect("a key"));
+    for variant in [PolicyVariant::Strict, PolicyVariant::DefaultEncryption] {
+        let required = policy::required(variant, "aws", &bucket, &key);
+        let desired = policy.requiring(&required);
+        assert_eq!(desired.requiring(&required), desired, "once is enough");
+        if policy::check(&desired, &required, "arn:aws:s3:::acme-data", &ROLE.parse().expect("a role")).is_ok() {
+            let written = Policy::parse(&desired.document());
+            assert_eq!(written.ok(), Some(desired.clone()), "what we write can be read");
+        }
+        let _ = desired.without_dead_principals();
+    }
+    true
+}
+
+/// What every lifecycle configuration goes through.
+pub fn lifecycle(text: &str) -> bool {
+    let Ok(root) = Element::parse(text) else { return false };
+    let written = root.to_string();
+    let again = Element::parse(&written).expect("what we write can be read");
+    assert_eq!(again.to_string(), written, "and stays as it is");
+    let rules = root.children.into_iter().filter(|it| it.name == "Rule").collect();
+    let lifecycle = Lifecycle { rules, transition_default_minimum_object_size: None };
+    let required = guardrail::lifecycle::required(LifecycleDays::default());
+    let desired = lifecycle.requiring(&required);
+    assert_eq!(desired.requiring(&required), desired, "once is enough");
+    let _ = desired.to_json();
+    true
+}
+
+/// What every record of the history goes through.
+pub fn record(text: &str) -> bool {
+    let Ok(record) = Record::parse(text) else { return false };
+    record.findings.iter().all(|it| it.settings().is_ok())
+}
+
+/// What every log file of CloudTrail goes through.
+pub fn log(text: &str) -> bool {
+    let read = log_file::read(text.as_bytes(), &mut |record| drop(Input::parse(json!({"detail": record}))));
+    read.is_ok()
+}
