@@ -8,6 +8,7 @@ mod around;
 mod attacks;
 mod cli;
 mod convergence;
+mod documents;
 mod events;
 mod faults;
 mod guards_itself;

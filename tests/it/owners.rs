@@ -1,6 +1,6 @@
 //! What an owner has put beside the baseline, wherever a write of ours could lose it.
 
-use guardrail_tests::fake::{ACCOUNT, BUCKET, State, World};
+use guardrail_tests::fake::{ACCOUNT, BUCKET, World};
 use serde_json::{Value, json};
 
 /// A lifecycle rule with something that nobody knows yet.
@@ -52,29 +52,4 @@ pub(crate) fn keeps_everything(world: &World) -> bool {
             // A trail that had to be made again has none.
             it["S3BucketName"] != "central-logs" || has(&it["AdvancedEventSelectors"], selector())
         })
-}
-
-fn numbered(n: usize) -> (Value, String) {
-    let mut statement = statement();
-    statement["Sid"] = json!(format!("Theirs{n}"));
-    (statement, RULE.replace("theirs", &format!("theirs-{n}")))
-}
-
-/// The owner adds one more statement and one more rule.
-pub(crate) fn add(state: &mut State, n: usize) {
-    let (statement, rule) = numbered(n);
-    let Some(bucket) = &mut state.bucket else { return };
-    let policy = bucket.entry("policy".to_owned()).or_insert_with(|| "{\"Statement\":[]}".to_owned());
-    let mut document: Value = serde_json::from_str(policy).unwrap();
-    document["Statement"].as_array_mut().unwrap().push(statement);
-    *policy = document.to_string();
-    let lifecycle = bucket.entry("lifecycle".to_owned()).or_default();
-    *lifecycle = lifecycle.replace("</LifecycleConfiguration>", &format!("{rule}</LifecycleConfiguration>"));
-}
-
-/// Whether what was added is still there.
-pub(crate) fn keeps(world: &World, n: usize) -> bool {
-    let (statement, rule) = numbered(n);
-    let document = |name: &str| world.bucket.as_ref().and_then(|it| it.get(name)).map_or("", String::as_str);
-    document("policy").contains(&statement.to_string()) && document("lifecycle").contains(&rule)
 }

@@ -820,6 +820,15 @@ impl State {
             .iter()
             .any(|it| it.get("ownershipControls").is_some_and(|it| it.contains("BucketOwnerEnforced")));
         match call.subresource.as_str() {
+            // Only the root user with its second factor can.
+            "versioning"
+                if self
+                    .bucket
+                    .iter()
+                    .any(|it| it.get("versioning").is_some_and(|it| it.contains("MfaDelete>Enabled"))) =>
+            {
+                return call.error(403, "AccessDenied");
+            }
             "acl" if enforced => return call.error(400, "AccessControlListNotSupported"),
             "acl" => self.set("acl", None),
             "ownershipControls" if self.bucket.iter().any(|it| it.contains_key("acl")) => {

@@ -51,8 +51,10 @@ pub fn event(text: &str) -> bool {
 /// What every registry document goes through.
 pub fn registry(text: &str) -> bool {
     let Ok(registration) = Registration::parse(text, &BUCKET.parse().expect("a bucket")) else { return false };
-    let again = Registration::parse(&json!(registration).to_string(), &registration.bucket);
-    assert_eq!(again.ok().as_ref(), Some(&registration), "what we write can be read");
+    let written = json!(registration).to_string();
+    let again = Registration::parse(&written, &registration.bucket);
+    // With its defaults spelled out, it may be too long.
+    assert!(again.is_ok_and(|it| it == registration) || written.len() > 32 * 1024, "what we write can be read");
     let account = registration.account.clone();
     let _ = Baseline::new(&registration, &account, &ROLE.parse().expect("a role"));
     true
