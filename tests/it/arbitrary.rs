@@ -111,9 +111,14 @@ pub(crate) fn statement() -> impl Strategy<Value = Value> {
         one_or_more(ACTIONS),
         one_or_more(RESOURCES),
         option::of(condition()),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
     );
-    parts.prop_map(|(sid, effect, principal, action, resource, condition)| {
-        let mut statement = json!({"Effect": effect, "Principal": principal, "Action": action, "Resource": resource});
+    parts.prop_map(|(sid, effect, principal, action, resource, condition, not_action, not_resource)| {
+        let action_element = if not_action { "NotAction" } else { "Action" };
+        let resource_element = if not_resource { "NotResource" } else { "Resource" };
+        let mut statement =
+            json!({"Effect": effect, "Principal": principal, action_element: action, resource_element: resource});
         if let Some(sid) = sid {
             statement["Sid"] = json!(sid);
         }

@@ -165,11 +165,10 @@ fn in_lists(statement: &Value) -> Value {
             *value = json!([value.take()]);
         }
     };
-    list(&mut listed["Action"]);
-    list(&mut listed["Resource"]);
-    if let Some(aws) = listed["Principal"].get_mut("AWS") {
-        list(aws);
+    for element in ["Action", "NotAction", "Resource", "NotResource"] {
+        listed.get_mut(element).map(list);
     }
+    listed.get_mut("Principal").and_then(|it| it.get_mut("AWS")).map(list);
     for keys in listed.get_mut("Condition").and_then(Value::as_object_mut).into_iter().flat_map(|it| it.values_mut()) {
         keys.as_object_mut().into_iter().flat_map(|it| it.values_mut()).for_each(list);
     }
