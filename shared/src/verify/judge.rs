@@ -128,11 +128,32 @@ pub fn refusal(by: Refuser, control: bool, answer: &Answer) -> Verdict {
     }
 }
 
+/// Whether AWS gave no reason for its refusal. Then the same request without its fault has to show that the caller may
+/// make it.
+pub fn is_unexplained(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused { code, message } if code == "AccessDenied" && cause(message) == Cause::NotSaid)
+}
+
+/// Whether the caller may put ACLs. Where they are off, AWS says so after it has looked at that.
+pub fn may_put_acls(control: &Answer) -> bool {
+    match control {
+        Answer::Accepted => true,
+        Answer::Refused { code, .. } => code == "AccessControlListNotSupported",
+        Answer::Unanswered(_) => false,
+    }
+}
+
 /// Judges a request that must be accepted.
 pub fn acceptance(answer: &Answer) -> Verdict {
     match answer {
         Answer::Accepted => Verdict::proven(),
-        Answer::Refused { .. } => Verdict::disproven("it was refused"),
+        Answer::Refused { code, message } if code == "AccessDenied" && cause(message) == Cause::Caller => {
+            Verdict::inconclusive("the caller's own permissions refused it")
+        }
+        Answer::Refused { code, .. } if code == "AccessDenied" || code.starts_with("KMS.") => {
+            Verdict::disproven("it was refused")
+        }
+        Answer::Refused { code, .. } => Verdict::inconclusive(format!("{code} is no refusal of a baseline's")),
         Answer::Unanswered(_) => Verdict::inconclusive("AWS did not answer"),
     }
 }
@@ -242,6 +263,44 @@ mod tests {
             (NoPermission, true, Answer::Accepted, Disproven),
         ] {
             assert_eq!(refusal(by, control, &answer).outcome, outcome, "{by:?} {control} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_without_a_reason_needs_more_to_tell_who_refused() {
+        let by_policy = format!("{USER} with an explicit deny in a resource-based policy");
+        for (answer, unexplained) in [
+            (refused("AccessDenied", "Access Denied"), true),
+            (refused("AccessDenied", &by_policy), false),
+            (refused("AccessControlListNotSupported", ""), false),
+            (Answer::Accepted, false),
+        ] {
+            assert_eq!(is_unexplained(&answer), unexplained, "{answer:?}");
+        }
+        for (control, may) in [
+            (Answer::Accepted, true),
+            (refused("AccessControlListNotSupported", ""), true),
+            (refused("AccessDenied", ""), false),
+            (Answer::Unanswered("timeout".to_owned()), false),
+        ] {
+            assert_eq!(may_put_acls(&control), may, "{control:?}");
+        }
+    }
+
+    #[test]
+    fn an_upload_that_must_be_accepted_is_disproven_by_the_bucket_and_the_key_alone() {
+        use Outcome::{Disproven, Inconclusive, Proven};
+        for (answer, outcome) in [
+            (Answer::Accepted, Proven),
+            (refused("AccessDenied", &format!("{USER} with an explicit deny in a resource-based policy")), Disproven),
+            (refused("AccessDenied", "Access Denied"), Disproven),
+            (refused("KMS.DisabledException", "the key is disabled"), Disproven),
+            (refused("AccessDenied", &format!("{USER} because no identity-based policy allows it")), Inconclusive),
+            (refused("RequestTimeout", ""), Inconclusive),
+            (refused("ExpiredToken", ""), Inconclusive),
+            (Answer::Unanswered("timeout".to_owned()), Inconclusive),
+        ] {
+            assert_eq!(acceptance(&answer).outcome, outcome, "{answer:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     cleanup::versions,
     evidence::Proof,
-    judge::{Answer, Outcome, Refuser, Stored, Verdict, acceptance, refusal, stored},
+    judge::{Answer, Outcome, Refuser, Stored, Verdict, acceptance, is_unexplained, may_put_acls, refusal, stored},
     wire::{Heard, RequestIds, Unsigned, heard},
 };
 use crate::{
@@ -63,6 +63,7 @@ pub(super) struct Seen {
 
 /// What the bucket's settings let us risk. `None`: they could not be read.
 pub(super) struct Settings {
+    acls_off: Option<bool>,
     public_acls_refused: Option<bool>,
     public_policies_refused: Option<bool>,
     tls_floor: Option<bool>,
@@ -147,6 +148,7 @@ impl Settings {
         };
         let has_floor = |it: &Policy| it.document().to_ascii_lowercase().contains("s3:tlsversion");
         Self {
+            acls_off,
             public_acls_refused,
             public_policies_refused: block.map(|it| it.block_public_policy),
             tls_floor: observed.bucket_policy.as_ref().ok().map(has_floor),
@@ -321,11 +323,15 @@ fn tls_floor(settings: &Settings) -> Proof {
 }
 
 async fn public_object_acl(site: &Site<'_>, control: bool) -> Proof {
-    let put = site.s3().put_object_acl().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
-    let put = put.expected_bucket_owner(site.bucket.owner.as_str()).acl(ObjectCannedAcl::PublicRead);
-    let heard = heard(&put.send().await);
-    let verdict = refusal(Refuser::AclRules, control, &heard.answer);
-    proof("public-object-acl", site.request("PutObjectAcl", GOOD, "public-read"), "refused", heard, verdict)
+    let put = |acl: ObjectCannedAcl| {
+        let put = site.s3().put_object_acl().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
+        put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
+    };
+    let said = heard(&put(ObjectCannedAcl::PublicRead).await);
+    let control =
+        control && (!is_unexplained(&said.answer) || may_put_acls(&heard(&put(ObjectCannedAcl::Private).await).answer));
+    let verdict = refusal(Refuser::AclRules, control, &said.answer);
+    proof("public-object-acl", site.request("PutObjectAcl", GOOD, "public-read"), "refused", said, verdict)
 }
 
 /// Why something is not even tried: it might work, and the bucket would be public.
@@ -349,14 +355,17 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
         let put = site.s3().put_bucket_acl().bucket(site.bucket.name.as_str());
         put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
     };
-    let heard = heard(&put(BucketCannedAcl::PublicRead).await);
-    if heard.answer == Answer::Accepted
+    let said = heard(&put(BucketCannedAcl::PublicRead).await);
+    if said.answer == Answer::Accepted
         && let Err(error) = done("PutBucketAcl", put(BucketCannedAcl::Private).await)
     {
         run.left_behind.push(format!("the bucket's ACL is public-read, and could not be put back: {error}"));
     }
-    let verdict = refusal(Refuser::AclRules, true, &heard.answer);
-    run.proofs.push(proof(NAME, REQUEST.to_owned(), "refused", heard, verdict));
+    // Where ACLs are on, a private one would take away what the bucket's grants.
+    let control = !is_unexplained(&said.answer)
+        || settings.acls_off == Some(true) && may_put_acls(&heard(&put(BucketCannedAcl::Private).await).answer);
+    let verdict = refusal(Refuser::AclRules, control, &said.answer);
+    run.proofs.push(proof(NAME, REQUEST.to_owned(), "refused", said, verdict));
 }
 
 async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
@@ -383,16 +392,17 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
         let put = site.s3().put_bucket_policy().bucket(site.bucket.name.as_str());
         put.expected_bucket_owner(site.bucket.owner.as_str()).policy(policy).send()
     };
-    let heard = heard(&put(public).await);
-    if heard.answer == Answer::Accepted
-        && let Err(error) = done("PutBucketPolicy", put(before).await)
+    let said = heard(&put(public).await);
+    if said.answer == Answer::Accepted
+        && let Err(error) = done("PutBucketPolicy", put(before.clone()).await)
     {
         let statement =
             format!("the statement {PUBLIC_SID} in the bucket policy, which could not be put back: {error}");
         run.left_behind.push(statement);
     }
-    let verdict = refusal(Refuser::BlockPublicPolicy, true, &heard.answer);
-    run.proofs.push(proof(NAME, request.to_owned(), EXPECTED, heard, verdict));
+    let control = !is_unexplained(&said.answer) || put(before).await.is_ok();
+    let verdict = refusal(Refuser::BlockPublicPolicy, control, &said.answer);
+    run.proofs.push(proof(NAME, request.to_owned(), EXPECTED, said, verdict));
 }
 
 const PUBLIC_SID: &str = "GuardrailVerifyMustBeRefused";
