@@ -70,7 +70,7 @@ fn command_as(keys: &Keys, line: &str) -> Command {
     command
 }
 
-fn guardrail_as(keys: &Keys, line: &str) -> Ended {
+pub(crate) fn guardrail_as(keys: &Keys, line: &str) -> Ended {
     Ended::of(&mut command_as(keys, line))
 }
 

@@ -14,7 +14,7 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::guardrail;
+use crate::cli::{guardrail, guardrail_as};
 
 /// How long a restore, an alert or a dead letter may take. Two cores run everything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -282,6 +282,15 @@ async fn a_restore_that_broke_something_is_listed_rolled_back_and_not_made_again
     let dry = guardrail(&format!("{rollback} 2999-01-31 --dry-run"));
     assert!(dry.code == 0 && dry.stdout.contains("~ Status: \"Enabled\" -> \"Suspended\""), "{dry:?}");
     assert_eq!((it.settings().await, it.registry()), (restored, registered));
+
+    let read = ["s3:Get*", "s3:List*", "kms:Decrypt", "ssm:GetParameter", "ssm:PutParameter"];
+    let some = ["s3:PutBucketPublicAccessBlock", "s3:PutLifecycleConfiguration"];
+    let few_rights = it.deployment.user("rollback", &[&read[..], &some[..]].concat()).unwrap();
+    let partly = guardrail_as(&few_rights, &format!("{rollback} 2999-01-31 --yes"));
+    assert!(partly.code == 1 && partly.stdout.contains("lifecycle: as before, exempt until 2999-01-31"), "{partly:?}");
+    for part in ["versioning (you need the permission s3:PutBucketVersioning)", "; inventory", "run it again"] {
+        assert!(partly.stderr.contains(part), "{part}: {partly:?}");
+    }
 
     let done = guardrail(&format!("{rollback} 2999-01-31 --yes"));
     assert!(done.code == 0 && done.stdout.contains("inventory: as before, exempt until 2999-01-31"), "{done:?}");

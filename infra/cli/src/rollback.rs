@@ -76,17 +76,22 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     registry::write(ssm, prefix, &exempted).await.map_err(|source| CliError::Parameters { source })?;
     let writers = Writers::new(&session.guardrail, "s3-guardrail");
     let named = Bucket { name: bucket, owner: &session.account };
+    let mut problems = Vec::new();
     for (control, before) in backs {
-        put_back(&writers, named, before).await.map_err(|error| {
-            let problem = format!("{control}{}: {error}", next_step(&error));
-            CliError::NotRolledBack { bucket: bucket.clone(), problem }
-        })?;
-        output::print(&format!(
-            "  {}\n",
-            painted(ADDED, &format!("{control}: as before, exempt until {}", leave.until))
-        ))?;
+        // As in a restore: one that fails does not stop the next.
+        match put_back(&writers, named, before).await {
+            Ok(()) => {
+                let done = format!("{control}: as before, exempt until {}", leave.until);
+                output::print(&format!("  {}\n", painted(ADDED, &done)))?;
+            }
+            Err(error) => problems.push(format!("{control}{}: {error}", next_step(&error))),
+        }
     }
-    Ok(exit)
+    if problems.is_empty() {
+        Ok(exit)
+    } else {
+        Err(CliError::NotRolledBack { bucket: bucket.clone(), problem: problems.join("; ") })
+    }
 }
 
 fn confirmed() -> io::Result<bool> {
