@@ -130,7 +130,8 @@ def exit_with_parent() -> None:
 
     def wait() -> None:
         sys.stdin.buffer.read()
-        os.killpg(0, signal.SIGTERM)
+        # At once: nobody is left to see how requests on their way are given up.
+        os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()
 
