@@ -3,42 +3,21 @@
 //! Whatever goes wrong: nothing of the owner's is lost, every other control is restored, people are told, and when it
 //! is over the next attempt finishes the work.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-    sync::Mutex,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
 use guardrail::{
     Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, rules::rules, sweep::sweep,
 };
-use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl};
+use guardrail_tests::{
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    matrix::{self, Cell, PATIENCE, Row, holds, same},
+};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::owners;
 
 const ALIAS: &str = "alias/s3-secure-data";
-
-/// What each kind of fault is called in the table. "slow" is slower than the SDK waits: done, and not known to be.
-fn faults() -> [(&'static str, FaultKind); 10] {
-    [
-        ("500", FaultKind::Answer(500, "InternalError")),
-        ("503", FaultKind::Answer(503, "SlowDown")),
-        ("409", FaultKind::Answer(409, "OperationAborted")),
-        ("403", FaultKind::Answer(403, "AccessDenied")),
-        ("timeout", FaultKind::Timeout),
-        ("reset", FaultKind::Reset),
-        ("cut", FaultKind::Truncated),
-        ("garbage", FaultKind::Malformed),
-        ("slow", FaultKind::Slow),
-        ("stale", FaultKind::Lagging(2)),
-    ]
-}
-/// How long the SDK waits here. The fake divides by a hundred.
-const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Calls that are no control's.
 const OTHER_CALLS: [&str; 22] = [
@@ -268,15 +247,6 @@ fn setting(world: &World, control: Control) -> Value {
     }
 }
 
-/// Fails unless they are the same.
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should: &T) -> Result<(), String> {
-    if is == should { Ok(()) } else { Err(format!("{what}: {is:#?} should be {should:#?}")) }
-}
-
-fn holds(what: impl std::fmt::Display, is: bool) -> Result<(), String> {
-    if is { Ok(()) } else { Err(what.to_string()) }
-}
-
 /// One call that goes wrong in one way, so often. Says how it went, or what should not be.
 async fn cell(
     flow: &Flow,
@@ -284,7 +254,7 @@ async fn cell(
     call: &str,
     kind: &FaultKind,
     times: usize,
-) -> Result<&'static str, String> {
+) -> Cell {
     let fake = flow.start();
     if matches!(kind, FaultKind::Slow) {
         fake.state().attempt_timeout = Some(PATIENCE);
@@ -377,64 +347,6 @@ async fn cell(
     Ok(outcome)
 }
 
-/// One row of the table: a call of a flow.
-struct Row {
-    flow: usize,
-    call: String,
-    cells: Vec<Option<[Result<&'static str, String>; 2]>>,
-}
-
-/// Runs all cells, some at a time: most of their time they wait.
-fn fill(flows: &[Flow], usual: &[Undisturbed], rows: &Mutex<Vec<Row>>) {
-    const THREADS: usize = 2;
-    const AT_ONCE: usize = 24;
-    let places: Vec<_> = {
-        let rows = rows.lock().unwrap();
-        (0..rows.len()).flat_map(|row| (0..faults().len()).map(move |column| (row, column))).collect()
-    };
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let mine: Vec<_> = places.iter().skip(thread).step_by(THREADS).copied().collect();
-            scope.spawn(move || {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-                let permits = Semaphore::new(AT_ONCE);
-                let permits = &permits;
-                let work = mine.into_iter().map(|(row, column)| async move {
-                    let _permit = permits.acquire().await.unwrap();
-                    let (flow, call) = {
-                        let rows = rows.lock().unwrap();
-                        (rows[row].flow, rows[row].call.clone())
-                    };
-                    let kind = &faults()[column].1;
-                    let once = cell(&flows[flow], &usual[flow], &call, kind, 1).await;
-                    let for_good = cell(&flows[flow], &usual[flow], &call, kind, usize::MAX).await;
-                    rows.lock().unwrap()[row].cells[column] = Some([once, for_good]);
-                });
-                let all = futures_util::future::join_all(work.map(Box::pin));
-                runtime.block_on(all);
-            });
-        }
-    });
-}
-
-fn table(flows: &[Flow], rows: &[Row]) -> String {
-    let mut table = format!("{:<46}", "");
-    for (name, _) in faults() {
-        write!(table, "{name:<12}").unwrap();
-    }
-    for row in rows {
-        write!(table, "\n{:<46}", format!("{}: {}", flows[row.flow].name, row.call)).unwrap();
-        for cell in &row.cells {
-            let [once, for_good] = cell.as_ref().expect("every cell was run");
-            let [once, for_good] = [once, for_good].map(|it| it.as_ref().copied().unwrap_or("WRONG"));
-            let cell = if once == for_good { once.to_owned() } else { format!("{once}/{for_good}") };
-            write!(table, "{cell:<12}").unwrap();
-        }
-    }
-    table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
 const LEGEND: &str = "\
 # Faults
 
@@ -476,28 +388,19 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
         }
         (flows, usual)
     });
-    let rows = usual.iter().enumerate().flat_map(|(flow, usual)| {
-        usual.calls.iter().map(move |call| Row { flow, call: call.clone(), cells: vec![None; faults().len()] })
-    });
-    let rows: Vec<_> = rows.collect();
+    let rows: Vec<_> = (flows.iter().zip(&usual).enumerate())
+        .flat_map(|(flow, (it, usual))| {
+            usual.calls.iter().map(move |call| Row { flow, name: it.name.to_owned(), call: call.clone() })
+        })
+        .collect();
     let calls: BTreeSet<_> = rows.iter().map(|it| it.call.as_str()).collect();
     let vocabularies = Control::ALL.map(Control::vocabulary);
     let known = vocabularies.iter().flat_map(|it| it.reads.iter().chain(it.writes)).chain(&OTHER_CALLS);
     assert_eq!(calls, known.copied().collect(), "every call has a row, and every row is a call");
 
-    let rows = Mutex::new(rows);
-    fill(&flows, &usual, &rows);
-    let rows = rows.into_inner().unwrap();
-    let mut wrong = String::new();
-    for row in &rows {
-        for (cell, (fault, _)) in row.cells.iter().zip(faults()) {
-            for problem in cell.iter().flatten().filter_map(|it| it.as_ref().err()) {
-                writeln!(wrong, "{}: {}: {fault}: {problem}", flows[row.flow].name, row.call).unwrap();
-            }
-        }
-    }
-    let table = table(&flows, &rows);
-    assert!(wrong.is_empty(), "{table}\n{wrong}");
+    let table = matrix::table(&rows, async |row, kind, times| {
+        cell(&flows[row.flow], &usual[row.flow], &row.call, kind, times).await
+    });
     expect_file!["../FAULTS.md"].assert_eq(&format!("{LEGEND}\n```text\n{table}\n```\n"));
 }
 

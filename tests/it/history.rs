@@ -3,7 +3,7 @@
 use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY};
 use serde_json::{Value, json};
 
-const FOLDER: &str = "acme-data-logs.s3.eu-west-2.amazonaws.com/s3-guardrail/history/acme-data/";
+const FOLDER: &str = "acme-data-logs/s3-guardrail/history/acme-data/";
 
 fn records(fake: &FakeAws) -> Vec<(String, Value)> {
     let objects = fake.state().objects.clone();

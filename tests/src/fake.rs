@@ -3,7 +3,7 @@
 //! S3's bucket configuration is symmetric: a read answers with the body that a write sent.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -43,20 +43,32 @@ pub const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-tr
 
 const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
-/// S3's sub-resources: query parameter, operation names, the error code that says "absent".
+/// S3's sub-resources: query parameter, what it is called in Get and Put, and in Delete, the error code that says
+/// "absent".
 const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
-    ("publicAccessBlock", "GetPublicAccessBlock", "PutPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
-    ("ownershipControls", "GetBucketOwnershipControls", "PutBucketOwnershipControls", "OwnershipControlsNotFoundError"),
-    ("acl", "GetBucketAcl", "PutBucketAcl", ""),
-    ("policy", "GetBucketPolicy", "PutBucketPolicy", "NoSuchBucketPolicy"),
-    ("encryption", "GetBucketEncryption", "PutBucketEncryption", ""),
-    ("versioning", "GetBucketVersioning", "PutBucketVersioning", ""),
-    ("lifecycle", "GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration", "NoSuchLifecycleConfiguration"),
-    ("inventory", "GetBucketInventoryConfiguration", "PutBucketInventoryConfiguration", "NoSuchConfiguration"),
+    ("publicAccessBlock", "PublicAccessBlock", "PublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
+    ("ownershipControls", "BucketOwnershipControls", "BucketOwnershipControls", "OwnershipControlsNotFoundError"),
+    ("acl", "BucketAcl", "", ""),
+    ("policy", "BucketPolicy", "BucketPolicy", "NoSuchBucketPolicy"),
+    ("encryption", "BucketEncryption", "BucketEncryption", ""),
+    ("versioning", "BucketVersioning", "", ""),
+    ("lifecycle", "BucketLifecycleConfiguration", "BucketLifecycle", "NoSuchLifecycleConfiguration"),
+    ("inventory", "BucketInventoryConfiguration", "BucketInventoryConfiguration", "NoSuchConfiguration"),
+];
+
+/// S3's other calls that a query parameter tells apart: the parameter, operation name.
+const QUERIES: [(&str, &str); 6] = [
+    ("list-type", "ListObjectsV2"),
+    ("versions", "ListObjectVersions"),
+    ("uploads", "ListMultipartUploads"),
+    ("object-lock", "GetObjectLockConfiguration"),
+    ("delete", "DeleteObjects"),
+    ("uploadId", "AbortMultipartUpload"),
 ];
 
 /// Lambda's: the end of the path, operation name.
-const LAMBDA: [(&str, &str); 2] = [("/policy", "GetPolicy"), ("/concurrency", "GetFunctionConcurrency")];
+const LAMBDA: [(&str, &str); 3] =
+    [("/policy", "GetPolicy"), ("/concurrency", "GetFunctionConcurrency"), ("/invocations", "Invoke")];
 
 const OWNER: &str = "<Owner><ID>me</ID></Owner>";
 const OWNERS_GRANT: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>";
@@ -90,8 +102,14 @@ pub struct State {
     pub account_blocks: bool,
     /// Messages that SQS took.
     pub queued: Vec<String>,
-    /// Objects that S3 took, by `HOST/KEY`; of the bucket itself, there are none.
+    /// Objects that S3 took, by `BUCKET/KEY`. Each has one version.
     pub objects: BTreeMap<String, String>,
+    /// Unfinished uploads, by `BUCKET/KEY`.
+    pub uploads: BTreeSet<String>,
+    /// What waits in the queue of dead letters, and whether it was received and is hidden.
+    pub dead_letters: BTreeMap<String, bool>,
+    /// What functions were invoked with.
+    pub invoked: Vec<String>,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
     /// Where each call went.
@@ -476,14 +494,35 @@ impl Call {
         if let Some((_, operation)) = lambda {
             return call(operation, "");
         }
-        let named = |it: &&(&str, &str, &str, &str)| query.split('&').any(|part| part.split('=').next() == Some(it.0));
-        match (SUBRESOURCES.iter().find(named), request.method()) {
-            (Some((subresource, read, _, _)), "GET") => call(read, subresource),
-            (Some((subresource, _, write, _)), "PUT") => call(write, subresource),
+        let asks_for = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+        if let Some((subresource, name, deleted, _)) = SUBRESOURCES.iter().find(|it| asks_for(it.0)) {
+            return match request.method() {
+                "GET" => call(&format!("Get{name}"), subresource),
+                "DELETE" => call(&format!("Delete{deleted}"), subresource),
+                _ => call(&format!("Put{name}"), subresource),
+            };
+        }
+        match (QUERIES.iter().find(|it| asks_for(it.0)), request.method()) {
+            (Some((_, operation)), _) => call(operation, ""),
+            (None, "HEAD") => call("HeadBucket", ""),
+            (None, "GET") => call("GetObject", ""),
             (None, "PUT") if path.is_empty() => call("CreateBucket", ""),
             (None, "PUT") => call("PutObject", ""),
+            (None, "DELETE") if path.is_empty() => call("DeleteBucket", ""),
             (_, other) => call(&format!("{other} {}", request.uri()), ""),
         }
+    }
+
+    /// S3's calls are the only ones without a name in them.
+    fn is_s3(&self) -> bool {
+        !self.bucket.is_empty()
+    }
+
+    /// Which object it is about: `BUCKET/KEY`.
+    fn place(&self, request: &HttpRequest) -> String {
+        let address = request.uri().split('?').next().unwrap_or_default().trim_start_matches("https://");
+        let key = address.split_once('/').unwrap_or_default().1;
+        format!("{}/{key}", self.bucket)
     }
 
     fn is_read(&self) -> bool {
@@ -495,9 +534,8 @@ impl Call {
             "Publish" | "ListSubscriptionsByTopic" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
-            "PutObject" | "CreateBucket" => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
-            _ if self.subresource.is_empty() => json!({"__type": code, "message": "no"}).to_string(),
-            _ => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+            _ if self.is_s3() => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+            _ => json!({"__type": code, "message": "no"}).to_string(),
         };
         response(status, &body)
     }
@@ -592,12 +630,12 @@ impl State {
                     response(200, "")
                 }
             }),
+            _ if !call.subresource.is_empty() => self.in_bucket(&call.bucket, |this| this.serve_s3(request, call)),
             "PutObject" => {
-                let place = request.uri().split('?').next().unwrap_or_default().trim_start_matches("https://");
-                self.objects.insert(place.to_owned(), call.body.clone());
+                self.objects.insert(call.place(request), call.body.clone());
                 response(200, "")
             }
-            _ if !call.subresource.is_empty() => self.in_bucket(&call.bucket, |this| this.serve_s3(request, call)),
+            _ if call.is_s3() => self.serve_objects(request, call),
             "ListSubscriptionsByTopic" if !self.rules.is_empty() => response(
                 200,
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
@@ -625,7 +663,62 @@ impl State {
         answer
     }
 
-    /// KMS, CloudTrail, EventBridge, SQS, Budgets and pages of the Parameter Store: JSON in, JSON or an error's code out.
+    /// S3's calls about buckets as a whole, and about what is in them.
+    fn serve_objects(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        if request.headers().get("x-amz-expected-bucket-owner") != Some(ACCOUNT) {
+            return call.error(403, "AccessDenied");
+        }
+        if !self.in_bucket(&call.bucket, |this| this.bucket.is_some()) {
+            return call.error(404, "NoSuchBucket");
+        }
+        let place = call.place(request);
+        let within = format!("{}/", call.bucket);
+        let keys = |places: &mut dyn Iterator<Item = &String>, element: &str, more: &str| -> String {
+            let keys = places.filter_map(|it| it.strip_prefix(&within));
+            keys.map(|key| format!("<{element}><Key>{key}</Key>{more}</{element}>")).collect()
+        };
+        let version = "<VersionId>v</VersionId><IsLatest>true</IsLatest>";
+        let list = match call.operation.as_str() {
+            "ListObjectsV2" => ("ListBucketResult", keys(&mut self.objects.keys(), "Contents", "")),
+            "ListObjectVersions" => ("ListVersionsResult", keys(&mut self.objects.keys(), "Version", version)),
+            "ListMultipartUploads" => (
+                "ListMultipartUploadsResult",
+                keys(&mut self.uploads.iter(), "Upload", "<UploadId>u</UploadId>"),
+            ),
+            "DeleteObjects" => {
+                let deleted = |place: &String| {
+                    let key = place.strip_prefix(&within);
+                    key.is_some_and(|key| call.body.contains(&format!("<Key>{key}</Key><VersionId>v</VersionId>")))
+                };
+                self.objects.retain(|place, _| !deleted(place));
+                ("DeleteResult", String::new())
+            }
+            operation => {
+                return match operation {
+                    "HeadBucket" => response(200, ""),
+                    "GetObjectLockConfiguration" => call.error(404, "ObjectLockConfigurationNotFoundError"),
+                    "GetObject" => match self.objects.get(&place) {
+                        Some(body) => response(200, body),
+                        None => call.error(404, "NoSuchKey"),
+                    },
+                    "AbortMultipartUpload" if self.uploads.remove(&place) => response(204, ""),
+                    "AbortMultipartUpload" => call.error(404, "NoSuchUpload"),
+                    "DeleteBucket" if self.objects.keys().chain(&self.uploads).any(|it| it.starts_with(&within)) => {
+                        call.error(409, "BucketNotEmpty")
+                    }
+                    "DeleteBucket" => {
+                        self.in_bucket(&call.bucket, |this| this.bucket = None);
+                        response(204, "")
+                    }
+                    _ => call.error(501, "NotImplemented"),
+                };
+            }
+        };
+        let (root, elements) = list;
+        response(200, &format!("<{root}><IsTruncated>false</IsTruncated>{elements}</{root}>"))
+    }
+
+    /// KMS, CloudTrail, EventBridge, SQS, Lambda, Budgets and pages of the Parameter Store: JSON in, JSON or an error's code out.
     fn serve_json(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
         match operation {
@@ -647,6 +740,26 @@ impl State {
             "PutParameter" => {
                 self.parameters.insert(text("Name"), text("Value"));
                 Ok(json!({"Version": 1}))
+            }
+            "DeleteParameter" => {
+                self.parameters.remove(&text("Name")).map(|_| json!({})).ok_or("ParameterNotFound")
+            }
+            "GetQueueUrl" => Ok(json!({"QueueUrl": format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/dead")})),
+            "ReceiveMessage" => {
+                let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
+                let received = waiting.map(|(body, hidden)| {
+                    *hidden = true;
+                    json!({"MessageId": "m", "ReceiptHandle": body, "Body": body})
+                });
+                Ok(json!({"Messages": received.collect::<Vec<_>>()}))
+            }
+            "DeleteMessage" => {
+                self.dead_letters.remove(&text("ReceiptHandle"));
+                Ok(json!({}))
+            }
+            "Invoke" => {
+                self.invoked.push(input.to_string());
+                Ok(json!({}))
             }
             "DescribeSubscribersForNotification" => {
                 self.mailed.as_ref().map(|it| json!({"Subscribers": it})).ok_or("NotFoundException")
@@ -689,7 +802,7 @@ impl State {
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
             "DescribeTrails" => Ok(json!({"trailList": self.trail.iter().collect::<Vec<_>>()})),
             _ if operation.contains("Trail")
-                || ["GetEventSelectors", "PutEventSelectors", "StartLogging"].contains(&operation) =>
+                || ["GetEventSelectors", "PutEventSelectors", "StartLogging", "StopLogging"].contains(&operation) =>
             {
                 self.serve_trail(operation, input)
             }
@@ -714,6 +827,14 @@ impl State {
             "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation})),
             "GetKeyPolicy" => return Ok(json!({"Policy": key.policy})),
             "ListResourceTags" => return Ok(json!({"Tags": key.tags})),
+            "ListAliases" => {
+                let aliases = key.aliases.iter().filter(|it| *it.1 == text("KeyId"));
+                let aliases = aliases.map(|(name, target)| json!({"AliasName": name, "TargetKeyId": target}));
+                return Ok(json!({"Aliases": aliases.collect::<Vec<_>>(), "Truncated": false}));
+            }
+            "DeleteAlias" => drop(key.aliases.remove(&text("AliasName")).ok_or("NotFoundException")?),
+            "ScheduleKeyDeletion" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
+            "ScheduleKeyDeletion" => key.state = "PendingDeletion".to_owned(),
             "CancelKeyDeletion" => key.state = "Disabled".to_owned(),
             "EnableKey" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
             "EnableKey" => key.state = "Enabled".to_owned(),
@@ -763,6 +884,8 @@ impl State {
                 trail["AdvancedEventSelectors"] = input["AdvancedEventSelectors"].clone();
             }
             "StartLogging" => trail["IsLogging"] = json!(true),
+            "StopLogging" => trail["IsLogging"] = json!(false),
+            "DeleteTrail" => self.trail = None,
             _ => return Err("UnknownOperationException"),
         }
         Ok(json!({}))
@@ -811,6 +934,14 @@ impl State {
             None if call.operation == "PutBucketLifecycleConfiguration" => return call.error(400, "InvalidRequest"),
             _ => {}
         }
+        if request.method() == "DELETE" {
+            let absent = SUBRESOURCES.iter().find(|it| it.0 == call.subresource).map_or("", |it| it.3);
+            if call.subresource == "inventory" && self.bucket.iter().all(|it| !it.contains_key("inventory")) {
+                return call.error(404, absent);
+            }
+            self.set(&call.subresource, None);
+            return response(204, "");
+        }
         if request.method() == "GET" {
             let document = self.bucket.as_ref().and_then(|it| it.get(&call.subresource)).cloned();
             return self.read(&call.subresource, document.as_deref());
@@ -830,7 +961,8 @@ impl State {
                 return call.error(403, "AccessDenied");
             }
             "acl" if enforced => return call.error(400, "AccessControlListNotSupported"),
-            "acl" => self.set("acl", None),
+            // Without grants in its body it is a canned one: private.
+            "acl" => self.set("acl", Some(&call.body).filter(|it| !it.is_empty()).map(String::as_str)),
             "ownershipControls" if self.bucket.iter().any(|it| it.contains_key("acl")) => {
                 return call.error(400, "InvalidBucketAclWithObjectOwnership");
             }

@@ -6,4 +6,5 @@ pub mod fake;
 pub mod function;
 pub mod local_aws;
 pub mod machine;
+pub mod matrix;
 pub mod parsers;
