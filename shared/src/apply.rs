@@ -25,12 +25,12 @@ use tokio::time::sleep;
 
 use crate::{
     Guardrail,
-    api::{ApiError, done, output},
+    api::{ApiError, done},
     baseline::{self, Baseline, DefaultEncryption, INVENTORY_ID, PublicAccessBlock, ReportEncryption},
     history::Setting,
     kms_key::{self, KeyCall},
     lifecycle::Lifecycle,
-    observe::{Bucket, at_home},
+    observe::{Bucket, at_home, bucket_acl},
     plan::Change,
     policy::Policy,
     trail::{self, AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, TrailCall, TrailUpdate},
@@ -283,8 +283,8 @@ async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError
 /// Puts an ACL: the owner's full control, and these grants as [`crate::baseline::ObjectOwnership::acl_grants`] has them.
 async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[String]) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketAcl";
-    let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let owner = output("GetBucketAcl", get.send().await)?.owner.and_then(|it| it.id).unwrap_or_default();
+    let owner = bucket_acl(s3, bucket).await?.owner.and_then(|it| it.id);
+    let owner = owner.ok_or_else(|| ApiError::new("GetBucketAcl", "it names no owner"))?;
     let given = |permission: &str| {
         let of_owner = (permission == "FULL_CONTROL").then(|| format!("id=\"{owner}\""));
         let others = grants.iter().filter_map(|it| it.split_once(' ')).filter(|it| it.1 == permission);

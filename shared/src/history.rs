@@ -275,6 +275,13 @@ impl Setting {
         filled(self) == filled(other)
     }
 
+    /// Whether this is what a rollback that did not get to its end leaves: ACLs are on again, and nobody is granted
+    /// anything yet.
+    pub fn is_halfway_to(&self, before: &Self) -> bool {
+        let (Self::ObjectOwnership(now), Self::ObjectOwnership(before)) = (self, before) else { return false };
+        now.object_ownership == before.object_ownership && now.acl_grants.is_empty()
+    }
+
     /// In AWS's words, for people.
     pub fn to_json(&self) -> Value {
         match self {

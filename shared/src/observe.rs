@@ -7,6 +7,7 @@ use aws_sdk_s3::{
     Client,
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef},
     error::BoxError,
+    operation::get_bucket_acl::GetBucketAclOutput,
     types::{Grant, InventoryConfiguration, MfaDeleteStatus, Permission},
 };
 
@@ -139,9 +140,14 @@ async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Stri
     Ok(rule.map(|it| it.object_ownership.as_str().to_owned()))
 }
 
-async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<String>> {
+/// Reads the bucket's ACL, as it is.
+pub async fn bucket_acl(s3: &Client, bucket: Bucket<'_>) -> Read<GetBucketAclOutput> {
     let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)?;
+    output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)
+}
+
+async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<String>> {
+    let output = bucket_acl(s3, bucket).await?;
     let owner = output.owner().and_then(|it| it.id());
     let is_owners = |grant: &&Grant| {
         owner.is_some()

@@ -248,13 +248,7 @@ fn setting(world: &World, control: Control) -> Value {
 }
 
 /// One call that goes wrong in one way, so often. Says how it went, or what should not be.
-async fn cell(
-    flow: &Flow,
-    usual: &Undisturbed,
-    call: &str,
-    kind: &FaultKind,
-    times: usize,
-) -> Cell {
+async fn cell(flow: &Flow, usual: &Undisturbed, call: &str, kind: &FaultKind, times: usize) -> Cell {
     let fake = flow.start();
     if matches!(kind, FaultKind::Slow) {
         fake.state().attempt_timeout = Some(PATIENCE);
@@ -352,7 +346,8 @@ const LEGEND: &str = "\
 
 Every call of every flow of `guardrail-remediate`, `guardrail-bootstrap` and `guardrail-sweep` goes wrong in ten ways:
 the real functions with the real SDK, over a fake of AWS. Made by `UPDATE_EXPECT=1 cargo test --test it whatever_goes`,
-and held to it by `cargo test`. (`guardrail-verify` has its own table, in `tests/it/verify.rs`.)
+and held to it by `cargo test`. (`guardrail-verify` has its own table, in `tests/it/verify.rs`; the command's is
+`infra/cli/FAULTS.md`.)
 
 | fault | what happens to the call |
 |---|---|

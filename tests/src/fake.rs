@@ -681,10 +681,9 @@ impl State {
         let list = match call.operation.as_str() {
             "ListObjectsV2" => ("ListBucketResult", keys(&mut self.objects.keys(), "Contents", "")),
             "ListObjectVersions" => ("ListVersionsResult", keys(&mut self.objects.keys(), "Version", version)),
-            "ListMultipartUploads" => (
-                "ListMultipartUploadsResult",
-                keys(&mut self.uploads.iter(), "Upload", "<UploadId>u</UploadId>"),
-            ),
+            "ListMultipartUploads" => {
+                ("ListMultipartUploadsResult", keys(&mut self.uploads.iter(), "Upload", "<UploadId>u</UploadId>"))
+            }
             "DeleteObjects" => {
                 let deleted = |place: &String| {
                     let key = place.strip_prefix(&within);
@@ -741,9 +740,7 @@ impl State {
                 self.parameters.insert(text("Name"), text("Value"));
                 Ok(json!({"Version": 1}))
             }
-            "DeleteParameter" => {
-                self.parameters.remove(&text("Name")).map(|_| json!({})).ok_or("ParameterNotFound")
-            }
+            "DeleteParameter" => self.parameters.remove(&text("Name")).map(|_| json!({})).ok_or("ParameterNotFound"),
             "GetQueueUrl" => Ok(json!({"QueueUrl": format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/dead")})),
             "ReceiveMessage" => {
                 let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
@@ -961,8 +958,10 @@ impl State {
                 return call.error(403, "AccessDenied");
             }
             "acl" if enforced => return call.error(400, "AccessControlListNotSupported"),
-            // Without grants in its body it is a canned one: private.
-            "acl" => self.set("acl", Some(&call.body).filter(|it| !it.is_empty()).map(String::as_str)),
+            "acl" => {
+                let granted = granted(request);
+                self.set("acl", (!granted.is_empty()).then(|| acl(&granted)).as_deref());
+            }
             "ownershipControls" if self.bucket.iter().any(|it| it.contains_key("acl")) => {
                 return call.error(400, "InvalidBucketAclWithObjectOwnership");
             }
@@ -1001,8 +1000,23 @@ pub fn acl(grants: &str) -> String {
     )
 }
 
+/// What a request's headers grant, other than the owner's own.
+fn granted(request: &HttpRequest) -> String {
+    let permissions = ["full-control", "read", "write", "read-acp", "write-acp"];
+    let of = |permission: &str| {
+        let header = request.headers().get(format!("x-amz-grant-{permission}")).unwrap_or_default();
+        let ids = header.split(", ").filter_map(|it| it.strip_prefix("id=\"")?.strip_suffix('"'));
+        let ids = ids.filter(|it| *it != "me").map(str::to_owned).collect::<Vec<_>>();
+        let permission = permission.replace('-', "_").to_uppercase();
+        ids.into_iter().map(move |id| format!("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>{id}</ID></Grantee><Permission>{permission}</Permission></Grant>"))
+    };
+    permissions.into_iter().flat_map(of).collect()
+}
+
 fn response(status: u16, body: &str) -> HttpResponse {
-    HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body))
+    let mut response = HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body));
+    response.headers_mut().insert("content-length", body.len().to_string());
+    response
 }
 
 /// The fields of a form-encoded body.

@@ -54,30 +54,36 @@ pub fn table(rows: &[Row], cell: impl AsyncFn(&Row, &FaultKind, usize) -> Cell +
         for thread in 0..THREADS {
             let (cells, done, cell) = (&cells, &done, &cell);
             scope.spawn(move || {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
                 let permits = Semaphore::new(AT_ONCE);
-                let work = cells.iter().enumerate().skip(thread).step_by(THREADS).map(async |(place, (row, (_, kind)))| {
-                    let _permit = permits.acquire().await.expect("nobody closes it");
-                    let both = [cell(row, kind, 1).await, cell(row, kind, usize::MAX).await];
-                    done.lock().expect("nobody panics with it")[place] = Some(both);
-                });
+                let work =
+                    cells.iter().enumerate().skip(thread).step_by(THREADS).map(async |(place, (row, (_, kind)))| {
+                        let _permit = permits.acquire().await.expect("nobody closes it");
+                        let both = [cell(row, kind, 1).await, cell(row, kind, usize::MAX).await];
+                        done.lock().expect("nobody panics with it")[place] = Some(both);
+                    });
                 let all = futures_util::future::join_all(work.map(Box::pin));
                 runtime.expect("a runtime").block_on(all);
             });
         }
     });
-    let done: Vec<[Cell; 2]> =
-        done.into_inner().expect("nobody panics with it").into_iter().map(|it| it.expect("every cell was run")).collect();
+    let done: Vec<[Cell; 2]> = done
+        .into_inner()
+        .expect("nobody panics with it")
+        .into_iter()
+        .map(|it| it.expect("every cell was run"))
+        .collect();
 
-    let mut table = format!("{:<46}", "");
+    let title = |row: &Row| format!("{}: {}", row.name, row.call);
+    let width = rows.iter().map(|it| title(it).len()).max().unwrap_or_default() + 2;
+    let mut table = format!("{:<width$}", "");
     let mut wrong = String::new();
     for (name, _) in faults() {
         let _ = write!(table, "{name:<12}");
     }
     for (row, cells) in rows.iter().zip(done.chunks(faults().len())) {
-        let title = format!("{}: {}", row.name, row.call);
-        let _ = write!(table, "\n{title:<46}");
+        let title = title(row);
+        let _ = write!(table, "\n{title:<width$}");
         for (both, (fault, _)) in cells.iter().zip(faults()) {
             let [once, for_good] = both.each_ref().map(|it| it.as_ref().copied().unwrap_or("WRONG"));
             let cell = if once == for_good { once.to_owned() } else { format!("{once}/{for_good}") };

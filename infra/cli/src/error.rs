@@ -24,7 +24,7 @@ pub(crate) enum CliError {
     NotGuarded { bucket: BucketName },
     #[error("{}", registry(.0))]
     Registry(#[from] RegistryError),
-    #[error("the registry could not be used{next}: {source}", next = next_step(.source))]
+    #[error("the registry could not be used{next}: {source}; run it again", next = next_step(.source))]
     Parameters { source: ApiError },
     #[error("the history in {place} could not be read{next}: {source}", next = next_step(.source))]
     History { place: String, source: ApiError },
@@ -32,7 +32,7 @@ pub(crate) enum CliError {
     Record { file: String, problem: String },
     #[error("{bucket}: {problem}; the exemption is registered, so that nothing is undone: mend that and run it again")]
     NotRolledBack { bucket: BucketName, problem: String },
-    #[error("the dead letters could not be redriven{next}: {source}", next = next_step(.source))]
+    #[error("the dead letters could not all be redriven{next}: {source}; the rest is still there: run it again in half a minute", next = next_step(.source))]
     Redrive { source: ApiError },
     #[error("{}", bootstrap(.0))]
     Bootstrap(#[from] BootstrapError),

@@ -9,6 +9,8 @@ mod cost;
 mod diff;
 mod error;
 mod exempt;
+#[cfg(test)]
+mod faults;
 mod history;
 mod list;
 mod output;

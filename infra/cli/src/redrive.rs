@@ -1,6 +1,7 @@
 //! `guardrail redrive`: gives what ended as a dead letter to `guardrail-remediate` once more.
 
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_sqs::config::retry::RetryConfig;
 use guardrail::{
     api::{self, ApiError},
     rules,
@@ -14,11 +15,16 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
     let failed = |source: ApiError| CliError::Redrive { source };
     let url = api::output("GetQueueUrl", sqs.get_queue_url().queue_name(rules::DEAD_LETTERS).send().await);
     let url = url.map_err(failed)?.queue_url.unwrap_or_default();
+    // A second attempt would not see those that an answer which never came has hidden.
+    let once = aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled());
     let mut exit = Exit::Compliant;
     let mut seen = 0;
     loop {
-        // Those that fail again stay hidden for half a minute, and in the queue for as long as it keeps them.
-        let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).visibility_timeout(30);
+        // Those that fail again stay hidden for half a minute, and in the queue for as long as it keeps them. Whoever
+        // does not wait is told of some of them only.
+        // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
+        let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(2);
+        let receive = receive.visibility_timeout(30).customize().config_override(once.clone());
         let messages =
             api::output("ReceiveMessage", receive.send().await).map_err(failed)?.messages.unwrap_or_default();
         if messages.is_empty() {

@@ -1,6 +1,9 @@
 //! `guardrail rollback`: puts back what a restore replaced, and exempts it first.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use guardrail::{
     apply::{Writers, put_back},
@@ -15,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::{
     Exit,
-    args::RollbackArguments,
+    args::{Leave, RollbackArguments},
     diff::{ADDED, CHANGED, REMOVED, diff, painted},
     error::{CliError, next_step},
     exempt::{exemption, with_exemption},
@@ -44,6 +47,14 @@ enum Step {
     NotOurs,
 }
 
+/// What is to be put back, as it was shown.
+#[derive(Clone, Copy)]
+struct Back<'a> {
+    control: Control,
+    shown: &'a Setting,
+    before: &'a Setting,
+}
+
 pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Result<Exit, CliError> {
     let RollbackArguments { file, control: wanted, leave, overwrite, dry_run, yes } = arguments;
     let bucket = &file.bucket;
@@ -59,7 +70,7 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     let steps = steps(&record, wanted, observed, *overwrite)
         .map_err(|problem| CliError::Record { file: file.to_string(), problem })?;
     output::print(&text(bucket, &steps))?;
-    let backs: Vec<_> = steps.iter().filter_map(|(control, step)| step.back().map(|it| (*control, it))).collect();
+    let backs: Vec<_> = steps.iter().filter_map(|(control, step)| step.back(*control)).collect();
     let stays = steps.iter().any(|(_, it)| matches!(it, Step::ChangedSince { .. } | Step::Unreadable(_)));
     let exit = if stays { Exit::Error } else { Exit::Compliant };
     if backs.is_empty() || *dry_run {
@@ -71,27 +82,68 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     let exempt = |registration: Registration, control| {
         exemption(leave, control, Timestamp::now()).map(|it| with_exemption(&registration, it))
     };
-    let exempted = backs.iter().try_fold(registration, |it, (control, _)| exempt(it, *control))?;
+    let exempted = backs.iter().try_fold(registration, |it, back| exempt(it, back.control))?;
     let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
     registry::write(ssm, prefix, &exempted).await.map_err(|source| CliError::Parameters { source })?;
-    let writers = Writers::new(&session.guardrail, "s3-guardrail");
-    let named = Bucket { name: bucket, owner: &session.account };
-    let mut problems = Vec::new();
-    for (control, before) in backs {
-        // As in a restore: one that fails does not stop the next.
-        match put_back(&writers, named, before).await {
-            Ok(()) => {
-                let done = format!("{control}: as before, exempt until {}", leave.until);
-                output::print(&format!("  {}\n", painted(ADDED, &done)))?;
-            }
-            Err(error) => problems.push(format!("{control}{}: {error}", next_step(&error))),
-        }
-    }
+    let problems = put_all_back(session, bucket, backs, leave).await?;
     if problems.is_empty() {
         Ok(exit)
     } else {
         Err(CliError::NotRolledBack { bucket: bucket.clone(), problem: problems.join("; ") })
     }
+}
+
+/// Puts back what is still as it was shown; what could not be. What AWS is too busy for is tried again, each time after
+/// another look: while a person read, or we waited, others may have gone on.
+async fn put_all_back(
+    session: &Session,
+    bucket: &BucketName,
+    mut backs: Vec<Back<'_>>,
+    leave: &Leave,
+) -> Result<Vec<String>, CliError> {
+    const WAITS: [Duration; 4] =
+        [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+    let writers = Writers::new(&session.guardrail, "s3-guardrail");
+    let named = Bucket { name: bucket, owner: &session.account };
+    let mut problems = Vec::new();
+    let mut busy = Vec::new();
+    for wait in WAITS {
+        tokio::time::sleep(wait).await;
+        busy.clear();
+        let mut settings = Setting::all(session.observe(bucket).await?);
+        let mut left = Vec::new();
+        for back in backs {
+            let Back { control, shown, before } = back;
+            let now = settings.iter().position(|it| it.0 == control).map(|it| settings.swap_remove(it).1);
+            let result = match now {
+                Some(Ok(now)) if now.is(before) => Ok(()),
+                Some(Ok(now)) if now.is(shown) || now.is_halfway_to(before) => put_back(&writers, named, before).await,
+                Some(Err(error)) => Err(error),
+                Some(Ok(_)) | None => {
+                    problems.push(format!("{control}: changed again since it was shown"));
+                    continue;
+                }
+            };
+            // As in a restore: one that fails does not stop the next.
+            match result {
+                Ok(()) => {
+                    let done = format!("{control}: as before, exempt until {}", leave.until);
+                    output::print(&format!("  {}\n", painted(ADDED, &done)))?;
+                }
+                Err(error) if error.passing => {
+                    busy.push(format!("{control}{}: {error}", next_step(&error)));
+                    left.push(back);
+                }
+                Err(error) => problems.push(format!("{control}{}: {error}", next_step(&error))),
+            }
+        }
+        backs = left;
+        if backs.is_empty() {
+            break;
+        }
+    }
+    problems.append(&mut busy);
+    Ok(problems)
 }
 
 fn confirmed() -> io::Result<bool> {
@@ -126,7 +178,7 @@ fn steps(
                 let before = before.reachable();
                 if now.is(&before) {
                     Step::Done
-                } else if overwrite || now.is(&written) {
+                } else if overwrite || now.is(&written) || now.is_halfway_to(&before) {
                     Step::Back { now, before }
                 } else {
                     Step::ChangedSince { now, before }
@@ -143,8 +195,8 @@ fn steps(
 }
 
 impl Step {
-    fn back(&self) -> Option<&Setting> {
-        if let Self::Back { before, .. } = self { Some(before) } else { None }
+    fn back(&self, control: Control) -> Option<Back<'_>> {
+        if let Self::Back { now, before } = self { Some(Back { control, shown: now, before }) } else { None }
     }
 }
 
