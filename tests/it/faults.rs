@@ -346,8 +346,8 @@ const LEGEND: &str = "\
 
 Every call of every flow of `guardrail-remediate`, `guardrail-bootstrap` and `guardrail-sweep` goes wrong in ten ways:
 the real functions with the real SDK, over a fake of AWS. Made by `UPDATE_EXPECT=1 cargo test --test it whatever_goes`,
-and held to it by `cargo test`. (`guardrail-verify` has its own table, in `tests/it/verify.rs`; the command's is
-`infra/cli/FAULTS.md`.)
+and held to it by `cargo test`. The table of `guardrail-verify` is [FAULTS-verify.md](FAULTS-verify.md), the command's
+[infra/cli/FAULTS.md](../infra/cli/FAULTS.md).
 
 | fault | what happens to the call |
 |---|---|

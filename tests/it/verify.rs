@@ -1,7 +1,7 @@
 //! `guardrail-verify` on the local AWS: what it proves, and that it leaves nothing.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt::Write,
     sync::{Arc, Mutex},
 };
@@ -9,18 +9,24 @@ use std::{
 use aws_sdk_s3::{
     Client,
     config::{
-        ConfigBag, Intercept, RuntimeComponents,
-        interceptors::{BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut},
-        retry::RetryConfig,
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut, retry::RetryConfig,
     },
     error::BoxError,
+    primitives::ByteStream,
 };
 use aws_smithy_runtime_api::{
-    client::orchestrator::{HttpResponse, Metadata},
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        orchestrator::{HttpRequest, HttpResponse, Metadata},
+        result::ConnectorError,
+    },
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
-use expect_test::expect;
+use expect_test::expect_file;
 use guardrail::{
     Guardrail,
     api::chain,
@@ -31,8 +37,9 @@ use guardrail::{
 use guardrail_tests::{
     deploy::Deployment,
     drift::break_control,
-    fake::{BUCKET, FakeAws},
+    fake::{BUCKET, FakeAws, FaultKind},
     local_aws::{ACCOUNT, REGION},
+    matrix::faults,
 };
 use serde_json::{Value, json};
 
@@ -281,38 +288,25 @@ async fn a_bucket_that_is_not_guarded_is_an_error() {
     }
 }
 
-/// What becomes of the calls of one operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Trouble {
-    /// They never leave.
-    Unsent,
-    /// They come from nobody, and AWS denies them.
-    Denied,
-    /// They are done, and AWS's answer is lost on the way.
-    Lost,
-    /// They are done, and the answer's text makes no sense.
-    Garbage,
-}
-
-/// Makes all calls of one operation go wrong, and notes which operations there are.
+/// An HTTP client that makes calls of one operation go wrong, and notes which operations there are, and how often.
 #[derive(Clone, Debug)]
 struct Troubled {
-    operation: Option<(String, Trouble)>,
-    seen: Arc<Mutex<BTreeSet<String>>>,
+    inner: SharedHttpClient,
+    /// The operation, its fault, and how often that strikes.
+    fault: Arc<Mutex<Option<(String, FaultKind, usize)>>>,
+    seen: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
-impl Troubled {
-    fn is(&self, config: &ConfigBag, trouble: Trouble) -> bool {
-        let operation = config.load::<Metadata>().map(|it| it.name().to_owned()).unwrap_or_default();
-        let is = self.operation == Some((operation.clone(), trouble));
-        self.seen.lock().unwrap().insert(operation);
-        is
-    }
-}
+/// Tells the client below which operation a request is.
+#[derive(Debug)]
+struct Named;
 
-impl Intercept for Troubled {
+/// The header that does.
+const OPERATION: &str = "operation";
+
+impl Intercept for Named {
     fn name(&self) -> &'static str {
-        "Troubled"
+        "Named"
     }
 
     fn modify_before_transmit(
@@ -321,133 +315,201 @@ impl Intercept for Troubled {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if self.is(config, Trouble::Denied) {
-            context.request_mut().headers_mut().remove("authorization");
-        }
-        if self.is(config, Trouble::Unsent) { Err("the connection broke".into()) } else { Ok(()) }
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if self.is(config, Trouble::Lost) {
-            let answer = SdkBody::from("<Error><Code>InternalError</Code><Message>We cannot say</Message></Error>");
-            *context.response_mut() = HttpResponse::new(StatusCode::try_from(500).unwrap(), answer);
-        } else if self.is(config, Trouble::Garbage) {
-            *context.response_mut().body_mut() = SdkBody::from("<html>{\"busy");
-        }
+        let name = config.load::<Metadata>().map(|it| it.name().to_owned()).unwrap_or_default();
+        context.request_mut().headers_mut().insert(OPERATION, name);
         Ok(())
     }
 }
 
-/// `guardrail-verify` in this process, on the same AWS.
-fn troubled(it: &Verified, trouble: &Troubled) -> Guardrail {
-    let aws = &it.deployment.aws;
-    // Policies do not bind the administrator here.
-    let as_user = aws.sdk(&DEPLOYMENT.1).unwrap().into_builder().retry_config(RetryConfig::disabled());
-    let s3s = Guardrail::new(it.config(), &as_user.build());
-    let guardrail = Guardrail::new(it.config(), &aws.sdk(&it.deployment.administrator).unwrap());
-    macro_rules! troubled {
-        ($client:expr, $sdk:ident) => {
-            $sdk::Client::from_conf($client.config().to_builder().interceptor(trouble.clone()).build())
-        };
-    }
-    Guardrail {
-        s3: troubled!(s3s.s3, aws_sdk_s3),
-        s3_over_http: s3s.s3_over_http.as_ref().map(|it| troubled!(it, aws_sdk_s3)),
-        ssm: troubled!(guardrail.ssm, aws_sdk_ssm),
-        kms: troubled!(guardrail.kms, aws_sdk_kms),
-        cloudtrail: troubled!(guardrail.cloudtrail, aws_sdk_cloudtrail),
-        ..guardrail
+impl HttpClient for Troubled {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { inner, troubled: self.clone() })
     }
 }
 
-/// Each line: the operation, and what comes of it when its calls are not sent, are denied, and when their answers are
-/// lost, or make no sense.
+#[derive(Debug)]
+struct Connector {
+    inner: SharedHttpConnector,
+    troubled: Troubled,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        let operation = request.headers_mut().remove(OPERATION).unwrap_or_default();
+        let kind = self.troubled.strikes(operation);
+        let answered = |status: u16, body: String| {
+            Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body)))
+        };
+        match kind {
+            // It comes from nobody then, and the local AWS itself denies it, in the words of each of its services.
+            Some(FaultKind::Answer(403, _)) => {
+                request.headers_mut().remove("authorization");
+                self.inner.call(request)
+            }
+            Some(FaultKind::Answer(status, code)) => HttpConnectorFuture::ready(answered(
+                status,
+                match request.headers().get("x-amz-target") {
+                    Some(_) => json!({"__type": code}).to_string(),
+                    None => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+                },
+            )),
+            Some(FaultKind::Timeout) => HttpConnectorFuture::ready(Err(ConnectorError::timeout("no answer".into()))),
+            Some(FaultKind::Reset) => HttpConnectorFuture::ready(Err(ConnectorError::io("connection reset".into()))),
+            Some(kind) => {
+                let answer = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    let mut answer = answer.await?;
+                    match kind {
+                        FaultKind::Slow => return Err(ConnectorError::timeout("too late".into())),
+                        FaultKind::Malformed => *answer.body_mut() = SdkBody::from("<html>{\"busy"),
+                        FaultKind::Truncated => {
+                            let body = ByteStream::new(std::mem::replace(answer.body_mut(), SdkBody::taken()));
+                            let body = body.collect().await.map_err(|it| ConnectorError::io(it.into()))?.to_vec();
+                            *answer.body_mut() = SdkBody::from(&body[..body.len() / 2]);
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                    Ok(answer)
+                })
+            }
+            None => self.inner.call(request),
+        }
+    }
+}
+
+impl Troubled {
+    fn new(it: &Verified) -> Self {
+        let aws = it.deployment.aws.sdk(&DEPLOYMENT.1).unwrap();
+        Self { inner: aws.http_client().unwrap(), fault: Arc::default(), seen: Arc::default() }
+    }
+
+    /// How this call goes wrong.
+    fn strikes(&self, operation: String) -> Option<FaultKind> {
+        let mut fault = self.fault.lock().unwrap();
+        let kind = fault.as_mut().filter(|it| it.0 == operation && it.2 > 0).map(|it| {
+            it.2 -= 1;
+            it.1.clone()
+        });
+        *self.seen.lock().unwrap().entry(operation).or_default() += 1;
+        kind
+    }
+
+    /// `guardrail-verify` in this process, on the same AWS. Nothing is tried again: each fault is final.
+    fn guardrail(&self, it: &Verified) -> Guardrail {
+        // Policies do not bind the administrator here.
+        let [user, administrator] = [&DEPLOYMENT.1, &it.deployment.administrator].map(|keys| {
+            let aws = it.deployment.aws.sdk(keys).unwrap().into_builder();
+            let aws = aws.retry_config(RetryConfig::disabled()).http_client(self.clone());
+            Guardrail::new(it.config(), &aws.build())
+        });
+        macro_rules! named {
+            ($client:expr, $sdk:ident) => {
+                $sdk::Client::from_conf($client.config().to_builder().interceptor(Named).build())
+            };
+        }
+        Guardrail {
+            s3: named!(user.s3, aws_sdk_s3),
+            s3_over_http: user.s3_over_http.as_ref().map(|it| named!(it, aws_sdk_s3)),
+            ssm: named!(administrator.ssm, aws_sdk_ssm),
+            kms: named!(administrator.kms, aws_sdk_kms),
+            cloudtrail: named!(administrator.cloudtrail, aws_sdk_cloudtrail),
+            ..administrator
+        }
+    }
+}
+
+/// What comes of a verification of which some calls go wrong, in a few words.
+async fn cell(it: &Verified, guardrail: &Guardrail, operation: &str, kind: &FaultKind) -> String {
+    let answer = match Box::pin(guardrail::verify::verify(guardrail, json!({"bucket": it.bucket}))).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = chain(&error);
+            assert!(error.contains(operation), "{operation} {kind:?}: {error}");
+            return "error".to_owned();
+        }
+    };
+    let unproven = unproven(&answer);
+    let refuted: Vec<_> = unproven.iter().filter(|it| it.1 == "disproven").map(|it| it.0).collect();
+    let refutable: &[&str] = match (kind, operation) {
+        // Whom nobody lets upload has disproven that uploads are let through, and nothing else.
+        (FaultKind::Answer(403, _), _) => &["put-with-key", "multipart-with-key"],
+        // An object is whatever comes.
+        (FaultKind::Malformed, "GetObject") => &["anonymous-read"],
+        _ => &[],
+    };
+    let all = refuted.iter().all(|it| refutable.contains(it));
+    assert!(all, "{operation} {kind:?}: {refuted:?} {answer:#}");
+    let unknown = unproven.iter().filter(|it| it.1 == "inconclusive").count();
+    let outcome = match answer["outcome"].as_str().unwrap() {
+        "inconclusive" => format!("unknown {unknown}"),
+        "proven" => "proven".to_owned(),
+        "disproven" => format!("refuted {}", refuted.len()),
+        other => panic!("{other}"),
+    };
+    let left = match answer["left_behind"].as_array().unwrap().len() {
+        0 => {
+            // What could not be removed is named, and only that is there.
+            it.only_theirs_is_left().await;
+            String::new()
+        }
+        n => format!(" +{n}"),
+    };
+    let told = if answer["error"].is_null() { "" } else { "!" };
+    assert!(left.is_empty() || told == "!", "{operation} {kind:?}: nobody is told of what is left");
+    format!("{outcome}{left}{told}")
+}
+
+const LEGEND: &str = "\
+# Faults, while the baseline is proven
+
+Every call of `guardrail-verify` on the local AWS goes wrong in the ways that
+[FAULTS.md](FAULTS.md) explains, and is not tried again. Made by `UPDATE_EXPECT=1 cargo test --test it whatever_call`,
+and held to it by `cargo test`. What is stale is left out: the settings do not change meanwhile, and S3 shows every
+object that was written.
+
+| cell | |
+|---|---|
+| proven | the proofs do not need it |
+| unknown 2 | so many proofs are inconclusive |
+| refuted 1 | so many are disproven: who may not upload has shown that not everybody may, and a page that nobody asked for is an object that came |
+| error | nothing is proven, and the call is named |
+| +4 | so many test objects and uploads could not be removed, and are named |
+| ! | the answer says what else went wrong |
+
+Behind the slash, when it goes wrong for good; before it, only the first time, where there are several. In none of them
+does anything count as proven or disproven that another call says, the bucket's policy is as it was, and what stays of
+the test objects is named.
+";
+
+/// See [`LEGEND`].
 #[tokio::test]
 async fn whatever_call_fails_nothing_is_disproven_by_it_and_nothing_stays() {
     let it = Verified::new("it-verify-troubled").await;
     let before = it.policy().await;
-    let seen = Arc::default();
-    let mut table = String::new();
-    let untroubled = Troubled { operation: None, seen: Arc::clone(&seen) };
-    let guardrail = troubled(&it, &untroubled);
-    let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await;
-    let answer = answer.unwrap();
+    let troubled = Troubled::new(&it);
+    let guardrail = troubled.guardrail(&it);
+    let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await.unwrap();
     assert_eq!(answer["outcome"], "proven", "{:?}", unproven(&answer));
-    let operations: Vec<_> = seen.lock().unwrap().iter().cloned().collect();
-    for operation in operations {
+    let operations = std::mem::take(&mut *troubled.seen.lock().unwrap());
+    let faults = faults().into_iter().filter(|it| !matches!(it.1, FaultKind::Lagging(_))).collect::<Vec<_>>();
+    let mut table = format!("{:<33}", "");
+    faults.iter().for_each(|it| write!(table, "{:<24}", it.0).unwrap());
+    for (operation, calls) in operations {
         write!(table, "\n{operation:<33}").unwrap();
-        for trouble in [Trouble::Unsent, Trouble::Denied, Trouble::Lost, Trouble::Garbage] {
-            let troubled_by = Troubled { operation: Some((operation.clone(), trouble)), seen: Arc::clone(&seen) };
-            let guardrail = troubled(&it, &troubled_by);
-            let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await;
-            let text = match answer {
-                Err(error) => {
-                    let error = chain(&error);
-                    assert!(error.contains(&operation), "{operation} {trouble:?}: {error}");
-                    "error".to_owned()
-                }
-                Ok(answer) => {
-                    let unproven = unproven(&answer);
-                    let refuted: Vec<_> = unproven.iter().filter(|it| it.1 == "disproven").map(|it| it.0).collect();
-                    let refutable: &[&str] = match (trouble, operation.as_str()) {
-                        // Whom nobody lets upload has disproven that uploads are let through, and nothing else.
-                        (Trouble::Denied, _) => &["put-with-key", "multipart-with-key"],
-                        // An object is whatever comes.
-                        (Trouble::Garbage, "GetObject") => &["anonymous-read"],
-                        _ => &[],
-                    };
-                    let all = refuted.iter().all(|it| refutable.contains(it));
-                    assert!(all, "{operation} {trouble:?}: {refuted:?} {answer:#}");
-                    let inconclusive = unproven.iter().filter(|it| it.1 == "inconclusive").count();
-                    let left = answer["left_behind"].as_array().unwrap().len();
-                    let told = if answer["error"].is_null() { "" } else { ", told" };
-                    let left = if left > 0 { format!(", {left} left") } else { String::new() };
-                    format!("{} ({inconclusive}){left}{told}", answer["outcome"].as_str().unwrap())
-                }
-            };
-            write!(table, "{text:<32}").unwrap();
-            assert_eq!(it.policy().await, before, "{operation} {trouble:?}");
-            // What could not be removed is named, and only that is there.
-            if !text.contains("left") {
-                it.only_theirs_is_left().await;
+        for (_, kind) in &faults {
+            let mut cells = Vec::new();
+            for times in [1, usize::MAX].into_iter().skip(usize::from(calls == 1)) {
+                *troubled.fault.lock().unwrap() = Some((operation.clone(), kind.clone(), times));
+                cells.push(cell(&it, &guardrail, &operation, kind).await);
+                *troubled.fault.lock().unwrap() = None;
+                assert_eq!(it.policy().await, before, "{operation} {kind:?}");
+                it.clean_up().await;
             }
-            it.clean_up().await;
+            cells.dedup();
+            write!(table, "{:<24}", cells.join("/")).unwrap();
         }
     }
     let table: Vec<_> = table.lines().map(str::trim_end).collect();
-    expect![[r#"
-
-        CompleteMultipartUpload          inconclusive (1)                disproven (0)                   inconclusive (1)                inconclusive (1)
-        CopyObject                       inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        CreateMultipartUpload            inconclusive (1)                disproven (0)                   inconclusive (1)                inconclusive (1)
-        DeleteObject                     proven (0), 4 left, told        proven (0), 4 left, told        proven (0), 4 left, told        proven (0)
-        DescribeKey                      inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetBucketAcl                     proven (0)                      proven (0)                      proven (0)                      proven (0)
-        GetBucketEncryption              proven (0)                      proven (0)                      proven (0)                      proven (0)
-        GetBucketInventoryConfiguration  inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetBucketLifecycleConfiguration  inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetBucketOwnershipControls       proven (0)                      proven (0)                      proven (0)                      proven (0)
-        GetBucketPolicy                  inconclusive (2)                inconclusive (2)                inconclusive (2)                inconclusive (2)
-        GetBucketVersioning              proven (0)                      proven (0)                      proven (0)                      proven (0)
-        GetEventSelectors                inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetKeyRotationStatus             inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetObject                        inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetParameter                     error                           error                           error                           error
-        GetPublicAccessBlock             inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        GetTrailStatus                   inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        HeadObject                       inconclusive (2)                inconclusive (2)                inconclusive (2)                proven (0)
-        ListMultipartUploads             proven (0), 1 left, told        proven (0), 1 left, told        proven (0), 1 left, told        proven (0), 1 left, told
-        ListObjectVersions               inconclusive (1), 1 left, told  inconclusive (1), 1 left, told  inconclusive (1), 1 left, told  inconclusive (1), 1 left, told
-        ListObjectsV2                    inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        PutBucketAcl                     inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        PutBucketPolicy                  inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        PutObject                        inconclusive (9), told          disproven (8), told             inconclusive (7), told          inconclusive (4)
-        PutObjectAcl                     inconclusive (1)                inconclusive (1)                inconclusive (1)                inconclusive (1)
-        UploadPart                       inconclusive (1)                disproven (0)                   inconclusive (1)                proven (0)"#]]
-    .assert_eq(&table.join("\n"));
+    expect_file!["../FAULTS-verify.md"].assert_eq(&format!("{LEGEND}\n```text\n{}\n```\n", table.join("\n")));
 }
