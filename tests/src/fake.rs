@@ -110,6 +110,8 @@ pub struct State {
     pub dead_letters: BTreeMap<String, bool>,
     /// What functions were invoked with.
     pub invoked: Vec<String>,
+    /// Whether functions that are invoked fail.
+    pub functions_fail: bool,
     /// Operations in the order in which they came.
     pub calls: Vec<String>,
     /// Where each call went.
@@ -636,6 +638,14 @@ impl State {
                 response(200, "")
             }
             _ if call.is_s3() => self.serve_objects(request, call),
+            "Invoke" => {
+                self.invoked.push(call.body.clone());
+                let mut answer = response(200, "{}");
+                if self.functions_fail {
+                    answer.headers_mut().insert("x-amz-function-error", "Unhandled");
+                }
+                answer
+            }
             "ListSubscriptionsByTopic" if !self.rules.is_empty() => response(
                 200,
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
@@ -746,16 +756,12 @@ impl State {
                 let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
                 let received = waiting.map(|(body, hidden)| {
                     *hidden = true;
-                    json!({"MessageId": "m", "ReceiptHandle": body, "Body": body})
+                    json!({"MessageId": body, "ReceiptHandle": body, "Body": body})
                 });
                 Ok(json!({"Messages": received.collect::<Vec<_>>()}))
             }
             "DeleteMessage" => {
                 self.dead_letters.remove(&text("ReceiptHandle"));
-                Ok(json!({}))
-            }
-            "Invoke" => {
-                self.invoked.push(input.to_string());
                 Ok(json!({}))
             }
             "DescribeSubscribersForNotification" => {

@@ -372,7 +372,13 @@ async fn what_was_changed_since_it_was_shown_stays() {
     let fake = copy(&flow.start);
     let newer = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Newer", "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "*"}]});
     let policy = newer.to_string();
-    fake.before("PutParameter", move |state| state.set("policy", Some(&policy)));
+    let name = format!("/s3-guardrail/buckets/{BUCKET}");
+    let registered = fake.state().parameters[&name].replacen('{', "{\"mode\": \"observe\", ", 1);
+    // The last that is read before the question.
+    fake.before("GetBucketInventoryConfiguration", move |state| {
+        state.parameters.insert(name, registered);
+        state.set("policy", Some(&policy));
+    });
     let error = flow.run(&fake).await.unwrap_err().to_string();
     assert!(error.contains("bucket-policy: changed again since it was shown; the exemption is registered"), "{error}");
     let documents = fake.documents();
@@ -380,4 +386,20 @@ async fn what_was_changed_since_it_was_shown_stays() {
     // The others are as before.
     assert!(documents["lifecycle"].contains("theirs") && !documents["lifecycle"].contains("expire-noncurrent"));
     assert!(documents["versioning"].contains("Suspended"));
+    let registered = fake.state().parameters.values().next().unwrap().clone();
+    assert!(registered.contains("\"observe\"") && registered.contains("INC-1"), "{registered}");
+}
+
+/// Each takes so long to fail that the queue shows all of them again.
+#[tokio::test]
+async fn a_letter_that_fails_again_is_tried_once_and_stays() {
+    let flow = flows().await.into_iter().find(|it| it.name == "redrive").unwrap();
+    let fake = copy(&flow.start);
+    fake.state().functions_fail = true;
+    for _ in 0..2 {
+        fake.before("Invoke", |state| state.dead_letters.values_mut().for_each(|hidden| *hidden = false));
+    }
+    assert_eq!(flow.run(&fake).await.unwrap(), Exit::Error);
+    let state = fake.state();
+    assert_eq!((state.invoked.len(), state.dead_letters.len()), (2, 2), "{:?}", state.calls);
 }

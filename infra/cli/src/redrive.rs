@@ -1,6 +1,8 @@
 //! `guardrail redrive`: gives what ended as a dead letter to `guardrail-remediate` once more.
 
-use aws_sdk_lambda::primitives::Blob;
+use std::{collections::HashSet, time::Duration};
+
+use aws_sdk_lambda::{config::timeout::TimeoutConfig, primitives::Blob};
 use aws_sdk_sqs::config::retry::RetryConfig;
 use guardrail::{
     api::{self, ApiError},
@@ -10,6 +12,9 @@ use serde_json::Value;
 
 use crate::{Exit, error::CliError, output, session::Session};
 
+/// `guardrail-remediate` may run for two minutes.
+const PATIENCE: Duration = Duration::from_secs(130);
+
 pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliError> {
     let (sqs, lambda) = (&session.guardrail.sqs, &session.guardrail.lambda);
     let failed = |source: ApiError| CliError::Redrive { source };
@@ -18,7 +23,9 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
     // A second attempt would not see those that an answer which never came has hidden.
     let once = aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled());
     let mut exit = Exit::Compliant;
-    let mut seen = 0;
+    let patient = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
+    let patient = aws_sdk_lambda::Config::builder().timeout_config(patient);
+    let mut seen = HashSet::new();
     loop {
         // Those that fail again stay hidden for half a minute, and in the queue for as long as it keeps them. Whoever
         // does not wait is told of some of them only.
@@ -31,7 +38,10 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
             break;
         }
         for message in messages {
-            seen += 1;
+            // It failed, and its half minute is over.
+            if !seen.insert(message.message_id.clone()) {
+                continue;
+            }
             let payload = payload(message.body().unwrap_or_default());
             let about = about(&payload);
             if dry_run {
@@ -39,6 +49,7 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
                 continue;
             }
             let invoke = lambda.invoke().function_name(rules::REMEDIATE).payload(Blob::new(payload.to_string()));
+            let invoke = invoke.customize().config_override(patient.clone());
             let answer = api::output("Invoke", invoke.send().await).map_err(failed)?;
             if answer.function_error.is_some() {
                 exit = Exit::Error;
@@ -52,7 +63,7 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
             output::print(&format!("done  {about}\n"))?;
         }
     }
-    output::print(&format!("{seen} dead letters\n"))?;
+    output::print(&format!("{} dead letters\n", seen.len()))?;
     Ok(exit)
 }
 

@@ -64,8 +64,8 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     }
     // Before anything else: a date that is not one.
     exemption(leave, Control::BucketPolicy, Timestamp::now())?;
-    let (record, registration) = tokio::join!(read(session, file), registered(session, bucket));
-    let (record, registration) = (record?, registration?);
+    let (record, guarded) = tokio::join!(read(session, file), registered(session, bucket));
+    let (record, _) = (record?, guarded?);
     let observed = session.observe(bucket).await?;
     let steps = steps(&record, wanted, observed, *overwrite)
         .map_err(|problem| CliError::Record { file: file.to_string(), problem })?;
@@ -82,6 +82,8 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     let exempt = |registration: Registration, control| {
         exemption(leave, control, Timestamp::now()).map(|it| with_exemption(&registration, it))
     };
+    // Anew, as everything after the question: a person may have taken their time.
+    let registration = registered(session, bucket).await?;
     let exempted = backs.iter().try_fold(registration, |it, back| exempt(it, back.control))?;
     let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
     registry::write(ssm, prefix, &exempted).await.map_err(|source| CliError::Parameters { source })?;
