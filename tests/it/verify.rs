@@ -288,6 +288,28 @@ async fn a_bucket_that_is_not_guarded_is_an_error() {
     }
 }
 
+/// S3 takes what it must refuse, and the answer is lost: the bucket would stay open.
+#[tokio::test]
+async fn what_opens_the_bucket_is_undone_even_if_nobody_heard_that_it_did() {
+    let fake = FakeAws::compliant().await;
+    let on = "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+    fake.set("ownershipControls", Some(on));
+    let before = fake.documents();
+    let guardrail = fake.guardrail();
+    for call in ["PutBucketAcl", "PutBucketPolicy"] {
+        // Each of the SDK's three attempts, and not the way back.
+        fake.fail(call, 3, FaultKind::Unheard);
+    }
+    let answer = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!(fake.documents(), before);
+    let unproven = unproven(&answer);
+    for name in ["public-bucket-acl", "public-policy"] {
+        assert!(unproven.contains(&(name, "inconclusive")), "{unproven:?}");
+    }
+    let puts = |call: &str| fake.state().calls.iter().filter(|it| *it == call).count();
+    assert_eq!((puts("PutBucketAcl"), puts("PutBucketPolicy")), (4, 4), "{answer:#}");
+}
+
 /// An HTTP client that makes calls of one operation go wrong, and notes which operations there are, and how often.
 #[derive(Clone, Debug)]
 struct Troubled {

@@ -200,6 +200,8 @@ pub enum FaultKind {
     Timeout,
     /// It is done, and the answer comes later than the SDK waits for it.
     Slow,
+    /// It is done, and the connection breaks before the answer.
+    Unheard,
     /// It is done, and half of the answer comes.
     Truncated,
     /// It is done, and the answer is not what it should be.
@@ -371,6 +373,10 @@ impl FakeAws {
                 Ok(response(403, &error))
             }
             Some(FaultKind::Reset) => Err(ConnectorError::io("connection reset".into())),
+            Some(FaultKind::Unheard) => {
+                state.serve(request, &call);
+                Err(ConnectorError::io("connection reset".into()))
+            }
             Some(FaultKind::Timeout) => Err(ConnectorError::timeout("no answer".into())),
             Some(FaultKind::Stale(document)) => Ok(state.read(&call.subresource, document.as_deref())),
             Some(FaultKind::Truncated) => {
@@ -497,7 +503,9 @@ impl Call {
             return call(operation, "");
         }
         let asks_for = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
-        if let Some((subresource, name, deleted, _)) = SUBRESOURCES.iter().find(|it| asks_for(it.0)) {
+        // Of buckets; an object's has a key before it.
+        if let Some((subresource, name, deleted, _)) = SUBRESOURCES.iter().find(|it| path.is_empty() && asks_for(it.0))
+        {
             return match request.method() {
                 "GET" => call(&format!("Get{name}"), subresource),
                 "DELETE" => call(&format!("Delete{deleted}"), subresource),
@@ -1008,6 +1016,10 @@ pub fn acl(grants: &str) -> String {
 
 /// What a request's headers grant, other than the owner's own.
 fn granted(request: &HttpRequest) -> String {
+    const EVERYBODY: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>";
+    if request.headers().get("x-amz-acl") == Some("public-read") {
+        return EVERYBODY.to_owned();
+    }
     let permissions = ["full-control", "read", "write", "read-acp", "write-acp"];
     let of = |permission: &str| {
         let header = request.headers().get(format!("x-amz-grant-{permission}")).unwrap_or_default();

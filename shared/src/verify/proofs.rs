@@ -4,10 +4,13 @@ use aws_sdk_kms::types::KeyState;
 use aws_sdk_s3::{
     Client,
     operation::{
-        RequestId, copy_object::builders::CopyObjectFluentBuilder, put_object::builders::PutObjectFluentBuilder,
+        RequestId, copy_object::builders::CopyObjectFluentBuilder, get_bucket_acl::GetBucketAclOutput,
+        put_object::builders::PutObjectFluentBuilder,
     },
     primitives::ByteStream,
-    types::{BucketCannedAcl, CompletedMultipartUpload, CompletedPart, ObjectCannedAcl, ServerSideEncryption},
+    types::{
+        BucketCannedAcl, CompletedMultipartUpload, CompletedPart, Grant, Grantee, ObjectCannedAcl, ServerSideEncryption,
+    },
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -24,7 +27,7 @@ use crate::{
     baseline::{Baseline, INVENTORY_ID},
     control::Control,
     names::{TrailArn, bucket_arn},
-    observe::{self, Bucket},
+    observe::{self, Bucket, bucket_acl},
     plan::{Echo, Observed, Stance, Step, plan},
     policy::{Policy, PolicyVariant, Statement},
     registry::Registration,
@@ -364,10 +367,13 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
         put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
     };
     let said = heard(&put(BucketCannedAcl::PublicRead).await);
-    if said.answer == Answer::Accepted
-        && let Err(error) = done("PutBucketAcl", put(BucketCannedAcl::Private).await)
+    let undone = match is_there(&said.answer, async || Ok(is_public(&bucket_acl(site.s3(), site.bucket).await?))).await
     {
-        run.left_behind.push(format!("the bucket's ACL is public-read, and could not be put back: {error}"));
+        Ok(true) => done("PutBucketAcl", put(BucketCannedAcl::Private).await),
+        other => other.map(drop),
+    };
+    if let Err(error) = undone {
+        run.left_behind.push(format!("the bucket's ACL, public-read, which could not be put back: {error}"));
     }
     // Where ACLs are on, a private one would take away what the bucket's grants.
     let control = !is_unexplained(&said.answer)
@@ -383,10 +389,13 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
     if let Some(verdict) = too_risky(settings.public_policies_refused, "the bucket does not block public policies") {
         return run.proofs.push(not_tried(NAME, request, EXPECTED, verdict));
     }
-    let get = site.s3().get_bucket_policy().bucket(site.bucket.name.as_str());
-    let get = output("GetBucketPolicy", get.expected_bucket_owner(site.bucket.owner.as_str()).send().await);
-    let before = match get {
-        Ok(it) => it.policy.unwrap_or_default(),
+    let read = async || {
+        let get = site.s3().get_bucket_policy().bucket(site.bucket.name.as_str());
+        let get = output("GetBucketPolicy", get.expected_bucket_owner(site.bucket.owner.as_str()).send().await);
+        get.map(|it| it.policy.unwrap_or_default())
+    };
+    let before = match read().await {
+        Ok(before) => before,
         Err(error) => {
             let verdict = Verdict::inconclusive(format!("there is no policy that could be put back: {error}"));
             return run.proofs.push(not_tried(NAME, request, EXPECTED, verdict));
@@ -401,9 +410,11 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
         put.expected_bucket_owner(site.bucket.owner.as_str()).policy(policy).send()
     };
     let said = heard(&put(public).await);
-    if said.answer == Answer::Accepted
-        && let Err(error) = done("PutBucketPolicy", put(before.clone()).await)
-    {
+    let undone = match is_there(&said.answer, async || Ok(read().await?.contains(PUBLIC_SID))).await {
+        Ok(true) => done("PutBucketPolicy", put(before.clone()).await),
+        other => other.map(drop),
+    };
+    if let Err(error) = undone {
         let statement =
             format!("the statement {PUBLIC_SID} in the bucket policy, which could not be put back: {error}");
         run.left_behind.push(statement);
@@ -411,6 +422,20 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
     let control = !is_unexplained(&said.answer) || put(before).await.is_ok();
     let verdict = refusal(Refuser::BlockPublicPolicy, control, &said.answer);
     run.proofs.push(proof(NAME, request.to_owned(), EXPECTED, said, verdict));
+}
+
+/// Whether what was put, and must not stay, is there. An answer that never came may have been a yes.
+async fn is_there(answer: &Answer, look: impl AsyncFn() -> Result<bool, ApiError>) -> Result<bool, ApiError> {
+    match answer {
+        Answer::Accepted => Ok(true),
+        Answer::Refused { .. } => Ok(false),
+        Answer::Unanswered(_) => look().await,
+    }
+}
+
+fn is_public(acl: &GetBucketAclOutput) -> bool {
+    let everybody = |it: &Grant| it.grantee().and_then(Grantee::uri).is_some_and(|it| it.ends_with("/AllUsers"));
+    acl.grants().iter().any(everybody)
 }
 
 const PUBLIC_SID: &str = "GuardrailVerifyMustBeRefused";
