@@ -1,6 +1,6 @@
 //! The fault matrix of what only this command does: every call goes wrong in every way, once and for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
 use guardrail::history::FOLDER;
@@ -249,6 +249,12 @@ async fn cell(flow: &Flow, usual: &Undisturbed, call: &str, kind: &FaultKind, ti
     let ended = flow.run(&fake).await;
     let is = parts(&fake);
     in_between(flow, usual, &is)?;
+    if flow.task == Task::Rollback && matches!(ended, Ok(Exit::Error) | Err(CliError::NotRolledBack { .. })) {
+        let all = done(usual, &usual.goal, "setting ");
+        let put_back = done(usual, &is, "setting ");
+        let left: BTreeSet<_> = all.iter().filter(|it| !put_back.contains(it)).map(|it| control(it)).collect();
+        holds(format_args!("one control kept others from being put back: {left:?}"), left.len() <= 1)?;
+    }
     match ended {
         Ok(Exit::Compliant) => {
             same("the end", &is, &usual.goal)?;
@@ -339,7 +345,8 @@ guardrail-cli whatever_goes`, and held to it by `cargo test`.
 | error | the command ended with 1 and named the call; run again when the fault was over, it finished the work |
 
 In each of them, and wherever it stopped: everything is as it was or as it was to be, nothing was put back that was
-not exempt before, and of a teardown that is not done it is known what is left.
+not exempt before, one control kept no other from being put back, and of a teardown that is not done it is known what
+is left.
 ";
 
 #[test]

@@ -22,9 +22,9 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
     let url = url.map_err(failed)?.queue_url.unwrap_or_default();
     // A second attempt would not see those that an answer which never came has hidden.
     let once = aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled());
-    let mut exit = Exit::Compliant;
     let patient = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
     let patient = aws_sdk_lambda::Config::builder().timeout_config(patient);
+    let mut exit = Exit::Compliant;
     let mut seen = HashSet::new();
     loop {
         // Those that fail again stay hidden for half a minute, and in the queue for as long as it keeps them. Whoever

@@ -6,6 +6,7 @@ use std::{
 };
 
 use guardrail::{
+    api::ApiError,
     apply::{Writers, put_back},
     control::Control,
     history::{Record, Setting},
@@ -53,6 +54,16 @@ struct Back<'a> {
     control: Control,
     shown: &'a Setting,
     before: &'a Setting,
+}
+
+impl Back<'_> {
+    /// Whether it has to be written; `None`: somebody has changed it since it was shown.
+    fn is_due(&self, now: &Setting) -> Option<bool> {
+        if now.is(self.before) {
+            return Some(false);
+        }
+        (now.is(self.shown) || now.is_halfway_to(self.before)).then_some(true)
+    }
 }
 
 pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Result<Exit, CliError> {
@@ -115,16 +126,17 @@ async fn put_all_back(
         let mut settings = Setting::all(session.observe(bucket).await?);
         let mut left = Vec::new();
         for back in backs {
-            let Back { control, shown, before } = back;
-            let now = settings.iter().position(|it| it.0 == control).map(|it| settings.swap_remove(it).1);
-            let result = match now {
-                Some(Ok(now)) if now.is(before) => Ok(()),
-                Some(Ok(now)) if now.is(shown) || now.is_halfway_to(before) => put_back(&writers, named, before).await,
-                Some(Err(error)) => Err(error),
-                Some(Ok(_)) | None => {
-                    problems.push(format!("{control}: changed again since it was shown"));
-                    continue;
-                }
+            let control = back.control;
+            let result = match taken(&mut settings, control).transpose() {
+                Err(error) => Err(error),
+                Ok(now) => match now.and_then(|it| back.is_due(&it)) {
+                    Some(true) => put_back(&writers, named, back.before).await,
+                    Some(false) => Ok(()),
+                    None => {
+                        problems.push(format!("{control}: changed again since it was shown"));
+                        continue;
+                    }
+                },
             };
             // As in a restore: one that fails does not stop the next.
             match result {
@@ -174,7 +186,7 @@ fn steps(
     for entry in written.filter(|it| wanted.is_empty() || wanted.contains(&it.control)) {
         let control = entry.control;
         let settings = entry.settings().map_err(|error| format!("{error}; nothing was changed"))?;
-        let now = now.iter().position(|it| it.0 == control).map(|it| now.swap_remove(it).1);
+        let now = taken(&mut now, control);
         let step = match (settings, now) {
             (Some((before, written)), Some(Ok(now))) => {
                 let before = before.reachable();
@@ -194,6 +206,14 @@ fn steps(
     // A public policy is refused while public access is blocked: the door first, as in a restore.
     steps.sort_by_key(|(control, _)| Control::ALL.iter().position(|it| it == control));
     Ok(steps)
+}
+
+/// A control's own among the settings that were read.
+fn taken(
+    settings: &mut Vec<(Control, Result<Setting, ApiError>)>,
+    control: Control,
+) -> Option<Result<Setting, ApiError>> {
+    settings.iter().position(|it| it.0 == control).map(|it| settings.swap_remove(it).1)
 }
 
 impl Step {
