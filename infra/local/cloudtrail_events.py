@@ -91,7 +91,7 @@ NOT_RECORDED = (
 )
 RECORDED_ALL_THE_SAME = {"PublishVersion"}
 # Their denied calls are recorded without parameters.
-NULL_WHEN_DENIED = {"cloudtrail", "events", "kms", "lambda", "sns"}
+NULL_WHEN_DENIED = {"cloudtrail", "events", "iam", "kms", "lambda", "sns"}
 # Nobody's calls: the caller could not be told.
 UNAUTHENTICATED = {
     "AuthFailure",

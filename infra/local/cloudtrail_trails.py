@@ -1,27 +1,144 @@
-"""What CloudTrail checks when a trail is made, and what a trail lets through to EventBridge."""
+"""What CloudTrail checks of a trail, whom it answers about one, and what a trail lets through to EventBridge."""
+
+import json
+import re
+from xml.etree import ElementTree
 
 from ministack.core import iam_evaluator, responses
-from ministack.services import cloudtrail, s3
+from ministack.services import cloudtrail, kms, s3
 
 import hooks
 
 SERVICE = "cloudtrail.amazonaws.com"
+# No separator at an end, none beside another.
+NAME = re.compile(r"(?=.{3,128}$)[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
+ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+# None of these is raised by AWS. A condition is one value of an advanced selector.
+MAX_TRAILS = 5
+MAX_DATA_RESOURCES = 250
+MAX_CONDITIONS = 500
 
 
 def install() -> None:
     hooks.need(cloudtrail, "_account_trail_items", "_event_selectors", "_DEFAULT_EVENT_SELECTORS")
     hooks.need(cloudtrail, "_err", "_find_mutable_trail", "_trail_arn")
     hooks.need(iam_evaluator, "EvalContext", "evaluate_resource_policy")
-    hooks.need(s3, "_bucket_owner_account", "_bucket_policies")
+    hooks.need(cloudtrail, "_ok", "_parse_trail_arn", "_trail_view", "_trails", "_visible_trail_items")
+    hooks.need(kms, "_resolve_key")
+    hooks.need(s3, "_bucket_encryption", "_bucket_owner_account", "_bucket_policies")
     hooks.patch(cloudtrail._DISPATCH, "CreateTrail", ["body"], with_bucket_checked_at_create)
+    hooks.patch(cloudtrail._DISPATCH, "CreateTrail", ["body"], with_quota)
     hooks.patch(cloudtrail._DISPATCH, "UpdateTrail", ["body"], with_bucket_checked_at_update)
+    hooks.patch(cloudtrail._DISPATCH, "PutEventSelectors", ["body"], with_limits)
+    hooks.patch(cloudtrail._DISPATCH, "DescribeTrails", ["body"], with_trails_of_the_organization)
+    for name, is_read in {
+        "DeleteTrail": False,
+        "GetEventSelectors": True,
+        "GetTrail": True,
+        "GetTrailStatus": True,
+        "PutEventSelectors": False,
+        "StartLogging": False,
+        "StopLogging": False,
+        "UpdateTrail": False,
+    }.items():
+        hooks.patch(cloudtrail._DISPATCH, name, ["body"], with_trails_apart(is_read))
+
+
+def with_quota(original):
+    """AWS allows five trails a region, those of other regions that log there included; MiniStack any number."""
+
+    def create_trail(body):
+        if len(cloudtrail._visible_trail_items()) >= MAX_TRAILS:
+            message = f"User: {responses.get_account_id()} already has {MAX_TRAILS} trails in {responses.get_region()}."
+            return cloudtrail._err("MaximumNumberOfTrailsExceededException", message)
+        return original(body)
+
+    return create_trail
+
+
+def with_limits(original):
+    """AWS refuses selectors that are too many or not whole; MiniStack only knows the limit of five basic ones."""
+
+    def put_event_selectors(body):
+        basic, advanced = body.get("EventSelectors") or [], body.get("AdvancedEventSelectors") or []
+        resources = sum(len(it.get("Values", [])) for one in basic for it in one.get("DataResources", []))
+        if resources > MAX_DATA_RESOURCES:
+            message = f"The total number of data resources ({resources}) is more than {MAX_DATA_RESOURCES}."
+            return cloudtrail._err("InvalidEventSelectorsException", message)
+        fields = [field for one in advanced for field in one.get("FieldSelectors", [])]
+        conditions = sum(len(values) for it in fields for name, values in it.items() if name != "Field")
+        if conditions > MAX_CONDITIONS:
+            message = f"The total number of conditions ({conditions}) is more than {MAX_CONDITIONS}."
+            return cloudtrail._err("InvalidEventSelectorsException", message)
+        if not all(is_whole(one.get("FieldSelectors", [])) for one in advanced):
+            message = "A selector needs one eventCategory, no field twice, and an operator with values for each field."
+            return cloudtrail._err("InvalidEventSelectorsException", message)
+        return original(body)
+
+    return put_event_selectors
+
+
+def is_whole(fields: list[dict]) -> bool:
+    names = [it.get("Field") for it in fields]
+    operators = [[values for name, values in it.items() if name != "Field"] for it in fields]
+    return "eventCategory" in names and len(set(names)) == len(names) and all(it and all(it) for it in operators)
+
+
+def with_trails_of_the_organization(original):
+    """A trail of an organization is shown in all its accounts; here all accounts of this machine are in one."""
+
+    def describe_trails(body):
+        status, headers, answer = original(body)
+        if status != 200 or body.get("trailNameList"):
+            return status, headers, answer
+        trails = json.loads(answer)["trailList"]
+        for (account, home, _), trail in cloudtrail._trails.all_items():
+            here = home == responses.get_region()
+            shadow = trail.get("IsMultiRegionTrail") and body.get("includeShadowTrails", True)
+            if trail.get("IsOrganizationTrail") and account != responses.get_account_id() and (here or shadow):
+                trails.append(cloudtrail._trail_view(trail))
+        return cloudtrail._ok({"trailList": trails})
+
+    return describe_trails
+
+
+def with_trails_apart(is_read: bool):
+    """AWS answers about a trail at its home, and to its account; MiniStack about those of any region."""
+
+    def make(original):
+        def call(body):
+            named = str(body.get("Name") or body.get("TrailName") or "").strip()
+            try:
+                spec, name = cloudtrail._parse_trail_arn(named)
+            except ValueError:
+                homes = [home for home, name, _ in cloudtrail._visible_trail_items() if name == named]
+                only_elsewhere = homes and responses.get_region() not in homes
+                return not_found(named) if is_read and only_elsewhere else original(body)
+            if spec.account_id != responses.get_account_id():
+                message = (
+                    "AccountID in ARN is wrong, you can only access resources with AccountID "
+                    f"{responses.get_account_id()}."
+                )
+                return cloudtrail._err("CloudTrailARNInvalidException", message)
+            return not_found(name) if is_read and spec.region != responses.get_region() else original(body)
+
+        return call
+
+    return make
+
+
+def not_found(name: str):
+    account = responses.get_account_id()
+    return cloudtrail._err("TrailNotFoundException", f"Unknown trail: {name} for the user: {account}")
 
 
 def with_bucket_checked_at_create(original):
-    """AWS makes no trail that could not write to its bucket; MiniStack makes it."""
+    """AWS makes no trail of a name against its rules, nor one that could not write to its bucket; MiniStack does."""
 
     def create_trail(body):
         name = str(body.get("Name", "")).strip()
+        if name and (not NAME.fullmatch(name) or ADDRESS.fullmatch(name)):
+            return cloudtrail._err("InvalidTrailNameException", f"Trail name {name} is not valid.")
         refused = bucket_refusal(cloudtrail._trail_arn(name), body) if name else None
         return refused or original(body)
 
@@ -68,7 +185,42 @@ def bucket_refusal(trail_arn: str, trail: dict):
             return cloudtrail._err(
                 "InsufficientS3BucketPolicyException", f"Incorrect S3 bucket policy is detected for bucket: {bucket}"
             )
+    return key_refusal(trail_arn, trail.get("KmsKeyId"), bucket)
+
+
+def key_refusal(trail_arn: str, key_id: str | None, bucket: str):
+    """AWS makes no trail that could not encrypt its files; with a bucket key on the bucket, it has to decrypt, too."""
+    if not key_id:
+        return None
+    key = kms._resolve_key(key_id)
+    if key is None or key["KeyState"] != "Enabled":
+        return cloudtrail._err("KmsKeyNotFoundException", f"KMS key {key_id} is not found, or not enabled.")
+    account = responses.get_account_id()
+    for action in ("kms:GenerateDataKey", "kms:DescribeKey", *(["kms:Decrypt"] if has_bucket_key(bucket) else [])):
+        keys = {"aws:sourcearn": trail_arn, "aws:sourceaccount": account}
+        if action == "kms:GenerateDataKey":
+            keys["kms:encryptioncontext:aws:cloudtrail:arn"] = trail_arn
+        context = iam_evaluator.EvalContext(
+            principal_arn=SERVICE,
+            principal_type="Service",
+            principal_account=account,
+            action=action,
+            resource_arn=key["Arn"],
+            region=responses.get_region(),
+            secure_transport=True,
+            service_context=keys,
+        )
+        if iam_evaluator.evaluate_resource_policy(key["Policy"], context, service=SERVICE).decision != "Allow":
+            return cloudtrail._err(
+                "InsufficientEncryptionPolicyException",
+                f"Insufficient permissions to access S3 bucket {bucket} or KMS key {key['Arn']}.",
+            )
     return None
+
+
+def has_bucket_key(bucket: str) -> bool:
+    document = s3._bucket_encryption.get(bucket)
+    return bool(document) and ElementTree.fromstring(document).findtext("{*}Rule/{*}BucketKeyEnabled") == "true"
 
 
 def logs_writes(source: str, region: str) -> bool:
@@ -76,8 +228,10 @@ def logs_writes(source: str, region: str) -> bool:
 
     Without one they do not reach EventBridge, as on AWS.
     """
-    account = responses.get_account_id()
-    for home, name, trail in cloudtrail._account_trail_items():
+    here = responses.get_account_id()
+    for (account, home, name), trail in cloudtrail._trails.all_items():
+        if account != here and not trail.get("IsOrganizationTrail"):
+            continue
         if not trail.get("IsLogging") or not (trail.get("IsMultiRegionTrail") or home == region):
             continue
         default = cloudtrail._DEFAULT_EVENT_SELECTORS

@@ -11,7 +11,7 @@ KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
 
 
-def install(strict_root: bool) -> None:
+def install() -> None:
     hooks.need(iam_actions, "_safe_json_field", "_query_param")
     hooks.need(s3, "_multipart_uploads", "upload_encryption_header")
     parameters = ["iam_action", "query_params", "path", "headers"]
@@ -24,11 +24,10 @@ def install(strict_root: bool) -> None:
     hooks.patch(iam_actions, "extract_iam_action", parameters, with_actions)
     parameters = ["service", "method", "path", "headers", "body", "query_params", "region", "account_id"]
     hooks.patch(iam_actions, "extract_resource_arn", parameters, with_resources)
-    if strict_root:
-        hooks.need(iam_evaluator, "resolve_principal", "_resource_policy", "EvalContext", "evaluate_resource_policy")
-        hooks.need(iam_evaluator, "AuthError")
-        parameters = ["access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"]
-        hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
+    hooks.need(iam_evaluator, "resolve_principal", "_resource_policy", "EvalContext", "evaluate_resource_policy")
+    hooks.need(iam_evaluator, "AuthError")
+    parameters = ["access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"]
+    hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
 
 
 def with_kms_key_id(original):
@@ -99,8 +98,8 @@ def with_actions(original):
 
 
 def with_resources(original):
-    """AWS authorizes CreateAlias on the key that it names, GetParametersByPath on its path, targets on their rule,
-    calls about a budget on that.
+    """AWS authorizes CreateAlias on the key that it names, CreateFunction on the function, GetParametersByPath on its
+    path, targets on their rule, calls about a budget on that.
 
     MiniStack asks for `*`, which no exact policy allows, and for rules of the default bus with the bus in their ARN.
     """
@@ -115,6 +114,9 @@ def with_resources(original):
             return arn.replace(":rule/default/", ":rule/")
         if arn != "*":
             return arn
+        if service == "lambda" and method == "POST" and path.endswith("/functions"):
+            name = iam_actions._safe_json_field(body, "FunctionName")
+            return f"arn:aws:lambda:{place}:function:{name}" if name else arn
         if service == "kms":
             key = iam_actions._safe_json_field(body, "TargetKeyId")
             if key:

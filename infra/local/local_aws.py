@@ -28,13 +28,14 @@ FOREIGN_SETTINGS = ("AWS_", "LAMBDA_", "LOCALSTACK_", "MINISTACK_", "S3_")
 def main() -> None:
     options = parse_arguments()
     data = Path(options.data).resolve()
+    # First of all: whoever started us may end while we wait for another one below.
+    if options.exit_with_parent:
+        exit_with_parent()
     # Bound before MiniStack is told of them: nobody else can take a free port in between.
     http, https = listen(options.http), listen(options.https)
     _lock = take(data)
     certificate, key = tls_material(data)
     set_environment(options, data, port_of(http), port_of(https), certificate, key)
-    if options.exit_with_parent:
-        exit_with_parent()
     log_to(data / "log")
     asyncio.run(serve(options, http, https, certificate, key))
 
@@ -60,9 +61,16 @@ def parse_arguments() -> argparse.Namespace:
         help="events reach EventBridge only while a trail logs them, as on AWS (default)",
     )
     parser.add_argument(
-        "--strict-root",
-        action="store_true",
-        help="bind administrators to the Deny statements of bucket policies, as on AWS",
+        "--concurrency-limit",
+        type=int,
+        default=1000,
+        help="how many functions an account may run at a time (default 1000; AWS: 10 in a new account)",
+    )
+    parser.add_argument(
+        "--bucket-quota",
+        type=int,
+        default=10_000,
+        help="how many buckets an account may have: past 10,000, they are listed in pages only (default 10000)",
     )
     return parser.parse_args()
 
@@ -185,17 +193,31 @@ def patched_app(options: argparse.Namespace):
     hooks.check_version()
     from ministack import app
 
+    import cloudformation_drift
+    import cloudformation_stacks
     import cloudtrail_events
     import cloudtrail_trails
+    import events_rules
     import iam_context
+    import iam_on_behalf
+    import kms_keys
+    import lambda_account
     import lambda_events
     import s3_extras
+    import sqs_policies
 
-    iam_context.install(options.strict_root)
-    s3_extras.install()
+    iam_context.install()
+    iam_on_behalf.install()
+    cloudformation_drift.install()
+    lambda_account.install(options.concurrency_limit)
+    s3_extras.install(options.bucket_quota)
+    kms_keys.install()
     cloudtrail_trails.install()
     cloudtrail_events.install(options.require_trail)
     lambda_events.install()
+    events_rules.install()
+    sqs_policies.install()
+    cloudformation_stacks.install()
     return app.app
 
 

@@ -26,8 +26,9 @@ if __name__ == "__main__" and Path(sys.prefix) != start.VENV:
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
+import events_patterns
 import hooks
 
 REGION = "eu-west-2"
@@ -54,7 +55,7 @@ def handle(event):
     if event.get("fail"):
         raise ValueError("told to fail")
     try:
-        client("s3").list_buckets()
+        client("s3").list_buckets(MaxBuckets=1)
         listed = "allowed"
     except client("s3").exceptions.ClientError as error:
         listed = error.response["Error"]["Code"]
@@ -138,6 +139,23 @@ class Account:
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
+    def stack(self, name: str, resources: dict, region: str = REGION) -> tuple[str, list[str]]:
+        """Creates or updates a stack; its state in the end, and the reasons of its events."""
+        stacks = self.client("cloudformation", region=region)
+        known = stacks.list_stacks()["StackSummaries"]
+        exists = any((it["StackName"], it["StackStatus"]) == (name, "CREATE_COMPLETE") for it in known)
+        put, until = (stacks.update_stack, "update") if exists else (stacks.create_stack, "create")
+        body = json.dumps({"Resources": resources})
+        put(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
+        try:
+            config = {"Delay": 1, "MaxAttempts": PATIENCE_SECONDS}
+            stacks.get_waiter(f"stack_{until}_complete").wait(StackName=name, WaiterConfig=config)
+        except WaiterError:
+            pass
+        events = stacks.describe_stack_events(StackName=name)["StackEvents"]
+        state = stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        return state, [it.get("ResourceStatusReason", "") for it in events]
+
     def bucket(self, acls: bool = False) -> str:
         name = f"probe-{self.id}-{next(self.names)}"
         ownership = "ObjectWriter" if acls else "BucketOwnerEnforced"
@@ -148,15 +166,22 @@ class Account:
     def key(self) -> str:
         return self.client("kms").create_key()["KeyMetadata"]["Arn"]
 
+    def let_encrypt(self, key: str, *actions: str) -> None:
+        """Lets CloudTrail use a key so."""
+        everything = allow("kms:*", "*", Principal={"AWS": self.root})
+        service = allow(list(actions), "*", Principal={"Service": "cloudtrail.amazonaws.com"})
+        policy = document(everything, service)
+        self.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
     def trail(self, name: str = "trail") -> str:
         """A bucket that CloudTrail may write to, and a trail that does not log yet."""
         bucket = self.bucket()
-        self.client("s3").put_bucket_policy(Bucket=bucket, Policy=self.log_policy(bucket))
+        self.client("s3").put_bucket_policy(Bucket=bucket, Policy=self.log_policy(bucket, name))
         self.client("cloudtrail").create_trail(Name=name, S3BucketName=bucket, IsMultiRegionTrail=True)
         return name
 
-    def log_policy(self, bucket: str) -> str:
-        trail = f"arn:aws:cloudtrail:{REGION}:{self.id}:trail/trail"
+    def log_policy(self, bucket: str, trail: str = "trail") -> str:
+        trail = f"arn:aws:cloudtrail:{REGION}:{self.id}:trail/{trail}"
         service = {"Service": "cloudtrail.amazonaws.com"}
         full_control = {"aws:SourceArn": trail, "s3:x-amz-acl": "bucket-owner-full-control"}
         logs = f"arn:aws:s3:::{bucket}/AWSLogs/{self.id}/*"
@@ -259,7 +284,7 @@ def _(account: Account) -> None:
     refused("InvalidAccessKeyId", account.client("s3", ("AKIAZZZZZZZZZZZZZZZZ", "x")).list_buckets)
     refused("AccessDenied", account.client("s3", key).get_bucket_encryption, Bucket=bucket)
     other = Account(account.ready)
-    found = [it["Name"] for it in other.client("s3").list_buckets()["Buckets"]]
+    found = [it["Name"] for it in other.client("s3").list_buckets(MaxBuckets=9)["Buckets"]]
     expect(found == [], found)
 
 
@@ -293,6 +318,17 @@ def _(account: Account) -> None:
     part = {"ETag": s3.upload_part(**place, PartNumber=1, Body=b"it")["ETag"], "PartNumber": 1}
     s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
     refused("AccessDenied", account.client("s3", keys, http=True).get_object, Bucket=bucket, Key="it")
+
+
+@check("the root user is bound by what a bucket policy denies, and can always mend the policy")
+def _(account: Account) -> None:
+    s3, bucket = account.client("s3"), account.bucket()
+    deny = allow("s3:*", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"], Principal="*")
+    s3.put_bucket_policy(Bucket=bucket, Policy=document({**deny, "Effect": "Deny"}))
+    refused("AccessDenied", s3.put_object, Bucket=bucket, Key="k", Body=b"")
+    refused("AccessDenied", s3.get_bucket_versioning, Bucket=bucket)
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
 
 
 @check("an upload that names no key has AWS's own, and objects tell of the bucket key")
@@ -378,6 +414,40 @@ def _(account: Account) -> None:
     refused("MalformedPolicy", lambda: put(allow("s3:GetObject", objects, Principal={"AWS": user})))
 
 
+@check("policies come back in other words of the same meaning")
+def _(account: Account) -> None:
+    s3, bucket = account.client("s3"), account.bucket()
+    here, objects = f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"
+    principals = {"AWS": [account.root, "111122223333"]}
+    put = allow(["s3:GetObject", "s3:ListBucket"], [here, objects], Principal=principals)
+    put["Condition"] = {"Bool": {"aws:SecureTransport": [True]}}
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(put))
+    found = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]
+    kept = allow(["s3:ListBucket", "s3:GetObject"], [objects, here], Principal={"AWS": ["111122223333", account.root]})
+    expect(found == {**kept, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}, found)
+
+
+@check("where there may be many buckets, they are listed in pages only")
+def _(account: Account) -> None:
+    s3, buckets = account.client("s3"), sorted(account.bucket() for _ in range(3))
+    refused("InvalidRequest", s3.list_buckets)
+    first = s3.list_buckets(MaxBuckets=2)
+    rest = s3.list_buckets(MaxBuckets=2, ContinuationToken=first["ContinuationToken"])
+    expect([it["Name"] for it in first["Buckets"] + rest["Buckets"]] == buckets and "ContinuationToken" not in rest, rest)
+    found = [it["Name"] for it in s3.list_buckets(BucketRegion=REGION, Prefix=buckets[1])["Buckets"]]
+    expect(found == [buckets[1]], found)
+
+
+@check("the encryption of stored objects is not changed here")
+def _(account: Account) -> None:
+    s3, bucket = account.client("s3"), account.bucket()
+    s3.put_object(Bucket=bucket, Key="it", Body=b"as it was")
+    encryption = {"SSEKMS": {"KMSKeyArn": account.key()}}
+    refused("NotImplemented", s3.update_object_encryption, Bucket=bucket, Key="it", ObjectEncryption=encryption)
+    found = s3.get_object(Bucket=bucket, Key="it")["Body"].read()
+    expect(found == b"as it was", found)
+
+
 @check("ACLs and object ownership exclude each other")
 def _(account: Account) -> None:
     s3, bucket = account.client("s3"), account.bucket(acls=True)
@@ -396,17 +466,57 @@ def _(account: Account) -> None:
 @check("lifecycle rules come back as they were put, with the minimum size")
 def _(account: Account) -> None:
     s3, bucket = account.client("s3"), account.bucket()
-    rules = [
+    new = [
         {"ID": "new", "Status": "Enabled", "Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 30}},
-        {"ID": "old", "Status": "Enabled", "Prefix": "logs/", "Expiration": {"Days": 9}},
         {"ID": "size", "Status": "Disabled", "Filter": {"ObjectSizeLessThan": 9}, "Expiration": {"Days": 9}},
+        {"ID": "blank", "Status": "Enabled", "Filter": {"Prefix": " "}, "Expiration": {"Days": 9}},
     ]
-    for size, kept in (("varies_by_storage_class", "varies_by_storage_class"), (None, "all_storage_classes_128K")):
+    old = [
+        {"ID": "old", "Status": "Enabled", "Prefix": "logs/", "Expiration": {"Days": 9}},
+        {"ID": "blank", "Status": "Enabled", "Prefix": " ", "Expiration": {"Days": 9}},
+        {
+            "ID": "all",
+            "Status": "Enabled",
+            "Prefix": "",
+            "NoncurrentVersionTransitions": [{"NoncurrentDays": 9, "StorageClass": "GLACIER"}],
+        },
+    ]
+    default = "all_storage_classes_128K"
+    for rules, size, kept in ((new, "varies_by_storage_class", "varies_by_storage_class"), (old, None, default)):
         more = {"TransitionDefaultMinimumObjectSize": size} if size else {}
         s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules}, **more)
         found = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
         expect(found["TransitionDefaultMinimumObjectSize"] == kept, found)
         expect(found["Rules"] == rules, found["Rules"])
+
+
+@check("lifecycle configurations that S3 refuses are refused, and change nothing")
+def _(account: Account) -> None:
+    s3, bucket = account.client("s3"), account.bucket()
+
+    def rule(name: str, **more) -> dict:
+        return {"ID": name, "Status": "Enabled", "Expiration": {"Days": 9}, **more}
+
+    def put(*rules: dict) -> None:
+        s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": list(rules)})
+
+    new, old = rule("new", Filter={"Prefix": "a/"}), rule("old", Prefix="a/")
+    put(new)
+    newer = {"NoncurrentVersionExpiration": {"NoncurrentDays": 9, "NewerNoncurrentVersions": 2}}
+    refused("InvalidRequest", lambda: put(new, old))
+    refused("InvalidRequest", lambda: put(old, new))
+    refused("InvalidRequest", lambda: put(old, rule("within", Prefix="a/b/")))
+    refused("InvalidRequest", lambda: put(rule("newer", Prefix="a/", **newer)))
+    refused("InvalidRequest", lambda: put({"ID": "idle", "Status": "Enabled", "Filter": {}}))
+    tag = {"Tag": {"Key": "a", "Value": "b"}}
+    refused("InvalidRequest", lambda: put(rule("abort", Filter=tag, AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1})))
+    refused("InvalidArgument", lambda: put(new, new))
+    refused("InvalidArgument", lambda: put(rule("x" * 256, Filter={})))
+    refused("MalformedXML", lambda: put(rule("nowhere")))
+    refused("MalformedXML", lambda: put(*(rule(f"{n}", Filter={}) for n in range(1001))))
+    found = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    expect(found == [new], found)
+    put(new, rule("within", Filter={"Prefix": "a/b/"}))
 
 
 @check("default encryption comes back with the blocked encryption types")
@@ -482,23 +592,167 @@ def _(account: Account) -> None:
     policy = document(allow("kms:*", "*", Principal={"AWS": account.root}, Sid="It"))
     kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
     found = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
-    expect(found == json.loads(policy), found)
+    expect(found["Statement"] == json.loads(policy)["Statement"], found)
     kms.tag_resource(KeyId=key, Tags=[{"TagKey": "a", "TagValue": "b"}])
     account.client("kms").update_alias(AliasName="alias/it", TargetKeyId=other)
     found = account.client("kms").describe_key(KeyId="alias/it")["KeyMetadata"]["Arn"]
     expect(found == other, found)
 
 
+def put_into(kms, key: str, state: str) -> None:
+    kms.tag_resource(KeyId=key, Tags=[{"TagKey": "local-aws:state", "TagValue": state}])
+
+
+@check("a key answers as its state, its use and its origin let it, and only in its region")
+def _(account: Account) -> None:
+    kms = account.client("kms")
+
+    def state(key: str) -> str:
+        return kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
+
+    key = account.key()
+    kms.enable_key_rotation(KeyId=key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    for call in (kms.enable_key, kms.enable_key_rotation, kms.schedule_key_deletion):
+        refused("KMSInvalidStateException", call, KeyId=key)
+    policy = document(allow("kms:*", "*", Principal={"AWS": account.root}))
+    refused("KMSInvalidStateException", kms.put_key_policy, KeyId=key, PolicyName="default", Policy=policy)
+    expect(not kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"], "it rotates while it is going")
+    kms.cancel_key_deletion(KeyId=key)
+    refused("KMSInvalidStateException", kms.cancel_key_deletion, KeyId=key)
+    refused("DisabledException", kms.enable_key_rotation, KeyId=key)
+    kms.enable_key(KeyId=key)
+    expect(kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"], "it does not rotate as before")
+    for name in ("Unavailable", "Updating", "PendingReplicaDeletion"):
+        put_into(kms, key, name)
+        expect(state(key) == name, state(key))
+    kms.cancel_key_deletion(KeyId=key)
+    expect(state(key) == "Disabled", state(key))
+    put_into(kms, key, "Unavailable")
+    kms.enable_key(KeyId=key)
+    expect(state(key) == "Unavailable", "EnableKey brought a store back")
+
+    def create(**kind) -> str:
+        return kms.create_key(**kind)["KeyMetadata"]["Arn"]
+
+    imported = create(Origin="EXTERNAL")
+    expect(state(imported) == "PendingImport", state(imported))
+    refused("KMSInvalidStateException", kms.enable_key, KeyId=imported)
+    stores = [create(Origin=it, CustomKeyStoreId="cks-1") for it in ("AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")]
+    signing = create(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    mac = create(KeyUsage="GENERATE_VERIFY_MAC", KeySpec="HMAC_256")
+    for other in (imported, *stores, signing, mac):
+        refused("UnsupportedOperationException", kms.get_key_rotation_status, KeyId=other)
+        refused("UnsupportedOperationException", kms.enable_key_rotation, KeyId=other)
+    elsewhere = account.client("kms", region="us-east-1")
+    refused("NotFoundException", elsewhere.describe_key, KeyId=key)
+
+
+@check("key policies of principals that do not exist are refused, and lists come back in another order")
+def _(account: Account) -> None:
+    kms, key = account.client("kms"), account.key()
+    actions = ["kms:Get*", "kms:List*"]
+    account.user(name="ann")
+    both = [account.root, f"arn:aws:iam::{account.id}:user/ann"]
+
+    def put(principals: list[str]) -> None:
+        everything = allow("kms:*", "*", Principal={"AWS": [account.root]})
+        policy = document(allow(actions, "*", Principal={"AWS": principals}), everything)
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+    put(both)
+    first, second = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])["Statement"]
+    expect((first["Principal"]["AWS"], first["Action"]) == (both[::-1], actions[::-1]), first)
+    expect(second["Principal"]["AWS"] == account.root, second)
+    for dead in ("AIDACKCEVSQ6C2EXAMPLE", f"arn:aws:iam::{account.id}:role/nobody"):
+        refused("MalformedPolicyDocumentException", lambda dead=dead: put([*both, dead]))
+
+
+@check("trails are answered about at home, and to their account")
+def _(account: Account) -> None:
+    own, there = account.client("cloudtrail"), account.client("cloudtrail", region="us-east-1")
+    account.trail("all-regions")
+    arn = f"arn:aws:cloudtrail:{REGION}:{account.id}:trail/all-regions"
+    expect([it["TrailARN"] for it in there.describe_trails()["trailList"]] == [arn], "no shadow trail")
+    for named in ("all-regions", arn):
+        for call in (there.get_trail, there.get_trail_status):
+            refused("TrailNotFoundException", call, Name=named)
+        refused("TrailNotFoundException", there.get_event_selectors, TrailName=named)
+        refused("InvalidHomeRegionException", there.start_logging, Name=named)
+    own.get_trail_status(Name=arn)
+
+    organization = Account(account.ready)
+    organization.trail("organization")
+    shown = f"arn:aws:cloudtrail:{REGION}:{organization.id}:trail/organization"
+    organization.client("cloudtrail").update_trail(Name="organization", IsOrganizationTrail=True)
+    arns = [it["TrailARN"] for it in own.describe_trails()["trailList"]]
+    expect(shown in arns, arns)
+    for call in (own.get_trail, own.get_trail_status, own.start_logging):
+        refused("CloudTrailARNInvalidException", call, Name=shown)
+    refused("CloudTrailARNInvalidException", own.get_event_selectors, TrailName=shown)
+    organization.client("cloudtrail").delete_trail(Name="organization")
+
+
+@check("what is beyond CloudTrail's limits is refused")
+def _(account: Account) -> None:
+    trails = account.client("cloudtrail")
+    for n in range(5):
+        account.trail(f"trail-{n}")
+    bucket = trails.get_trail(Name="trail-0")["Trail"]["S3BucketName"]
+    refused("MaximumNumberOfTrailsExceededException", trails.create_trail, Name="trail-5", S3BucketName=bucket)
+
+    def data(count: int) -> dict:
+        return {"Type": "AWS::S3::Object", "Values": [f"arn:aws:s3:::b{n}/" for n in range(count)]}
+
+    def fields(count: int) -> list[dict]:
+        kind = {"Field": "resources.type", "Equals": ["AWS::S3::Object"]}
+        arns = {"Field": "resources.ARN", "StartsWith": [f"arn:aws:s3:::b{n}/" for n in range(count)]}
+        return [{"Field": "eventCategory", "Equals": ["Data"]}, kind, arns]
+
+    def put(**selectors) -> None:
+        trails.put_event_selectors(TrailName="trail-0", **selectors)
+
+    put(EventSelectors=[{"DataResources": [data(125)]}] * 2)
+    put(AdvancedEventSelectors=[{"FieldSelectors": fields(498)}])
+    for selectors in (
+        {"EventSelectors": [{"ReadWriteType": "All"}] * 6},
+        {"EventSelectors": [{"DataResources": [data(125)]}, {"DataResources": [data(126)]}]},
+        {"AdvancedEventSelectors": [{"FieldSelectors": fields(499)}]},
+        {"AdvancedEventSelectors": [{"FieldSelectors": fields(1)[1:]}]},
+        {"AdvancedEventSelectors": [{"FieldSelectors": [*fields(1), fields(1)[1]]}]},
+        {"EventSelectors": [{"ReadWriteType": "All"}], "AdvancedEventSelectors": [{"FieldSelectors": fields(1)}]},
+    ):
+        refused("InvalidEventSelectorsException", put, **selectors)
+
+
+@check("a trail's key must let CloudTrail encrypt, and decrypt where the bucket has a bucket key")
+def _(account: Account) -> None:
+    trails, bucket, key = account.client("cloudtrail"), account.bucket(), account.key()
+    account.client("s3").put_bucket_policy(Bucket=bucket, Policy=account.log_policy(bucket))
+    create = {"Name": "trail", "S3BucketName": bucket, "KmsKeyId": key}
+    refused("InsufficientEncryptionPolicyException", trails.create_trail, **create)
+    account.let_encrypt(key, "kms:GenerateDataKey*", "kms:DescribeKey")
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    rule = {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": True}
+    account.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    refused("InsufficientEncryptionPolicyException", trails.create_trail, **create)
+    account.let_encrypt(key, "kms:GenerateDataKey*", "kms:DescribeKey", "kms:Decrypt")
+    trails.create_trail(**create)
+
+
 @check("a trail needs a bucket that lets CloudTrail write, and keeps what it is told")
 def _(account: Account) -> None:
-    trails, bucket = account.client("cloudtrail"), account.bucket()
+    trails, bucket, key = account.client("cloudtrail"), account.bucket(), account.key()
+    account.let_encrypt(key, "kms:GenerateDataKey*", "kms:DescribeKey")
     create = {"Name": "trail", "S3BucketName": bucket, "IsMultiRegionTrail": True, "EnableLogFileValidation": True}
+    for name in ("a--b", "a.-b", "-ab", "ab_", "ab", "x" * 129, "a b", "192.168.5.4"):
+        refused("InvalidTrailNameException", trails.create_trail, Name=name, S3BucketName=bucket)
     refused("S3BucketDoesNotExistException", trails.create_trail, Name="trail", S3BucketName="no-such")
     refused("InsufficientS3BucketPolicyException", trails.create_trail, **create)
     account.client("s3").put_bucket_policy(Bucket=bucket, Policy=account.log_policy(bucket))
     refused("InsufficientS3BucketPolicyException", trails.create_trail, **create, S3KeyPrefix="elsewhere")
     refused("InsufficientS3BucketPolicyException", trails.create_trail, **{**create, "Name": "other"})
-    trails.create_trail(**create, KmsKeyId=account.key())
+    trails.create_trail(**create, KmsKeyId=key)
     fields = [{"Field": "eventCategory", "Equals": ["Management"]}, {"Field": "readOnly", "Equals": ["false"]}]
     selectors = [{"Name": "writes", "FieldSelectors": fields}]
     trails.put_event_selectors(TrailName="trail", AdvancedEventSelectors=selectors)
@@ -615,6 +869,7 @@ def _(account: Account) -> None:
         ("events", "DisableRule", lambda it: it.disable_rule(Name="it")),
         ("cloudtrail", "StopLogging", lambda it: it.stop_logging(Name="trail")),
         ("sns", "DeleteTopic", lambda it: it.delete_topic(TopicArn=topic)),
+        ("iam", "DeleteRole", lambda it: it.delete_role(RoleName="function")),
     ):
         try:
             denied(account.client(service, nobody))
@@ -695,11 +950,232 @@ def _(account: Account) -> None:
     expect(log.count(f"called with {{'fail': '{mark}'}}") >= 3, "not in the log file")
 
 
+def change_set(stacks, name: str, template: str, kind: str = "UPDATE", **more) -> dict:
+    """What came of a change set of the stack `it`, which is executed if it can be."""
+    stacks.create_change_set(
+        StackName="it",
+        ChangeSetName=name,
+        ChangeSetType=kind,
+        TemplateBody=template,
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        **more,
+    )
+    found = stacks.describe_change_set(StackName="it", ChangeSetName=name)
+    if found["Status"] == "CREATE_COMPLETE":
+        stacks.execute_change_set(StackName="it", ChangeSetName=name)
+        waiter = "stack_create_complete" if kind == "CREATE" else "stack_update_complete"
+        stacks.get_waiter(waiter).wait(StackName="it", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE_SECONDS})
+    return found
+
+
+@check("an unchanged template repairs nothing; a change set that reverts drift does, but for the policies of queues")
+def _(account: Account) -> None:
+    stacks, sqs, events = (account.client(it) for it in ("cloudformation", "sqs", "events"))
+    arn = f"arn:aws:sqs:{REGION}:{account.id}:it"
+    policy = json.loads(document(allow("sqs:SendMessage", arn, Principal={"AWS": account.root})))
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "it", "VisibilityTimeout": 60}}
+    rule = {"Name": "it", "State": "ENABLED", "ScheduleExpression": "rate(1 day)"}
+    template = json.dumps(
+        {
+            "Resources": {
+                "Queue": queue,
+                "Policy": {
+                    "Type": "AWS::SQS::QueuePolicy",
+                    "Properties": {"Queues": [{"Ref": "Queue"}], "PolicyDocument": policy},
+                },
+                "Rule": {"Type": "AWS::Events::Rule", "Properties": rule},
+            }
+        }
+    )
+    change_set(stacks, "create", template, "CREATE")
+    url = sqs.get_queue_url(QueueName="it")["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1", "Policy": ""})
+    events.delete_rule(Name="it")
+    found = change_set(stacks, "unchanged", template)
+    expect(found["Status"] == "FAILED" and "didn't contain changes" in found["StatusReason"], found)
+
+    found = change_set(stacks, "revert", template, DeploymentMode="REVERT_DRIFT")
+    found = {
+        it["ResourceChange"]["LogicalResourceId"]: it["ResourceChange"]["ResourceDriftStatus"] for it in found["Changes"]
+    }
+    expect(found == {"Queue": "MODIFIED", "Rule": "DELETED"}, found)
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    expect(attributes["VisibilityTimeout"] == "60" and not attributes.get("Policy"), attributes)
+    expect(events.describe_rule(Name="it")["State"] == "ENABLED", "no rule")
+    found = change_set(stacks, "again", template, DeploymentMode="REVERT_DRIFT")
+    expect(found["Status"] == "FAILED", found)
+
+
+@check("CloudFormation may do what its caller may, and nobody passes a role who may not")
+def _(account: Account) -> None:
+    template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "it"}}}})
+    stack = allow("cloudformation:*", "*")
+    stacks = account.client("cloudformation", account.user(stack))
+    stacks.create_stack(StackName="it", TemplateBody=template)
+    try:
+        waiting = {"Delay": 1, "MaxAttempts": PATIENCE_SECONDS}
+        stacks.get_waiter("stack_create_complete").wait(StackName="it", WaiterConfig=waiting)
+        raise Failed("created")
+    except WaiterError:
+        reasons = [it.get("ResourceStatusReason", "") for it in stacks.describe_stack_events(StackName="it")["StackEvents"]]
+        expect(any("not authorized to perform: sqs:CreateQueue" in it for it in reasons), reasons)
+    arn, _ = account.function()
+    change = allow("lambda:UpdateFunctionConfiguration", arn)
+    lambdas = account.client("lambda", account.user(change, name="changer"))
+    lambdas.update_function_configuration(FunctionName=arn, Timeout=10)
+    role = f"arn:aws:iam::{account.id}:role/function"
+    refused("AccessDeniedException", lambdas.update_function_configuration, FunctionName=arn, Role=role)
+
+
+@check("a reservation of concurrency leaves 100 to others")
+def _(account: Account) -> None:
+    arn, _ = account.function()
+    lambdas = account.client("lambda")
+    reserve = lambdas.put_function_concurrency
+    refused("InvalidParameterValueException", reserve, FunctionName=arn, ReservedConcurrentExecutions=901)
+    reserve(FunctionName=arn, ReservedConcurrentExecutions=900)
+    limit = lambdas.get_account_settings()["AccountLimit"]
+    expect((limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]) == (1000, 100), limit)
+
+
+@check("no template has a null in it")
+def _(account: Account) -> None:
+    stacks = account.client("cloudformation")
+    rule = {"EventPattern": {"detail": {"requestParameters": [None]}}}
+    for properties in (rule, {"EventPattern": {"source": ["it"]}, "Description": None}):
+        template = json.dumps({"Resources": {"It": {"Type": "AWS::Events::Rule", "Properties": properties}}})
+        for call, more in (
+            (stacks.create_stack, {"StackName": "it"}),
+            (stacks.create_change_set, {"StackName": "it", "ChangeSetName": "it", "ChangeSetType": "CREATE"}),
+            (stacks.validate_template, {}),
+        ):
+            refused("ValidationError", call, TemplateBody=template, **more)
+    nothing = "Resources:\n  It:\n    Type: AWS::SNS::Topic\n    Properties:\n      TopicName:\n"
+    refused("ValidationError", stacks.validate_template, TemplateBody=nothing)
+    account.stack("it", {"It": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "it"}}})
+    refused("ValidationError", stacks.update_stack, StackName="it", TemplateBody=template)
+
+
+@check("CloudFormation creates nothing whose name is taken, and rolls back; a role's is taken in every region")
+def _(account: Account) -> None:
+    trust = json.loads(document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "it"}}))
+    role = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "it", "AssumeRolePolicyDocument": trust}}
+    rule = {"Type": "AWS::Events::Rule", "Properties": {"Name": "it", "EventPattern": {"source": ["it"]}}}
+    account.client("events").put_rule(Name="it", EventPattern=json.dumps({"source": ["other"]}))
+    state, reasons = account.stack("it", {"Topic": {"Type": "AWS::SNS::Topic"}, "Rule": rule})
+    expect(state == "ROLLBACK_COMPLETE" and any("'it' already exists" in it for it in reasons), (state, reasons))
+    expect(account.client("sns").list_topics()["Topics"] == [], "the topic stayed")
+    found = account.client("events").describe_rule(Name="it")["EventPattern"]
+    expect("other" in found, found)
+    expect(account.stack("role", {"Role": role})[0] == "CREATE_COMPLETE", "no role")
+    expect(account.stack("rule", {"Rule": rule}, "eu-west-1")[0] == "CREATE_COMPLETE", "another region has no rule")
+    state, reasons = account.stack("role", {"Role": role}, "eu-west-1")
+    expect(state == "ROLLBACK_COMPLETE" and any("'it' already exists" in it for it in reasons), (state, reasons))
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "new"}}
+    expect(account.stack("role", {"Role": role, "Topic": topic})[0] == "UPDATE_COMPLETE", "no update")
+
+
+@check("CloudFormation shows what it is at work on, and deletes no rule that somebody gives a target meanwhile")
+def _(account: Account) -> None:
+    stacks, events = account.client("cloudformation"), account.client("events")
+    target = {"Id": "it", "Arn": f"arn:aws:sqs:{REGION}:{account.id}:it"}
+    properties = {"Name": "it", "EventPattern": {"source": ["it"]}, "Targets": [target]}
+    account.stack("it", {"Rule": {"Type": "AWS::Events::Rule", "Properties": properties}})
+
+    def resource() -> dict:
+        return stacks.describe_stack_resources(StackName="it")["StackResources"][0]
+
+    expect((resource()["PhysicalResourceId"], resource()["ResourceStatus"]) == ("it", "CREATE_COMPLETE"), resource())
+    stacks.delete_stack(StackName="it")
+    while resource()["ResourceStatus"] != "DELETE_IN_PROGRESS":
+        pass
+    events.put_targets(Rule="it", Targets=[target])
+    while stacks.describe_stacks(StackName="it")["Stacks"][0]["StackStatus"] == "DELETE_IN_PROGRESS":
+        pass
+    expect(resource()["ResourceStatus"] == "DELETE_FAILED", resource())
+    events.describe_rule(Name="it")
+
+
+@check("a rule has a limit of length and of wildcards, in a template, too; exists is true of null, not of objects")
+def _(account: Account) -> None:
+    events = account.client("events")
+
+    def wildcards(*expressions: str) -> dict:
+        return {"detail": {"it": [{"wildcard": it} for it in expressions]}}
+
+    complex = wildcards(*(f"*:function:{it}*" for it in ("sweep", "bootstrap", "verify")))
+    for pattern in (complex, {"source": ["x" * 2040]}):
+        refused("InvalidEventPatternException", events.put_rule, Name="it", EventPattern=json.dumps(pattern))
+        rule = {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern}}
+        expect(account.stack("it", {"Rule": rule})[0] == "ROLLBACK_COMPLETE", "the template's was taken")
+    for pattern in (wildcards("*:function:sweep*"), wildcards(*"abcdefghi"), {"source": ["x" * 2000]}):
+        events.put_rule(Name="it", EventPattern=json.dumps(pattern))
+    pattern = json.dumps({"detail": {"requestParameters": [{"exists": True}]}})
+    for parameters, wanted in ((None, True), ({}, False), ({"a": 1}, False), ([], False)):
+        event = {"id": "1", "account": account.id, "source": "it", "time": "2026-11-25T00:00:00Z", "region": REGION}
+        event |= {"resources": [], "detail-type": "it", "detail": {"requestParameters": parameters}}
+        found = events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+        expect(found is wanted, f"{parameters}: {found}")
+    events.put_targets(Rule="it", Targets=[{"Id": "it", "Arn": f"arn:aws:sqs:{REGION}:{account.id}:it"}])
+    refused("ValidationException", events.delete_rule, Name="it")
+    events.remove_targets(Rule="it", Ids=["it"])
+    events.delete_rule(Name="it")
+
+
+@check("the complexity of a pattern is what event-ruler says it is")
+def _(_account: Account) -> None:
+    def field(*expressions: str) -> list:
+        return [{"wildcard": it} for it in expressions]
+
+    shared = {"$or": [{"b": ["x"]}, {"c": ["x"]}, {"d": ["x"]}]}
+    for pattern, wanted in (
+        ({"a": ["abc", {"prefix": "a"}, {"suffix": "a"}, {"exists": True}]}, 0),
+        ({"a": field("abc")}, 1),
+        ({"a": field("*bb")}, 3),
+        ({"a": field("a*b*bb")}, 5),
+        ({"a": field("a*bcd", "ab*cd")}, 4),
+        ({"a": field("a*aaa", "aa*aa")}, 7),
+        ({"a": field("ab*cd", "ab*wx", "ab*yz")}, 6),
+        ({"a": field("*:function:x*", "*:function:y*", "*:function:z*")}, 12),
+        ({"a": [{"anything-but": {"wildcard": ["a*b", "a*c"]}}]}, 2),
+        ({"a": field("*b"), **shared}, 4),
+        ({"a": field("*b*b"), **shared}, 10),
+        ({"e": field("*b"), **shared}, 2),
+        ({"$or": [{"a": field("a*b")}, {"a": field("a*c")}]}, 4),
+    ):
+        found = events_patterns.complexity(pattern)
+        expect(found == wanted, f"{pattern}: {found}, expected {wanted}")
+
+
+@check("a queue's policy is about that queue alone")
+def _(account: Account) -> None:
+    sqs = account.client("sqs")
+    (one, one_arn), (_, two_arn) = account.queue("one"), account.queue("two")
+    service = {"Service": "events.amazonaws.com"}
+    for resource in (two_arn, [one_arn, two_arn], f"{one_arn}*"):
+        policy = {"Policy": document(allow("sqs:SendMessage", resource, Principal=service))}
+        refused("InvalidAttributeValue", sqs.set_queue_attributes, QueueUrl=one, Attributes=policy)
+    refused("InvalidAttributeValue", sqs.create_queue, QueueName="three", Attributes=policy)
+    policy = {"Policy": document(allow("sqs:SendMessage", [one_arn], Principal=service))}
+    sqs.set_queue_attributes(QueueUrl=one, Attributes=policy)
+    both = [{"Fn::GetAtt": ["A", "Arn"]}, {"Fn::GetAtt": ["B", "Arn"]}]
+
+    def template(resource) -> dict:
+        policy = json.loads(document(allow("sqs:SendMessage", resource, Principal=service)))
+        properties = {"Queues": [{"Ref": "A"}, {"Ref": "B"}], "PolicyDocument": policy}
+        queue = {"Type": "AWS::SQS::Queue"}
+        return {"A": queue, "B": queue, "Policy": {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}}
+
+    state, reasons = account.stack("it", template(both))
+    expect(state == "ROLLBACK_COMPLETE" and any("parameter Policy" in it for it in reasons), (state, reasons))
+    expect(account.stack("wide", template("*"))[0] == "CREATE_COMPLETE", "refused for all queues")
+
+
 @contextmanager
 def local_aws() -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, str(start.HERE / "local_aws.py"), "--http", "0", "--https", "0"]
-        command += ["--json", "--exit-with-parent", "--data", data]
+        command += ["--json", "--exit-with-parent", "--bucket-quota", "20000", "--data", data]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             try:
                 yield json.loads(process.stdout.readline() or sys.exit("the local AWS did not start"))

@@ -9,6 +9,7 @@ from ministack.core import iam_evaluator, responses
 from ministack.services import iam, s3
 
 import hooks
+import s3_lifecycle
 import s3_policies
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -36,12 +37,19 @@ inventories: dict[tuple[str, str], dict[str, str]] = {}
 minimum_sizes: dict[tuple[str, str], str] = {}
 
 
-def install() -> None:
+# What makes a list of buckets one of pages.
+PAGED = {"bucket-region", "continuation-token", "max-buckets", "prefix"}
+MANY_BUCKETS = 10_000
+
+
+def install(bucket_quota: int) -> None:
     hooks.need(iam, "_users", "_roles")
     hooks.need(iam_evaluator, "validate_policy_document")
     hooks.need(s3, "_bucket_encryption", "_bucket_owner_account")
     parameters = ["method", "path", "headers", "body", "query_params"]
     hooks.patch(app.SERVICE_HANDLERS, "s3", parameters, with_extras)
+    if bucket_quota > MANY_BUCKETS:
+        hooks.patch(app.SERVICE_HANDLERS, "s3", ["method", "path", "headers", "body", "query_params"], in_pages_only)
     hooks.patch(s3, "_get_bucket_lifecycle", ["name"], with_v1_prefixes_shown)
     hooks.patch(s3, "_put_bucket_lifecycle", ["name", "body"], with_v1_prefixes_kept)
 
@@ -54,6 +62,8 @@ def with_extras(original):
         refused = owner_refusal(bucket, headers)
         if refused:
             return refused
+        if key and method == "PUT" and "encryption" in query_params:
+            return error(501, "NotImplemented", "The local AWS does not change the encryption of stored objects.")
         if key:
             answer = await original(method, path, with_aws_key(headers), body, query_params)
             return with_bucket_key(bucket, answer)
@@ -65,10 +75,26 @@ def with_extras(original):
             refused = s3_policies.refusal(bucket, body)
             if refused:
                 return error(400, *refused)
+            body = s3_policies.kept(body)
+        if method == "PUT" and "lifecycle" in query_params and is_there(bucket):
+            refused = s3_lifecycle.refusal(body)
+            if refused:
+                return error(400, *refused)
         answer = await original(method, path, headers, body, query_params)
         if answer[0] < 300:
             answer = after(method, bucket, headers, query_params, answer)
         return answer
+
+    return handler
+
+
+def in_pages_only(original):
+    """AWS lists buckets in pages only, for an account that may have more than 10,000; MiniStack all at once."""
+
+    async def handler(method, path, headers, body, query_params):
+        if method == "GET" and path == "/" and not PAGED & set(query_params):
+            return error(400, "InvalidRequest", "This account may have too many buckets for a list that is not paginated.")
+        return await original(method, path, headers, body, query_params)
 
     return handler
 

@@ -1,4 +1,4 @@
-"""Bucket policies that S3 refuses and MiniStack stores."""
+"""Bucket policies that S3 refuses and MiniStack stores, and how S3 gives back what it has stored."""
 
 import json
 import re
@@ -27,6 +27,21 @@ def refusal(bucket: str, body: bytes) -> Refusal | None:
         if problem:
             return "MalformedPolicy", problem
     return None
+
+
+def kept(body: bytes) -> bytes:
+    """As S3 gives it back: no lists of one, no booleans, and lists whose order means nothing in another one."""
+    policy = json.loads(body)
+    policy["Statement"] = [respelled(it) for it in listed(policy["Statement"])]
+    return json.dumps(policy, separators=(",", ":")).encode()
+
+
+def respelled(value):
+    if isinstance(value, list):
+        return respelled(value[0]) if len(value) == 1 else [respelled(it) for it in reversed(value)]
+    if isinstance(value, dict):
+        return {key: respelled(it) for key, it in value.items()}
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def statement_problem(bucket: str, statement: dict) -> str | None:
