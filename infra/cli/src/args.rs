@@ -52,7 +52,7 @@ pub(crate) struct Global {
     /// Path of the registry in the Parameter Store
     #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PREFIX, value_parser = config::parameter_prefix)]
     pub prefix: String,
-    /// Role of guardrail-remediate, which no bucket policy may lock out [default: s3-guardrail-remediate of the account]
+    /// Role of guardrail-remediate, which no bucket policy may lock out [default: s3-guardrail-remediate-REGION of the account]
     #[arg(long, global = true, value_name = "ARN")]
     pub guardrail_role: Option<RoleArn>,
     /// Plain text, also on a terminal
@@ -121,10 +121,11 @@ Examples:
   guardrail rollback s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a….json \\
       --until 2026-11-24 --reason 'uploads of the billing job fail, INC-4711' --dry-run")]
     Rollback(RollbackArguments),
-    /// Give what no attempt could handle to guardrail-remediate once more; mend the cause first
+    /// Give what no attempt could handle once more to the function it was meant for; mend the cause first
     #[command(after_help = "\
-Takes each message of the dead-letter queue, invokes guardrail-remediate with it, and removes it when
-that worked. What fails again is told, and stays.
+Takes each message of the dead-letter queue, invokes guardrail-remediate or guardrail-sweep with it,
+whichever it was meant for, and removes it when that worked. What fails again is told, and stays; so is
+what does not say whom it was meant for.
 
 Example:
   guardrail redrive --dry-run                  what is there")]

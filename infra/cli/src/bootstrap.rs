@@ -75,5 +75,6 @@ fn line(resource: &Resource, dry_run: bool) -> String {
         (Action::Adopted, true) => (CHANGED, '~', "would be completed"),
         (Action::Unchanged, _) => (anstyle::Style::new().dimmed(), ' ', "unchanged"),
     };
-    format!("  {}\n", painted(style, &format!("{sign} {} {}: {action}", resource.r#type, resource.id)))
+    let note = resource.note.map(|it| format!("    {it}\n")).unwrap_or_default();
+    format!("  {}\n{note}", painted(style, &format!("{sign} {} {}: {action}", resource.r#type, resource.id)))
 }

@@ -7,11 +7,15 @@ use guardrail::{
     verify::VerifyError,
 };
 
+use crate::network;
+
 /// Why a command ends early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error("no region: give --region, or set AWS_REGION or the profile's region")]
     NoRegion,
+    #[error("{setting} {problem}; nothing was asked")]
+    Network { setting: String, problem: String },
     #[error("{}", identity(.profile.as_deref(), .source))]
     Identity { profile: Option<String>, source: ApiError },
     #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
@@ -59,12 +63,7 @@ pub(crate) enum CliError {
 /// What to do about a call that AWS refused, or did not answer; empty, or begins with a space.
 pub(crate) fn next_step(error: &ApiError) -> String {
     let Some(code) = error.code.as_deref() else {
-        let text = error.to_string();
-        return if text.contains("dispatch failure") || text.contains("timeout") {
-            " (AWS did not answer: is the region right, and the network there?)".to_owned()
-        } else {
-            String::new()
-        };
+        return network::next_step(&error.to_string()).unwrap_or_default().to_owned();
     };
     match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {

@@ -28,7 +28,7 @@ enum Task {
     Exempt,
     History,
     Rollback,
-    Redrive,
+    Redrive { dry_run: bool },
     Teardown { everything: bool },
 }
 
@@ -41,7 +41,7 @@ struct Flow {
 /// Everything that could be lost, by name.
 type Parts = BTreeMap<String, Value>;
 
-fn session(fake: &FakeAws) -> Session {
+pub(crate) fn session(fake: &FakeAws) -> Session {
     let iam = aws_sdk_iam::Config::builder().behavior_version_latest().build();
     Session {
         guardrail: fake.guardrail(),
@@ -80,14 +80,14 @@ async fn restored(settings: &[(&str, String)]) -> FakeAws {
 /// Every setting as its owner would have it, off the baseline.
 fn settings() -> [(&'static str, String); 7] {
     let grant = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>other</ID></Grantee><Permission>READ</Permission></Grant>";
-    let statement = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
+    let statement = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": [ACCOUNT, "999922223333"]}, "Action": ["s3:GetObject", "s3:GetObjectTagging"], "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
     [
         ("publicAccessBlock", "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>false</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>".to_owned()),
         ("ownershipControls", "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>".to_owned()),
         ("acl", acl(grant)),
         ("policy", json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()),
         ("versioning", "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>".to_owned()),
-        ("lifecycle", "<LifecycleConfiguration><Rule><ID>theirs</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>".to_owned()),
+        ("lifecycle", "<LifecycleConfiguration><Rule><ID>theirs</ID><Prefix>a/</Prefix><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>".to_owned()),
         ("inventory", format!("<InventoryConfiguration><Id>encryption-and-replication</Id><IsEnabled>true</IsEnabled><Destination><S3BucketDestination><AccountId>{ACCOUNT}</AccountId><Bucket>arn:aws:s3:::{BUCKET}-inventory</Bucket><Format>CSV</Format></S3BucketDestination></Destination><Schedule><Frequency>Weekly</Frequency></Schedule><IncludedObjectVersions>All</IncludedObjectVersions></InventoryConfiguration>")),
     ]
 }
@@ -96,8 +96,9 @@ async fn flows() -> Vec<Flow> {
     let bare = restored(&[]).await;
     let full = restored(&settings()).await;
     let letters = restored(&[]).await;
-    letters.state().dead_letters =
-        ["{\"bucket\": \"acme-data\"}", "{\"bucket\": \"other-data\"}"].map(|it| (it.to_owned(), false)).into();
+    letters.state().dead_letters = ["{\"bucket\": \"acme-data\"}", "{\"detail-type\": \"Scheduled Event\"}"]
+        .map(|it| (it.to_owned(), false))
+        .into();
     let doomed = restored(&[]).await;
     {
         // Beside another guarded bucket, with a key and a trail of its own.
@@ -116,7 +117,8 @@ async fn flows() -> Vec<Flow> {
         flow("history", Task::History, &bare),
         flow("roll back", Task::Rollback, &full),
         flow("roll back to nothing", Task::Rollback, &bare),
-        flow("redrive", Task::Redrive, &letters),
+        flow("redrive, dry run", Task::Redrive { dry_run: true }, &letters),
+        flow("redrive", Task::Redrive { dry_run: false }, &letters),
         flow("tear down", Task::Teardown { everything: false }, &doomed),
         flow("tear down all", Task::Teardown { everything: true }, &doomed),
     ]
@@ -185,7 +187,7 @@ impl Flow {
                 let arguments = RollbackArguments { file, control, leave: leave(), overwrite, dry_run, yes: true };
                 rollback::run(&session, &arguments).await
             }
-            Task::Redrive => redrive::run(&session, false).await,
+            Task::Redrive { dry_run } => redrive::run(&session, dry_run).await,
             Task::Teardown { everything } => {
                 let arguments = TeardownArguments {
                     bucket,
@@ -327,7 +329,7 @@ fn in_between(flow: &Flow, usual: &Undisturbed, is: &Parts) -> Result<(), String
             holds(format_args!("nobody knows of the rest: {is:#?}"), known)
         }
         // A letter is delivered before it is gone.
-        Task::Exempt | Task::History | Task::Redrive => Ok(()),
+        Task::Exempt | Task::History | Task::Redrive { .. } => Ok(()),
     }
 }
 

@@ -100,7 +100,11 @@ fn entry(record: &Result<Record, CliError>, file: &RecordFile) -> String {
         Err(error) => return format!("{}\n", painted(REMOVED, &error.to_string())),
     };
     let why = match &record.trigger {
-        Some(trigger) => format!("{} by {}", trigger.event_name, short_actor(trigger)),
+        Some(trigger) => {
+            let changed = record.findings.iter().any(|it| trigger.can_have_changed(it.control));
+            let led_here = if changed { "" } else { "found on " };
+            format!("{led_here}{} by {}", trigger.event_name, short_actor(trigger, record.account.as_str()))
+        }
         None => "sweep, or somebody's request".to_owned(),
     };
     let findings = record.findings.iter().map(|it| format!("{} {}", it.control, text_of(&it.outcome)));

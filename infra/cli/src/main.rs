@@ -13,6 +13,7 @@ mod exempt;
 mod faults;
 mod history;
 mod list;
+mod network;
 mod output;
 mod plan;
 mod preflight;

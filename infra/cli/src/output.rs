@@ -62,7 +62,8 @@ fn finding(finding: &Finding) -> String {
         (Outcome::Unreadable, _) => (REMOVED, format!("! {control}: could not be read: {error}")),
         (Outcome::Unstable, _) => (REMOVED, format!("! {control}: drifted again right after it was restored")),
     };
-    format!("  {}\n{}", painted(style, &headline), diff(&finding.observed, &finding.desired, "      "))
+    let note = finding.note.as_ref().map(|it| format!("      {it}\n")).unwrap_or_default();
+    format!("  {}\n{note}{}", painted(style, &headline), diff(&finding.observed, &finding.desired, "      "))
 }
 
 fn verdict(report: &Report) -> String {
@@ -99,7 +100,17 @@ mod tests {
 
     fn finding(control: Control, outcome: Outcome) -> Finding {
         let (observed, desired) = (json!({"Status": "Suspended"}), json!({"Status": "Enabled"}));
-        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None, written: None }
+        Finding {
+            control,
+            outcome,
+            observed,
+            desired,
+            error: None,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use guardrail::{
     api::{self, ApiError},
     control::Control,
     lifecycle,
-    names::{Arn, BucketName},
+    names::{Arn, BucketName, TrailArn},
+    observe,
     plan::Observed,
     policy,
     registry::{self, RegistryError},
@@ -27,6 +28,8 @@ const TRAILS_PER_REGION: usize = 5;
 
 /// <https://docs.aws.amazon.com/general/latest/gr/s3.html>
 const BUCKETS_PER_ACCOUNT: usize = 10_000;
+
+const BUCKETS_PER_PAGE: i32 = 1_000;
 
 /// What Lambda keeps for functions that reserve nothing, and what infra/deploy.sh reserves.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
@@ -98,6 +101,7 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
     checks.push(Check::read("the trails", trails.as_ref().err()));
     if let Ok(trails) = trails {
         checks.push(room_for_trails(trails.trail_list().len()));
+        checks.extend(what_trails_log(session, trails.trail_list().iter().filter_map(|it| it.trail_arn())).await);
     }
     match &bucket {
         Some(bucket) => match session.observe(bucket).await {
@@ -222,10 +226,8 @@ async fn denied(session: &Session, principal: &str, actions: &[&str], resource: 
 /// How near the quotas are.
 async fn room(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
-    let buckets = session.guardrail.s3.list_buckets().send().await;
-    checks.push(match api::output("ListBuckets", buckets) {
+    checks.push(match buckets(session).await {
         Ok(buckets) => {
-            let buckets = buckets.buckets().len();
             let near = buckets + BUCKETS_PER_ACCOUNT / 10 > BUCKETS_PER_ACCOUNT;
             let verdict = if near { Verdict::Unknown } else { Verdict::Good };
             Check::new(verdict, format!("{buckets} of {BUCKETS_PER_ACCOUNT} buckets, unless yours is another quota"))
@@ -244,6 +246,18 @@ async fn room(session: &Session) -> Vec<Check> {
         Err(error) => Check::read("Lambda's concurrency", Some(&error)),
     });
     checks
+}
+
+/// How many buckets the account has, in all regions: the quota is the account's. In pages, without which S3 refuses an
+/// account that may have more than 10,000.
+async fn buckets(session: &Session) -> Result<usize, ApiError> {
+    let list = session.guardrail.s3.list_buckets().max_buckets(BUCKETS_PER_PAGE);
+    let mut pages = list.into_paginator().send();
+    let mut buckets = 0;
+    while let Some(page) = pages.next().await {
+        buckets += api::output("ListBuckets", page)?.buckets().len();
+    }
+    Ok(buckets)
 }
 
 fn room_for_functions(unreserved: i32, all: i32) -> Check {
@@ -282,6 +296,26 @@ fn room_for_trails(trails: usize) -> Check {
     }
 }
 
+/// Whether each trail that is shown in this region logs what the guardrail lives on, as it says itself at its home.
+async fn what_trails_log(session: &Session, arns: impl Iterator<Item = &str>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for arn in arns.filter_map(|it| it.parse::<TrailArn>().ok()) {
+        let own = arn.parts().account == session.account.as_str();
+        checks.push(match observe::ask_trail(&session.guardrail.cloudtrail, &arn).await {
+            Ok(it) if it.is_logging && it.selectors.log_management_writes() => {
+                Check::new(Verdict::Good, format!("{arn} logs management writes"))
+            }
+            Ok(_) => Check::new(Verdict::Unknown, format!("{arn} does not log all management writes that are needed")),
+            Err(error) if own => Check::read(arn.as_str(), Some(&error)),
+            Err(_) => {
+                let text = "another account's trail, believed to log, as it cannot be asked from here";
+                Check::new(Verdict::Unknown, format!("{arn}: {text}"))
+            }
+        });
+    }
+    checks
+}
+
 fn bucket_reads(bucket: &BucketName, observed: &Observed) -> Vec<Check> {
     let Observed {
         public_access_block,
@@ -309,7 +343,10 @@ fn bucket_reads(bucket: &BucketName, observed: &Observed) -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
+    use guardrail_tests::fake::FakeAws;
+
     use super::*;
+    use crate::faults::session;
 
     #[test]
     fn lasting_keys_and_the_root_user_are_bad() {
@@ -331,6 +368,15 @@ mod tests {
             [105, 104, 5].map(|it| room_for_functions(it, 1000).verdict),
             [Verdict::Good, Verdict::Unknown, Verdict::Unknown]
         );
+    }
+
+    #[tokio::test]
+    async fn buckets_are_counted_in_pages() {
+        let fake = FakeAws::guarded();
+        fake.state().lists_in_pages_only = true;
+        fake.state().others = (0..2500).map(|it| (format!("acme-{it:04}"), Default::default())).collect();
+        assert_eq!(buckets(&session(&fake)).await.unwrap(), 2501);
+        assert_eq!(fake.state().calls, ["ListBuckets"; 3]);
     }
 
     #[test]

@@ -239,7 +239,7 @@ fn text(bucket: &BucketName, steps: &[(Control, Step)]) -> String {
         };
         text.push_str(&format!("  {}\n", painted(style, &what)));
         if let Step::Back { now, before } | Step::ChangedSince { now, before } = step {
-            text.push_str(&diff(&now.to_json(), &before.to_json(), "      "));
+            text.push_str(&diff(&now.in_words_of(before).to_json(), &before.to_json(), "      "));
         }
     }
     text

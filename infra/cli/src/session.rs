@@ -5,6 +5,7 @@ use aws_config::{
     provider_config::ProviderConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use guardrail::{
     Guardrail, api,
     config::Config,
@@ -13,7 +14,11 @@ use guardrail::{
     plan::Observed,
 };
 
-use crate::{args::Global, error::CliError};
+use crate::{
+    args::Global,
+    error::CliError,
+    network::{self, Network},
+};
 
 /// Who is calling, with the library's clients on their AWS.
 #[derive(Debug)]
@@ -28,24 +33,28 @@ pub(crate) struct Session {
 }
 
 /// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
-async fn credentials(profile: &str, global: &Global) -> ProfileFileCredentialsProvider {
+async fn credentials(profile: &str, global: &Global, http: SharedHttpClient) -> ProfileFileCredentialsProvider {
     let region = match &global.region {
         Some(region) => Some(Region::new(region.clone())),
         None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
     };
-    let config = ProviderConfig::default().with_region(region);
+    let config = ProviderConfig::default().with_region(region).with_http_client(http);
     ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build()
 }
 
 impl Session {
     /// Finds out who is calling. `topic`: who else is told of what is done.
     pub(crate) async fn new(global: &Global, topic: Option<TopicArn>) -> Result<Self, CliError> {
-        let mut loader = guardrail::aws_config_loader();
+        let ca_bundle = network::ca_bundle(global.profile.as_deref()).await;
+        #[expect(clippy::disallowed_methods, reason = "the one place where the command reads the environment")]
+        let read = |name: &str| std::env::var(name).ok();
+        let http = Network::from_vars(read, ca_bundle)?.client();
+        let mut loader = guardrail::aws_config_loader().http_client(http.clone());
         if let Some(region) = &global.region {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some(profile) = &global.profile {
-            loader = loader.profile_name(profile).credentials_provider(credentials(profile, global).await);
+            loader = loader.profile_name(profile).credentials_provider(credentials(profile, global, http).await);
         }
         if let Some(endpoint) = &global.endpoint_url {
             loader = loader.endpoint_url(endpoint);
@@ -59,7 +68,7 @@ impl Session {
         let role = match (&global.guardrail_role, Arn::parse(&caller)) {
             (Some(role), _) => Some(role.clone()),
             (None, Some(Arn { partition, account, .. })) => {
-                format!("arn:{partition}:iam::{account}:role/s3-guardrail-remediate").parse().ok()
+                format!("arn:{partition}:iam::{account}:role/s3-guardrail-remediate-{region}").parse().ok()
             }
             (None, None) => None,
         };
@@ -71,7 +80,7 @@ impl Session {
             region,
             parameter_prefix: global.prefix.clone(),
             queue_url: None,
-            http_endpoint: None,
+            http_endpoint: read("GUARDRAIL_HTTP_ENDPOINT_URL"),
         };
         let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));
         Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials, iam })

@@ -221,7 +221,8 @@ async fn key(session: &Session, registration: &Registration) -> Result<Key, ApiE
         let alias = registration.key_alias.as_ref().map(KeyAlias::as_str);
         has_alias |= alias.is_some() && aliases.iter().any(|it| it.alias_name() == alias);
     }
-    Ok(Key { pending_deletion: state.is_some_and(|it| it.as_str() == "PendingDeletion"), has_alias })
+    let pending = ["PendingDeletion", "PendingReplicaDeletion"];
+    Ok(Key { pending_deletion: state.is_some_and(|it| pending.contains(&it.as_str())), has_alias })
 }
 
 /// What is done about what was found; an error when something speaks against it.
