@@ -214,9 +214,10 @@ async fn create_trail(cloudtrail: &aws_sdk_cloudtrail::Client, required: &Requir
             .include_global_service_events(true)
             .enable_log_file_validation(true);
         let Err(error) = done("CreateTrail", create.send().await) else { return Ok(()) };
-        // Policies that were just written take a moment to count.
-        let settling = ["InsufficientS3BucketPolicyException", "InsufficientEncryptionPolicyException"];
-        let settles = error.code.as_deref().is_some_and(|it| settling.contains(&it));
+        // What was just written takes a moment to be known everywhere. CloudTrail says each with `Exception` or without.
+        let settling =
+            ["InsufficientS3BucketPolicy", "InsufficientEncryptionPolicy", "S3BucketDoesNotExist", "KmsKeyNotFound"];
+        let settles = error.code.as_deref().is_some_and(|it| settling.contains(&it.trim_end_matches("Exception")));
         if !settles || wait > Duration::from_secs(4) {
             return Err(error);
         }

@@ -118,6 +118,12 @@ impl ObjectOwnership {
     pub fn enforced() -> Self {
         Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Vec::new() }
     }
+
+    /// Whether both say the same: grants have no order.
+    pub fn means(&self, other: &Self) -> bool {
+        let grants = |it: &Self| it.acl_grants.iter().cloned().collect::<BTreeSet<_>>();
+        self.object_ownership == other.object_ownership && grants(self) == grants(other)
+    }
 }
 
 /// What happens to an upload that names no encryption.

@@ -15,17 +15,18 @@ use serde_json::Value;
 
 use crate::{
     Guardrail,
-    api::ApiError,
+    api::{self, ApiError},
     baseline::{Baseline, InventoryFormat},
     config::Place,
     event::{self, InputError},
     history,
-    names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn},
-    observe::{Bucket, Scope, look},
+    names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn, default_trail_name, is_trail_name},
+    observe::{self, Bucket, Scope, look},
     plan::{Echo, Observed, Stance},
     reconcile::reconcile,
     registry::{self, InventorySettings, Mode, Registration, RegistryError},
     report::Report,
+    trail::MAX_TRAILS,
 };
 
 /// What to build. Only `bucket` is required.
@@ -48,7 +49,7 @@ pub struct Request {
     /// Default: the bucket's name and `-inventory`.
     #[serde(default)]
     pub inventory_bucket: Option<BucketName>,
-    /// Default: the bucket's name and `-trail`.
+    /// Default: the bucket's name and `-trail`, as CloudTrail takes it.
     #[serde(default)]
     pub trail: Option<String>,
     /// Default: what is there already, or `Parquet`.
@@ -85,6 +86,9 @@ pub struct Resource {
     pub r#type: &'static str,
     pub id: String,
     pub action: Action,
+    /// What to know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
 }
 
 /// What became of a resource; in a dry run, what would.
@@ -162,26 +166,33 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
         }
     }
 
-    let (key, key_action) = key::ensure(&guardrail.kms, setup).await?;
-    let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action: key_action }];
+    check_trail(guardrail, setup).await?;
+
+    let key::Key { arn: key, action, note } = key::ensure(&guardrail.kms, setup).await?;
+    let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action, note }];
     for (name, statements) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
         let action = bucket::ensure_support(guardrail, setup, name, &key, statements).await?;
-        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action });
+        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note: None });
     }
 
     let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
     let registration = setup.registration(key, registered.as_ref(), &found.observed);
     let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found).await?;
-    resources.push(Resource { r#type: "AWS::S3::Bucket", id: setup.bucket.to_string(), action: bucket_action });
+    resources.push(Resource {
+        r#type: "AWS::S3::Bucket",
+        id: setup.bucket.to_string(),
+        action: bucket_action,
+        note: None,
+    });
 
     let action = ensure_trail(guardrail, setup, &registration).await?;
-    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action });
+    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action, note: None });
 
     if let Some(address) = &setup.zero_spend_budget {
         let action = budget::ensure(&guardrail.budgets, setup, address).await?;
-        resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action });
+        resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action, note: None });
     }
 
     let parameter = format!("{prefix}{}", setup.bucket);
@@ -194,9 +205,34 @@ async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapE
             .await
             .map_err(failed(&format!("the registry document {parameter}")))?;
     }
-    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action });
+    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action, note: None });
     let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Built { report: Report { elapsed_ms, ..report }, resources })
+}
+
+/// Whether the trail is there or can be created, before anything else is.
+async fn check_trail(guardrail: &Guardrail, setup: &Setup) -> Result<(), BootstrapError> {
+    const OPERATION: &str = "DescribeTrails";
+    let refused = |problem: String| BootstrapError::Request { field: "trail", problem };
+    let Setup { trail, account, .. } = setup;
+    if trail.parts().account != account.as_str() {
+        return Err(refused(format!("{trail} is another account's, and only that account can set what it logs")));
+    }
+    let home = trail.parts().region;
+    let sent =
+        observe::at_home(&guardrail.cloudtrail, trail).describe_trails().include_shadow_trails(true).send().await;
+    let trails =
+        api::output(OPERATION, sent).map_err(failed(&format!("trail {trail}")))?.trail_list.unwrap_or_default();
+    let arns: Vec<_> = trails.into_iter().filter_map(|it| it.trail_arn).collect();
+    if arns.len() >= MAX_TRAILS && !arns.iter().any(|it| it == trail.as_str()) {
+        return Err(refused(format!(
+            "{home} has {} trails, and CloudTrail allows {MAX_TRAILS} and raises that for nobody; name one of this account \
+             that is there: {}",
+            arns.len(),
+            arns.join(", ")
+        )));
+    }
+    Ok(())
 }
 
 /// The bucket's settings: the same reconcile as ever, from whatever is there.
@@ -290,16 +326,22 @@ impl Setup {
         if let Some(address) = &zero_spend_budget {
             budget::check_address(address).map_err(|problem| invalid("zero_spend_budget", &problem))?;
         }
-        let trail = trail.unwrap_or_else(|| format!("{bucket}-trail"));
+        let trail = trail.unwrap_or_else(|| default_trail_name(&bucket));
         let trail = if trail.starts_with("arn:") {
             trail
         } else {
             format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{trail}")
         };
+        let trail: TrailArn = trail.parse().map_err(|error| invalid("trail", &error))?;
+        let name = trail.parts().resource.trim_start_matches("trail/");
+        if !is_trail_name(name) {
+            let rule = "3 to 128 letters, digits, `.`, `_` and `-`, the last three neither at an end nor side by side";
+            return Err(invalid("trail", &format_args!("`{name}` is not a trail's name ({rule})")));
+        }
         Ok(Self {
             log_bucket: derived("log_bucket", log_bucket, "logs")?,
             inventory_bucket: derived("inventory_bucket", inventory_bucket, "inventory")?,
-            trail: trail.parse().map_err(|error| invalid("trail", &error))?,
+            trail,
             key_alias,
             key_administrators,
             key_users,

@@ -122,6 +122,7 @@ impl Control {
                 events: &[
                     "DisableKey",
                     "ScheduleKeyDeletion",
+                    "DeleteImportedKeyMaterial",
                     "DisableKeyRotation",
                     "PutKeyPolicy",
                     "DeleteAlias",

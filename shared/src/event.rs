@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     apply::ECHO_APP_NAME,
+    caller,
     control::Control,
     names::{Arn, BucketName, RoleArn},
     plan::Echo,
@@ -51,6 +52,7 @@ pub struct Trigger {
     pub event_name: String,
     pub event_id: Option<String>,
     pub event_time: Option<String>,
+    /// See [`caller::named`].
     pub actor: Option<String>,
     pub source_ip: Option<String>,
     pub user_agent: Option<String>,
@@ -133,10 +135,7 @@ impl Event {
             event_name,
             event_id: text("/detail/eventID"),
             event_time: text("/detail/eventTime"),
-            actor: text("/detail/userIdentity/arn")
-                .or_else(|| text("/detail/userIdentity/invokedBy"))
-                .or_else(|| text("/detail/userIdentity/principalId"))
-                .or_else(|| text("/detail/userIdentity/type")),
+            actor: event.pointer("/detail/userIdentity").and_then(caller::named),
             source_ip: text("/detail/sourceIPAddress"),
             user_agent: text("/detail/userAgent"),
             error_code: text("/detail/errorCode"),
@@ -145,9 +144,9 @@ impl Event {
         Ok(Self { subject, trigger, identities: identities.into_iter().filter_map(text).collect() })
     }
 
-    /// Whether the call was made by one of our own roles.
-    pub fn is_own(&self, own_role: &RoleArn) -> bool {
-        self.identities.iter().any(|it| rules::is_own_role(it, own_role))
+    /// Whether the call was made by one of the roles of the guardrail in this region.
+    pub fn is_own(&self, own_role: &RoleArn, region: &str) -> bool {
+        self.identities.iter().any(|it| rules::is_own_role(it, own_role, region))
     }
 
     /// Whether this event is about a write of our own.
@@ -164,6 +163,13 @@ impl Trigger {
     /// When the call was made, to the second.
     pub fn time(&self) -> Option<Timestamp> {
         self.event_time.as_deref()?.parse().ok()
+    }
+
+    /// Whether the call can have made this control drift: it succeeded, and is one of those that change it. Any other
+    /// call only led us here.
+    pub fn can_have_changed(&self, control: Control) -> bool {
+        let made_anew = self.event_name == "CreateBucket" && Control::OF_BUCKET.contains(&control);
+        self.error_code.is_none() && (made_anew || Control::of_event(&self.event_name) == Some(control))
     }
 }
 
@@ -197,8 +203,12 @@ fn named(event: &Value, service: &str, parameters: &[&str]) -> Vec<String> {
     let resources = event.pointer("/detail/resources").and_then(Value::as_array).into_iter().flatten();
     let resources = resources.filter_map(|it| it.get("ARN")?.as_str());
     let message = event.pointer("/detail/errorMessage").and_then(Value::as_str).unwrap_or_default();
-    let aim = message.split_once("on resource: ").and_then(|it| it.1.split_whitespace().next());
-    let aim = aim.filter(|it| Arn::parse(it).is_some_and(|it| it.service == service));
+    let mut words = message.split_once("on resource: ").map_or("", |it| it.1).split_whitespace();
+    let aim = match (words.next(), service) {
+        // IAM says `role NAME`.
+        (Some("role"), "iam") => words.next(),
+        (word, _) => word.filter(|it| Arn::parse(it).is_some_and(|it| it.service == service)),
+    };
     given.chain(resources).chain(aim).take(MAX_NAMED).map(clean).collect()
 }
 
@@ -216,7 +226,7 @@ fn bucket_name(event: &Value) -> Option<String> {
     buckets.map(|it| it.resource.split('/').next().unwrap_or_default().to_owned()).next()
 }
 
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
@@ -279,6 +289,8 @@ mod tests {
         assert_eq!(subject("ssm", deleted), Subject::Part(texts(&["/a", "/b"])));
         let denied = json!({"requestParameters": null, "errorCode": "AccessDenied", "errorMessage": "User: arn:aws:iam::1:user/m is not authorized to perform: events:DisableRule on resource: arn:aws:events:r:1:rule/x because no identity-based policy allows it"});
         assert_eq!(subject("events", denied), Subject::Part(texts(&["arn:aws:events:r:1:rule/x"])));
+        let role = json!({"requestParameters": null, "errorCode": "AccessDenied", "errorMessage": "User: arn:aws:iam::1:user/m is not authorized to perform: iam:DeleteRole on resource: role x because no identity-based policy allows it"});
+        assert_eq!(subject("iam", role), Subject::Part(texts(&["x"])));
         let silent = json!({"requestParameters": null, "errorCode": "AccessDenied"});
         assert_eq!(subject("lambda", silent), Subject::Part(vec![]));
         let other = json!({"errorMessage": "not authorized to perform: iam:X on resource: arn:aws:iam::1:role/x"});
@@ -290,6 +302,6 @@ mod tests {
         let detail = json!({"eventName": "X", "requestParameters": {"bucketName": "acme-data"}, "userAgent": format!("a\n{}", "b".repeat(9999)), "userIdentity": {"type": "AWSService", "invokedBy": "config.amazonaws.com"}});
         let Ok(Input::Event(event)) = Input::parse(json!({"detail": detail})) else { panic!() };
         assert_eq!(event.trigger.user_agent.unwrap().len(), MAX_TEXT);
-        assert_eq!(event.trigger.actor.as_deref(), Some("config.amazonaws.com"));
+        assert_eq!(event.trigger.actor.as_deref(), Some("AWSService config.amazonaws.com"));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     baseline::{DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
     control::Control,
     event::Trigger,
-    lifecycle::{self, Lifecycle},
+    lifecycle::Lifecycle,
     log_bucket,
     names::{AccountId, BucketName, NameError},
     plan::{Change, Observed},
@@ -168,7 +168,7 @@ impl Record {
 
 impl Entry {
     fn of(finding: &Finding) -> Self {
-        let Finding { control, outcome, observed, desired, error, denied_by: _, exemption, written } = finding;
+        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, written } = finding;
         let (observed, desired) = match written {
             Some(change) => settings(change),
             None => (observed.clone(), desired.clone()),
@@ -261,18 +261,23 @@ impl Setting {
         }
     }
 
-    /// Whether both are the same to S3, which may send back other spaces than it got, and adds its defaults.
+    /// Whether both mean the same to S3, which may send back other words than it got, and adds its defaults.
     pub fn is(&self, other: &Self) -> bool {
-        let filled = |it: &Self| {
-            let mut json = it.to_json();
-            if let Self::Lifecycle(Lifecycle { transition_default_minimum_object_size: None, rules }) = it
-                && !rules.is_empty()
-            {
-                json["TransitionDefaultMinimumObjectSize"] = json!(lifecycle::DEFAULT_MINIMUM_SIZE);
-            }
-            json
-        };
-        filled(self) == filled(other)
+        match (self, other) {
+            (Self::BucketPolicy(one), Self::BucketPolicy(other)) => one.means(other),
+            (Self::Lifecycle(one), Self::Lifecycle(other)) => one.means(other),
+            (Self::ObjectOwnership(one), Self::ObjectOwnership(other)) => one.means(other),
+            _ => self == other,
+        }
+    }
+
+    /// The same, in the words of another as far as they say the same: what is left to be seen differs.
+    pub fn in_words_of(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::BucketPolicy(one), Self::BucketPolicy(other)) => Self::BucketPolicy(one.in_words_of(other)),
+            (Self::Lifecycle(one), Self::Lifecycle(other)) => Self::Lifecycle(one.in_words_of(other)),
+            _ => self.clone(),
+        }
     }
 
     /// Whether this is what a rollback that did not get to its end leaves: ACLs are on again, and nobody is granted
@@ -393,7 +398,17 @@ mod tests {
             let control = change.control();
             let outcome = Outcome::Restored;
             let written = Some(change);
-            Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None, written }
+            Finding {
+                control,
+                outcome,
+                observed,
+                desired,
+                error: None,
+                note: None,
+                denied_by: None,
+                exemption: None,
+                written,
+            }
         });
         let trigger = Trigger { event_id: Some(event_id.to_owned()), ..Trigger::default() };
         let reconciled = Reconciled::Bucket { findings: findings.collect(), restored_at: None };

@@ -7,6 +7,7 @@ pub mod api;
 pub mod apply;
 pub mod baseline;
 pub mod bootstrap;
+pub mod caller;
 pub mod config;
 pub mod control;
 pub mod event;
@@ -57,6 +58,7 @@ pub struct Guardrail {
     pub events: aws_sdk_eventbridge::Client,
     pub lambda: aws_sdk_lambda::Client,
     pub sqs: aws_sdk_sqs::Client,
+    pub cloudformation: aws_sdk_cloudformation::Client,
     /// Where lines of metrics go; nowhere, outside Lambda.
     pub metrics: fn(&serde_json::Value),
 }
@@ -83,6 +85,7 @@ impl Guardrail {
             events: aws_sdk_eventbridge::Client::new(aws),
             lambda: aws_sdk_lambda::Client::new(aws),
             sqs: aws_sdk_sqs::Client::new(aws),
+            cloudformation: aws_sdk_cloudformation::Client::new(aws),
             metrics: |_| {},
         }
     }

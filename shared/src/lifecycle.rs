@@ -106,12 +106,34 @@ impl Lifecycle {
         Self { rules, ..self.clone() }
     }
 
-    /// The document to write.
+    /// The document to write. S3 takes rules of one form only: beside a `Filter`, the `Prefix` that rules of the old form
+    /// have in its place becomes a filter of the same meaning.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html>
     pub fn document(&self) -> String {
-        let rules: String = self.rules.iter().map(Element::to_string).collect();
+        let mixed = self.rules.iter().any(|it| it.child("Filter").is_some());
+        let rules: String =
+            self.rules.iter().map(|it| if mixed { with_filter(it).to_string() } else { it.to_string() }).collect();
         format!(
             "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}</LifecycleConfiguration>"
         )
+    }
+
+    /// Whether both say the same, in whatever form and order, with S3's default for what is not said.
+    pub fn means(&self, other: &Self) -> bool {
+        let said = |it: &Self| {
+            let mut rules: Vec<_> = it.rules.iter().map(|it| meaning(it).to_string()).collect();
+            rules.sort();
+            let size = it.transition_default_minimum_object_size.as_deref().unwrap_or(DEFAULT_MINIMUM_SIZE).to_owned();
+            (!rules.is_empty()).then_some((rules, size))
+        };
+        said(self) == said(other)
+    }
+
+    /// The same, with the rules that `other` has, too, in its form.
+    pub fn in_words_of(&self, other: &Self) -> Self {
+        let same =
+            |it: &Element| other.rules.iter().find(|theirs| meaning(theirs) == meaning(it)).unwrap_or(it).clone();
+        Self { rules: self.rules.iter().map(same).collect(), ..self.clone() }
     }
 
     /// The configuration as JSON, for people.
@@ -123,6 +145,30 @@ impl Lifecycle {
         }
         json
     }
+}
+
+/// A rule of the old form in the new one.
+fn with_filter(rule: &Element) -> Element {
+    let mut rule = rule.clone();
+    if rule.child("Filter").is_none()
+        && let Some(prefix) = rule.children.iter_mut().find(|it| it.name == "Prefix")
+    {
+        *prefix = Element::parent("Filter", vec![prefix.clone()]);
+    }
+    rule
+}
+
+/// A rule in a form in which equal meaning is equality.
+fn meaning(rule: &Element) -> Element {
+    let mut rule = with_filter(rule);
+    if let Some(filter) = rule.children.iter_mut().find(|it| it.name == "Filter") {
+        filter.text.clear();
+        // Every key begins with nothing.
+        let says_nothing = |it: &Element| it.name == "Prefix" && it.text.is_empty();
+        filter.children.retain(|it| !says_nothing(it));
+        filter.children.iter_mut().for_each(|it| it.children.retain(|it| !says_nothing(it)));
+    }
+    rule.sorted()
 }
 
 impl RequiredRule {
@@ -142,7 +188,7 @@ impl RequiredRule {
     fn is_part_of(&self, rule: &Element) -> bool {
         let whole_bucket = match (rule.child("Filter"), rule.child_text("Prefix")) {
             (None, prefix) => prefix.is_none_or(str::is_empty),
-            (Some(filter), _) => filter.children.iter().all(|it| it.name == "Prefix" && it.text.trim().is_empty()),
+            (Some(filter), _) => filter.children.iter().all(|it| it.name == "Prefix" && it.text.is_empty()),
         };
         rule.child_text("Status") == Some("Enabled")
             && whole_bucket
@@ -224,6 +270,71 @@ mod tests {
                 .replace("</NoncurrentDays>", "</NoncurrentDays><NewerNoncurrentVersions>9</NewerNoncurrentVersions>"),
         );
         check_replaced(&format!("{EXPIRE}<Expiration><Days>1</Days></Expiration>"));
+    }
+
+    #[test]
+    fn a_prefix_of_blanks_is_not_the_whole_bucket() {
+        for blank in [" ", "\n", "&#9;"] {
+            check_replaced(&EXPIRE.replace("<Prefix></Prefix>", &format!("<Prefix>{blank}</Prefix>")));
+            check_replaced(&EXPIRE.replace("<Filter><Prefix></Prefix></Filter>", &format!("<Prefix>{blank}</Prefix>")));
+        }
+        let theirs = EXPIRE.replace("expire-noncurrent-30days", " expire-noncurrent-30days");
+        let theirs = theirs.replace("30<", "90<");
+        assert_eq!(restored(&[&theirs, ABORT]).rules[..2], lifecycle(&[&theirs, ABORT]).rules, "a name with a blank");
+    }
+
+    /// Rules of the old form: their own, and one that uses what only they may have.
+    const OLD: [&str; 3] = [
+        "<ID>logs</ID><Prefix>logs/</Prefix><Status>Enabled</Status><Expiration><Days>90</Days></Expiration>",
+        "<ID>all</ID><Prefix></Prefix><Status>Disabled</Status>\
+         <NoncurrentVersionTransition><NoncurrentDays>9</NoncurrentDays><StorageClass>GLACIER</StorageClass></NoncurrentVersionTransition>",
+        "<ID>blank</ID><Prefix> </Prefix><Status>Enabled</Status><Expiration><Days>1</Days></Expiration>",
+    ];
+
+    #[test]
+    fn old_rules_are_written_as_filters_beside_ours() {
+        let document = restored(&OLD).document();
+        for filter in [
+            "<Filter><Prefix>logs/</Prefix></Filter>",
+            "<Filter><Prefix></Prefix></Filter>",
+            "<Filter><Prefix> </Prefix></Filter>",
+        ] {
+            assert!(document.contains(&format!("</ID>{filter}<Status>")), "{filter}: {document}");
+        }
+        let read = Lifecycle::parse(&document, Some("varies_by_storage_class".to_owned())).unwrap();
+        assert!(read.rules.iter().all(|it| it.child("Prefix").is_none() && it.child("Filter").is_some()), "{read:?}");
+        assert!(read.means(&restored(&OLD)) && !read.means(&lifecycle(&OLD)));
+    }
+
+    #[test]
+    fn old_rules_stay_to_the_letter_where_nothing_is_to_be_added() {
+        let ours = [EXPIRE, ABORT]
+            .map(|it| it.replace("<Filter><Prefix></Prefix></Filter>", "<Prefix/>").replace("<Filter/>", "<Prefix/>"));
+        let ours: Vec<_> = OLD.into_iter().chain(ours.iter().map(String::as_str)).collect();
+        check_compliant(&ours);
+        assert!(!restored(&ours).document().contains("Filter"));
+    }
+
+    #[test]
+    fn one_meaning_has_many_forms() {
+        let one = lifecycle(&[
+            OLD[0],
+            EXPIRE,
+            "<ID>t</ID><Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value> </Value></Tag></And></Filter>",
+        ]);
+        let other = lifecycle(&[
+            "<ID>t</ID><Filter><And><Tag><Value> </Value><Key>k</Key></Tag><Prefix>a</Prefix></And></Filter>",
+            "<Status>Enabled</Status><Filter> <Prefix>logs/</Prefix></Filter><Expiration><Days>90</Days></Expiration><ID>logs</ID>",
+            &EXPIRE.replace("<Filter><Prefix></Prefix></Filter>", "<Prefix/>"),
+        ]);
+        assert!(one.means(&other) && one.means(&Lifecycle { rules: other.rules.clone(), ..one.clone() }));
+        assert_eq!(other.in_words_of(&one).rules, [one.rules[2].clone(), one.rules[0].clone(), one.rules[1].clone()]);
+        for (was, is) in
+            [("logs/", "logs"), ("logs/", " logs/"), ("Enabled", "Disabled"), ("90", "91"), ("<Value> <", "<Value><")]
+        {
+            let changed = one.rules.iter().map(|it| Element::parse(&it.to_string().replacen(was, is, 1)).unwrap());
+            assert!(!one.means(&Lifecycle { rules: changed.collect(), ..one.clone() }), "{was}");
+        }
     }
 
     #[test]

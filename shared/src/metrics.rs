@@ -102,6 +102,7 @@ mod tests {
             observed: json!("a long document"),
             desired: Value::Null,
             error: None,
+            note: None,
             denied_by: None,
             exemption: None,
             written: None,

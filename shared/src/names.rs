@@ -43,6 +43,32 @@ impl FromStr for BucketName {
     }
 }
 
+/// Whether CloudTrail takes it for a trail's name.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-trail-naming-requirements.html>
+pub fn is_trail_name(text: &str) -> bool {
+    let separates = |c: char| "._-".contains(c);
+    (3..=128).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || separates(c))
+        && !text.starts_with(separates)
+        && !text.ends_with(separates)
+        && !text.chars().zip(text.chars().skip(1)).any(|(a, b)| separates(a) && separates(b))
+        && text.parse::<std::net::Ipv4Addr>().is_err()
+}
+
+/// The default name of a bucket's trail. CloudTrail wants no two separators side by side, where S3 takes them: the second
+/// becomes a capital, which no bucket's name has, so that no two buckets get one trail by default.
+pub fn default_trail_name(bucket: &BucketName) -> String {
+    let mut name = String::new();
+    for c in bucket.as_str().chars().chain("-trail".chars()) {
+        name.push(match c {
+            '-' if name.ends_with(['-', '.']) => 'D',
+            '.' if name.ends_with(['-', '.']) => 'P',
+            other => other,
+        });
+    }
+    name
+}
+
 /// The 12 digits of an AWS account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
@@ -240,6 +266,28 @@ mod tests {
         ] {
             assert!(bad.parse::<BucketName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn trail_names_follow_cloudtrails_rules() {
+        for good in ["abc", "acme-data-trail", "a.b_c-D", "1.2.3.4.5", &"a".repeat(128)] {
+            assert!(is_trail_name(good), "{good}");
+        }
+        let long = "a".repeat(129);
+        for bad in ["", "ab", &long, "-abc", "abc.", "a--b", "a.-b", "a-_b", "a b", "a/b", "naïve", "192.168.5.4"] {
+            assert!(!is_trail_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_bucket_has_a_trail_name_of_its_own() {
+        let named = |bucket: &str| default_trail_name(&bucket.parse().unwrap());
+        assert_eq!(named("acme-data"), "acme-data-trail");
+        let buckets = ["a-b", "a.b", "a--b", "a---b", "a.-b", "a-.b", "a-.-b", "a----b", "a-db", "a-d-b", "a-p-b"];
+        let names: Vec<_> = buckets.map(named).to_vec();
+        assert!(names.iter().all(|it| is_trail_name(it)), "{names:?}");
+        assert!((0..names.len()).all(|n| !names[..n].contains(&names[n])), "{names:?}");
+        assert!(is_trail_name(&named(&format!("a{}a", "-".repeat(61)))), "the longest");
     }
 
     #[test]

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{self, ApiError, Denial},
+    caller,
     config::Place,
     control::{Control, TOLD_EVENTS},
     event::Trigger,
-    names::{Arn, TopicArn},
+    names::TopicArn,
     reconcile::{Finding, Outcome},
     report::{BucketOutcome, Report},
     watch::{PartFinding, PartOutcome, WatchOutcome, Watched},
@@ -53,7 +54,7 @@ pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
         return None;
     }
     let severity = severity(report, swept)?;
-    let subject = subject(report);
+    let subject = subject(report, place.account);
     let message = VALUE_LIMITS
         .into_iter()
         .map(|limit| message(report, severity, place, limit))
@@ -80,7 +81,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
         WatchOutcome::Attempted => Severity::Warning,
         WatchOutcome::Tampered | WatchOutcome::Broken | WatchOutcome::Unguarded => Severity::Critical,
     };
-    let headline = watch_headline(watched);
+    let headline = watch_headline(watched, place.account);
     let tag = text_of(&watched.outcome).to_ascii_uppercase();
     let mut machine = json!({"schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region});
     if let (Some(machine), Value::Object(watched)) = (machine.as_object_mut(), json!(watched)) {
@@ -112,7 +113,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
     }
 }
 
-fn watch_headline(watched: &Watched) -> String {
+fn watch_headline(watched: &Watched, own: &str) -> String {
     let parts = |outcome| watched.findings.iter().filter(|it| it.outcome == outcome).count();
     let left = watched.findings.len() - parts(PartOutcome::Restored);
     let part = watched.part.as_deref().unwrap_or("something unnamed");
@@ -124,7 +125,7 @@ fn watch_headline(watched: &Watched) -> String {
             (many, left) => format!("{} parts are not as they should be, {left} of them still", many.len()),
         };
     };
-    let (call, actor) = (&trigger.event_name, short_actor(trigger));
+    let (call, actor) = (&trigger.event_name, short_actor(trigger, own));
     let done = match (&watched.outcome, watched.findings.len(), left) {
         (WatchOutcome::Attempted, ..) => ", and failed",
         (_, 0, _) => "",
@@ -212,24 +213,12 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     machine
 }
 
-/// Who did it, as short as it is clear: `role/dev-ci`, `user/alice`, `root`.
-pub fn short_actor(trigger: &Trigger) -> String {
-    let Some(actor) = &trigger.actor else { return "somebody".to_owned() };
-    let Some(arn) = Arn::parse(actor) else { return actor.clone() };
-    match arn.resource.strip_prefix("assumed-role/") {
-        Some(session) => format!("role/{}", session.split('/').next().unwrap_or(session)),
-        None => arn.resource.to_owned(),
-    }
+/// Who made the call, as short as it is clear to somebody in the account `own`.
+pub fn short_actor(trigger: &Trigger, own: &str) -> String {
+    trigger.actor.as_deref().map_or("somebody".to_owned(), |it| caller::short(it, own))
 }
 
-/// Whether the call that the event tells of can have made all these findings. If not, it only led us here.
-fn is_cause(trigger: &Trigger, findings: &[Finding]) -> bool {
-    let own = Control::of_event(&trigger.event_name);
-    trigger.error_code.is_none()
-        && (trigger.event_name == "CreateBucket" || findings.iter().all(|it| Some(it.control) == own))
-}
-
-fn controls(findings: &[Finding]) -> String {
+fn controls(findings: &[&Finding]) -> String {
     match findings {
         [] => "bucket".to_owned(),
         [one] => one.control.to_string(),
@@ -238,9 +227,9 @@ fn controls(findings: &[Finding]) -> String {
     }
 }
 
-fn subject(report: &Report) -> String {
+fn subject(report: &Report, own: &str) -> String {
     let tag = text_of(&report.outcome).to_ascii_uppercase();
-    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report)))
+    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))
 }
 
 /// A subject as SNS takes it.
@@ -250,34 +239,37 @@ fn plain(subject: &str) -> String {
     if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
 }
 
-/// One sentence: what happened, who did it, what was done.
-fn headline(report: &Report) -> String {
-    let findings = &report.findings;
-    let what = controls(findings);
+/// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
+fn headline(report: &Report, own: &str) -> String {
+    let with = |wanted: &[Outcome]| -> Vec<&Finding> {
+        report.findings.iter().filter(|it| wanted.contains(&it.outcome)).collect()
+    };
+    let told = match report.outcome {
+        BucketOutcome::Restored => with(&[Outcome::Restored]),
+        BucketOutcome::Failed => with(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]),
+        _ => report.findings.iter().collect(),
+    };
+    let what = controls(&told);
+    let caused = told.iter().all(|it| report.is_caused(it));
     let (cause, led_here) = match &report.trigger {
-        Some(trigger) if is_cause(trigger, findings) => (format!("changed by {}", short_actor(trigger)), String::new()),
+        Some(trigger) if caused => (format!("changed by {}", short_actor(trigger, own)), String::new()),
         Some(trigger) => {
-            ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger)))
+            ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger, own)))
         }
         None => ("drifted".to_owned(), String::new()),
     };
     match report.outcome {
-        BucketOutcome::Restored => match report.drift_to_restored_ms {
-            Some(ms) => format!("{what} {cause}, restored in {}{led_here}", seconds(ms)),
+        BucketOutcome::Restored => match report.drift_to_restored_ms.filter(|_| caused) {
+            Some(ms) => format!("{what} {cause}, restored within {}{led_here}", whole_seconds(ms)),
             None => format!("{what} {cause}, restored{led_here}"),
         },
-        BucketOutcome::Drifted if findings.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {cause}, left so: {}{led_here}", why_left(findings))
+        BucketOutcome::Drifted if told.iter().all(|it| it.outcome == Outcome::Exempt) => {
+            format!("{what} {cause}, left so: {}{led_here}", why_left(&told))
         }
         BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
-        BucketOutcome::Failed if findings.is_empty() => "not guarded, the registry cannot be used".to_owned(),
+        BucketOutcome::Failed if told.is_empty() => "not guarded, the registry cannot be used".to_owned(),
         BucketOutcome::Failed => {
-            let bad: Vec<_> = findings
-                .iter()
-                .filter(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable | Outcome::Unstable))
-                .cloned()
-                .collect();
-            let all = |outcome| bad.iter().all(|it| it.outcome == outcome);
+            let all = |outcome| told.iter().all(|it| it.outcome == outcome);
             let problem = if all(Outcome::Unreadable) {
                 "cannot be read"
             } else if all(Outcome::Unstable) && !led_by_failed_call(report) {
@@ -285,23 +277,23 @@ fn headline(report: &Report) -> String {
             } else {
                 "NOT restored"
             };
-            format!("{} {problem}; {cause}{led_here}", controls(&bad))
+            format!("{what} {problem}; {cause}{led_here}")
         }
         BucketOutcome::Gone => match &report.trigger {
             Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {
-                format!("the guarded bucket was deleted by {}", short_actor(trigger))
+                format!("the guarded bucket was deleted by {}", short_actor(trigger, own))
             }
             _ => "the guarded bucket does not exist".to_owned(),
         },
         BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
-            Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger)),
+            Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger, own)),
             None => "nothing to restore".to_owned(),
         },
     }
 }
 
 /// Why drift was left.
-fn why_left(findings: &[Finding]) -> &'static str {
+fn why_left(findings: &[&Finding]) -> &'static str {
     if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
 }
 
@@ -310,16 +302,33 @@ fn led_by_failed_call(report: &Report) -> bool {
     report.trigger.as_ref().is_some_and(|it| it.error_code.is_some())
 }
 
-fn seconds(ms: u64) -> String {
-    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
+/// Rounded up: CloudTrail cuts the time of a call to the second.
+fn whole_seconds(ms: u64) -> String {
+    format!("{} s", ms.div_ceil(1000).max(1))
+}
+
+/// What the call that led here has to do with the findings; `None` when it can have caused them all.
+fn innocence(report: &Report) -> Option<String> {
+    let trigger = report.trigger.as_ref()?;
+    let (caused, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| report.is_caused(it));
+    if others.is_empty() {
+        return None;
+    }
+    Some(if trigger.error_code.is_some() {
+        "This call failed and so changed nothing; it led here.".to_owned()
+    } else if caused.is_empty() {
+        "This call led here; it cannot have changed what is below.".to_owned()
+    } else {
+        format!("This call led here; it can have changed {}, but not {}.", controls(&caused), controls(&others))
+    })
 }
 
 /// What a person reads at night.
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
-    let mut text = format!("{}: {}.\n\n", report.bucket, headline(report));
+    let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
-    if report.trigger.as_ref().is_some_and(|it| !report.findings.is_empty() && !is_cause(it, &report.findings)) {
-        text.push_str("\nThis call led here; at least some of what is below was changed by another.\n");
+    if let Some(innocence) = innocence(report) {
+        let _ = write!(text, "\n{innocence}\n");
     }
     if report.missed_event {
         text.push_str("\nThe sweep found this. No event had told of it by then.\n");
@@ -331,6 +340,9 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
         let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(report, finding));
         if let Some(error) = &finding.error {
             let _ = writeln!(text, "    {}", cut(error, 2000));
+        }
+        if let Some(note) = &finding.note {
+            let _ = writeln!(text, "    {note}");
         }
         if finding.outcome != Outcome::Unreadable {
             let mut differences = Vec::new();
@@ -449,7 +461,8 @@ fn advice(report: &Report) -> String {
             Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
             None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
         });
-        if report.trigger.as_ref().and_then(|it| it.user_agent.as_deref()).is_some_and(is_infrastructure_code) {
+        let agent = report.trigger.as_ref().and_then(|it| it.user_agent.as_deref());
+        if agent.is_some_and(is_infrastructure_code) && report.findings.iter().any(|it| report.is_caused(it)) {
             lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
         }
     }
@@ -530,7 +543,17 @@ mod tests {
     fn finding(control: Control, outcome: Outcome) -> Finding {
         let (observed, desired) =
             (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
-        Finding { control, outcome, observed, desired, error: None, denied_by: None, exemption: None, written: None }
+        Finding {
+            control,
+            outcome,
+            observed,
+            desired,
+            error: None,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
     }
 
     fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
@@ -553,9 +576,10 @@ mod tests {
             Report { record: record.parse().ok(), ..report(BucketOutcome::Restored, "PutBucketVersioning", findings) };
         let alert = alert(&report, PLACE, false).unwrap();
         let message: Value = serde_json::from_str(&alert.message).unwrap();
-        expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored in 1.8 s"].assert_eq(&alert.subject);
+        expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored within 2 s"]
+            .assert_eq(&alert.subject);
         expect![[r#"
-            acme-data: versioning changed by role/dev-ci, restored in 1.8 s.
+            acme-data: versioning changed by role/dev-ci, restored within 2 s.
 
             Call    PutBucketVersioning
             Who     arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711
@@ -601,7 +625,7 @@ mod tests {
     #[test]
     fn the_subject_does_not_blame_a_caller_for_what_another_did() {
         let two = vec![finding(Control::Versioning, Outcome::Restored), finding(Control::Lifecycle, Outcome::Restored)];
-        expect!["[RESTORED] acme-data: versioning and lifecycle drifted, restored in 1.8 s; found on PutBucketVer..."]
+        expect!["[RESTORED] acme-data: versioning and lifecycle drifted, restored; found on PutBucketVersioning b..."]
             .assert_eq(&subject_of(&report(BucketOutcome::Restored, "PutBucketVersioning", two)));
         let mut failed_call =
             report(BucketOutcome::Failed, "PutBucketVersioning", vec![finding(Control::Versioning, Outcome::Failed)]);

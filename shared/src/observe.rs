@@ -3,10 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_sdk_cloudtrail::types as cloudtrail;
+use aws_sdk_kms::types::KeyMetadata;
 use aws_sdk_s3::{
     Client,
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef},
     error::BoxError,
+    operation::RequestId,
     operation::get_bucket_acl::GetBucketAclOutput,
     types::{Grant, InventoryConfiguration, MfaDeleteStatus, Permission},
 };
@@ -18,7 +20,7 @@ use crate::{
         Baseline, DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption,
         Versioning,
     },
-    kms_key::{KmsKey, RequiredKey},
+    kms_key::{KeyState, KmsKey, Purpose, RequiredKey},
     lifecycle::Lifecycle,
     names::{AccountId, BucketName, TrailArn},
     plan::{Observed, Read, Seen},
@@ -219,6 +221,25 @@ pub async fn lifecycle(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
     Lifecycle::parse(document, size).map_err(|error| ApiError::new(OPERATION, error))
 }
 
+/// For how long S3 keeps every new object from being deleted, in words; `None`: it does not.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html>
+pub async fn default_retention(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
+    let get = s3.get_object_lock_configuration().bucket(bucket.name.as_str());
+    let get = get.expected_bucket_owner(bucket.owner.as_str()).customize().interceptor(WholeXml);
+    let lock = unless_absent("GetObjectLockConfiguration", get.send().await, "ObjectLockConfigurationNotFoundError")?;
+    let rule = lock.and_then(|it| it.object_lock_configuration).and_then(|it| it.rule);
+    Ok(rule.map(|rule| {
+        let retention = rule.default_retention;
+        let mode = retention.as_ref().and_then(|it| it.mode()).map_or("unknown", |it| it.as_str());
+        let time = match retention.as_ref().map(|it| (it.days, it.years)) {
+            Some((Some(days), _)) => format!("{days} days"),
+            Some((None, Some(years))) => format!("{years} years"),
+            _ => "an unknown time".to_owned(),
+        };
+        format!("{time} in mode {mode}")
+    }))
+}
+
 /// Reads our inventory configuration.
 pub async fn inventory(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {
     let get = s3
@@ -256,9 +277,18 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
     }
 }
 
-/// Reads the key: its state, its rotation, its policy, and where its alias points.
+/// Reads the key: its state, what it is for, its rotation, its policy, and where its alias points.
 pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<KmsKey> {
     let key = required.arn.as_str();
+    let (home, here) = (required.arn.parts().region, kms.config().region().map_or("", |it| it.as_ref()));
+    if home != here {
+        // KMS would answer as if it did not exist.
+        let problem = format!(
+            "the key is in {home}, and the guardrail and its buckets are in {here}: S3 encrypts with keys of a bucket's \
+             own region only; name one of {here} with guardrail-bootstrap"
+        );
+        return Err(ApiError::new("DescribeKey", problem));
+    }
     let (metadata, rotation, policy, alias_target) =
         tokio::join!(metadata(kms, key), rotation(kms, key), key_policy(kms, key), async {
             match &required.alias {
@@ -267,12 +297,24 @@ pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<
             }
         });
     let (metadata, rotation, policy, alias_target) = (metadata?, rotation?, policy?, alias_target?);
-    let state = metadata.key_state.map(|it| it.as_str().to_owned());
-    let enabled = if metadata.enabled { "Enabled" } else { "Disabled" };
-    Ok(KmsKey { state: state.unwrap_or_else(|| enabled.to_owned()), rotation, alias_target, policy })
+    Ok(KmsKey { state: key_state(&metadata), purpose: purpose(&metadata), rotation, alias_target, policy })
 }
 
-async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<aws_sdk_kms::types::KeyMetadata> {
+/// The state of a key.
+pub fn key_state(metadata: &KeyMetadata) -> KeyState {
+    match (metadata.key_state(), metadata.enabled()) {
+        (Some(state), _) => KeyState::parse(state.as_str()),
+        (None, true) => KeyState::Enabled,
+        (None, false) => KeyState::Disabled,
+    }
+}
+
+/// What a key is for.
+pub fn purpose(metadata: &KeyMetadata) -> Purpose {
+    Purpose::parse(metadata.key_usage().map(|it| it.as_str()), metadata.key_spec().map(|it| it.as_str()))
+}
+
+async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<KeyMetadata> {
     const OPERATION: &str = "DescribeKey";
     let described = unless_absent(OPERATION, kms.describe_key().key_id(key).send().await, "NotFoundException")?;
     let missing =
@@ -280,7 +322,9 @@ async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<aws_sdk_kms::typ
     described.and_then(|it| it.key_metadata).ok_or_else(|| ApiError::new(OPERATION, missing))
 }
 
-async fn rotation(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<bool>> {
+/// Whether the key rotates; `None`: one of imported material, or of a custom key store, cannot rotate by itself.
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html>
+pub async fn rotation(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<bool>> {
     let sent = kms.get_key_rotation_status().key_id(key).send().await;
     let status = unless_absent("GetKeyRotationStatus", sent, "UnsupportedOperationException")?;
     Ok(status.map(|it| it.key_rotation_enabled))
@@ -302,6 +346,27 @@ async fn alias_target(kms: &aws_sdk_kms::Client, alias: &str) -> Read<Option<Str
 pub fn at_home(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) -> aws_sdk_cloudtrail::Client {
     let home = aws_sdk_cloudtrail::config::Region::new(trail.parts().region.to_owned());
     aws_sdk_cloudtrail::Client::from_conf(client.config().to_builder().region(home).build())
+}
+
+/// What a trail says of itself.
+#[derive(Clone, Debug)]
+pub struct TrailAnswer {
+    pub request_id: Option<String>,
+    pub is_logging: bool,
+    pub selectors: Selectors,
+}
+
+/// Asks a trail of any region whether it logs, and what, at its home: elsewhere CloudTrail knows it by name only.
+pub async fn ask_trail(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) -> Read<TrailAnswer> {
+    let (client, arn) = (at_home(client, trail), trail.as_str());
+    let (status, selectors) =
+        tokio::join!(client.get_trail_status().name(arn).send(), client.get_event_selectors().trail_name(arn).send());
+    let (status, selectors) = (output("GetTrailStatus", status)?, output("GetEventSelectors", selectors)?);
+    Ok(TrailAnswer {
+        request_id: selectors.request_id().map(str::to_owned),
+        is_logging: status.is_logging == Some(true),
+        selectors: selectors_of(selectors.event_selectors, selectors.advanced_event_selectors),
+    })
 }
 
 /// Reads the trail; `None`: it does not exist.
@@ -331,7 +396,7 @@ pub async fn trail(client: &aws_sdk_cloudtrail::Client, required: &RequiredTrail
 }
 
 /// Selectors as plain values.
-pub fn selectors_of(
+fn selectors_of(
     basic: Option<Vec<cloudtrail::EventSelector>>,
     advanced: Option<Vec<cloudtrail::AdvancedEventSelector>>,
 ) -> Selectors {
@@ -384,7 +449,7 @@ impl Intercept for CaptureBody {
 /// Refuses an answer that is not XML to its end. The SDK takes one that is cut between two elements for a shorter one,
 /// and what is missing would be written back as missing.
 #[derive(Debug)]
-struct WholeXml;
+pub(crate) struct WholeXml;
 
 impl Intercept for WholeXml {
     fn name(&self) -> &'static str {

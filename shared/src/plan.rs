@@ -7,11 +7,11 @@ use crate::{
     api::ApiError,
     baseline::{Baseline, DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
     control::Control,
-    kms_key::KmsKey,
+    kms_key::{self, KeyRefusal, KmsKey},
     lifecycle::{self, Lifecycle},
     policy::{self, Policy, PolicyRefusal},
     registry::{Exemption, Mode, Registration},
-    trail::Trail,
+    trail::{self, Trail, TrailRefusal},
 };
 
 /// A setting that could not be read is unknown, which is not the same as compliant.
@@ -68,6 +68,8 @@ pub enum Step {
     Exempt(Change, Exemption),
     /// Our own restore came back as an event and the control has drifted all the same: writing again would be a loop.
     Unstable(Change),
+    /// No call there is would restore any of it.
+    Refused(Change, Refusal),
     Unreadable(Control, ApiError),
 }
 
@@ -78,8 +80,10 @@ pub enum Refusal {
     Policy(#[from] PolicyRefusal),
     #[error("the lifecycle configuration with the required rules would have {0} rules and S3 allows {max}; remove some", max = lifecycle::MAX_RULES)]
     TooManyRules(usize),
-    #[error("CloudTrail could not deliver its last log file: {0}; look at the policies of the trail's bucket and key")]
-    Undelivered(String),
+    #[error(transparent)]
+    Key(#[from] KeyRefusal),
+    #[error(transparent)]
+    Trail(#[from] TrailRefusal),
 }
 
 /// How a reconcile is to take what it finds.
@@ -180,19 +184,26 @@ fn says_gone(error: &ApiError) -> bool {
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
 pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
     let Seen { bucket, kms_key, trail } = seen;
-    let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it));
+    let key = kms_key.as_ref().and_then(|it| it.as_ref().ok());
+    let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it, key)).collect::<Vec<_>>();
     let kms_key = kms_key.map(|it| verdict(Control::KmsKey, it, |it| restore_kms_key(baseline, it)));
     let trail = trail.map(|it| verdict(Control::Trail, it, |it| restore_trail(baseline, it)));
-    let verdicts = bucket.chain(kms_key).chain(trail);
+    let verdicts = bucket.into_iter().chain(kms_key).chain(trail);
     verdicts
         .filter_map(|verdict| match verdict {
-            Ok(change) => Some(step(change?, stance)),
-            Err((control, error)) => Some(Step::Unreadable(control, error)),
+            Verdict::Good => None,
+            Verdict::Drifted(change) => match change.beyond_us(baseline) {
+                Some(refusal) if !change.has_calls(baseline) => Some(step(change, Some(refusal), stance)),
+                _ => Some(step(change, None, stance)),
+            },
+            Verdict::Useless(change, refusal) => Some(step(change, Some(refusal), stance)),
+            Verdict::Unreadable(control, error) => Some(Step::Unreadable(control, error)),
         })
         .collect()
 }
 
-fn bucket_verdicts(baseline: &Baseline, observed: Observed) -> [Verdict; 7] {
+/// `key`: the bucket's, as far as it is known.
+fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>) -> [Verdict; 7] {
     // Destructured, so that a new control does not compile until it is planned.
     let Observed {
         public_access_block,
@@ -208,7 +219,14 @@ fn bucket_verdicts(baseline: &Baseline, observed: Observed) -> [Verdict; 7] {
         verdict(Control::PublicAccessBlock, public_access_block, restore_public_access_block),
         verdict(Control::ObjectOwnership, object_ownership, restore_object_ownership),
         verdict(Control::BucketPolicy, bucket_policy, |it| restore_bucket_policy(baseline, it)),
-        verdict(Control::DefaultEncryption, default_encryption, |it| restore_default_encryption(baseline, it)),
+        match (default_encryption, key.and_then(|it| it.purpose.refusal())) {
+            // With this key no upload would work.
+            (Ok(observed), Some(refusal)) => {
+                let desired = observed.requiring(&baseline.key);
+                Verdict::Useless(Change::DefaultEncryption(Drift { observed, desired }), refusal.into())
+            }
+            (read, _) => verdict(Control::DefaultEncryption, read, |it| restore_default_encryption(baseline, it)),
+        },
         verdict(Control::Versioning, versioning, restore_versioning),
         // Only now: expiring noncurrent versions means something once there are versions.
         verdict(Control::Lifecycle, lifecycle, |it| restore_lifecycle(baseline, it)),
@@ -216,16 +234,31 @@ fn bucket_verdicts(baseline: &Baseline, observed: Observed) -> [Verdict; 7] {
     ]
 }
 
-type Verdict = Result<Option<Change>, (Control, ApiError)>;
-
-fn verdict<T>(control: Control, observed: Read<T>, restore: impl FnOnce(T) -> Option<Change>) -> Verdict {
-    observed.map(restore).map_err(|error| (control, error))
+/// What to think of a control.
+enum Verdict {
+    Good,
+    Drifted(Change),
+    /// It may be as it should be, and is of no use so.
+    Useless(Change, Refusal),
+    Unreadable(Control, ApiError),
 }
 
-fn step(change: Change, stance: &Stance<'_>) -> Step {
+fn verdict<T>(control: Control, observed: Read<T>, restore: impl FnOnce(T) -> Option<Change>) -> Verdict {
+    match observed.map(restore) {
+        Ok(None) => Verdict::Good,
+        Ok(Some(change)) => Verdict::Drifted(change),
+        Err(error) => Verdict::Unreadable(control, error),
+    }
+}
+
+/// `refusal`: why nothing can be written.
+fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
     let control = change.control();
     if let Some(exemption) = stance.registration.exemption(control, stance.now) {
         return Step::Exempt(change, exemption.clone());
+    }
+    if let Some(refusal) = refusal {
+        return Step::Refused(change, refusal);
     }
     if stance.dry_run || stance.registration.mode == Mode::Observe {
         return Step::Tell(change);
@@ -297,7 +330,11 @@ pub fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Op
 /// The key's drift, if any.
 pub fn restore_kms_key(baseline: &Baseline, observed: KmsKey) -> Option<Change> {
     let required = baseline.kms_key.as_ref()?;
-    drift_to(observed, |it| it.requiring(required)).map(|it| Change::KmsKey(Box::new(it)))
+    let mut drift = drift_to(observed, |it| it.requiring(required))?;
+    if baseline.drop_dead_principals && drift.desired.policy != drift.observed.policy {
+        drift.desired.policy = drift.desired.policy.without_dead_principals();
+    }
+    Some(Change::KmsKey(Box::new(drift)))
 }
 
 /// The trail's drift, if any.
@@ -319,9 +356,11 @@ impl Step {
     /// The control it is about.
     pub fn control(&self) -> Control {
         match self {
-            Self::Restore(change) | Self::Tell(change) | Self::Exempt(change, _) | Self::Unstable(change) => {
-                change.control()
-            }
+            Self::Restore(change)
+            | Self::Tell(change)
+            | Self::Exempt(change, _)
+            | Self::Unstable(change)
+            | Self::Refused(change, _) => change.control(),
             Self::Unreadable(control, _) => *control,
         }
     }
@@ -359,10 +398,26 @@ impl Change {
     }
 
     /// What no write of ours can restore.
-    pub fn beyond_us(&self) -> Option<Refusal> {
-        let Self::Trail(drift) = self else { return None };
-        let error = drift.observed.as_ref()?.latest_delivery_error.clone()?;
-        Some(Refusal::Undelivered(error))
+    pub fn beyond_us(&self, baseline: &Baseline) -> Option<Refusal> {
+        match self {
+            Self::KmsKey(drift) => kms_key::beyond(drift, baseline.kms_key.as_ref()?).map(Refusal::from),
+            Self::Trail(drift) => trail::beyond(drift).map(Refusal::from),
+            _ => None,
+        }
+    }
+
+    /// Whether some call restores at least a part of it.
+    pub fn has_calls(&self, baseline: &Baseline) -> bool {
+        match (self, &baseline.kms_key) {
+            (Self::KmsKey(drift), Some(required)) => !kms_key::calls(drift, required).is_empty(),
+            (Self::Trail(drift), _) => !trail::calls(drift).is_empty(),
+            _ => true,
+        }
+    }
+
+    /// What people should know of this restore although it works.
+    pub fn note(&self) -> Option<String> {
+        if let Self::Trail(drift) = self { trail::note(drift) } else { None }
     }
 
     /// Whether some of it may be in force although AWS answered with this error.
@@ -377,6 +432,7 @@ impl Change {
         let code = error.code.as_deref()?;
         match self {
             Self::BucketPolicy(drift) => policy::suspects(&drift.desired, code),
+            Self::KmsKey(drift) => kms_key::suspects(&drift.desired.policy, code),
             Self::Versioning(Drift { observed: Versioning { mfa_delete: true, .. }, .. }) => {
                 Some("MFA Delete is on: only the root user with its second factor can enable versioning".to_owned())
             }
@@ -394,7 +450,11 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::{baseline::ReportEncryption, names::AccountId};
+    use crate::{
+        baseline::ReportEncryption,
+        kms_key::{KeyState, Purpose},
+        names::AccountId,
+    };
 
     const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
 
@@ -432,6 +492,7 @@ mod tests {
                 Step::Tell(_) => "tell",
                 Step::Exempt(..) => "exempt",
                 Step::Unstable(_) => "unstable",
+                Step::Refused(..) => "refused",
                 Step::Unreadable(..) => "unreadable",
             };
             format!("{decision} {}\n", step.control())
@@ -725,7 +786,13 @@ mod tests {
     }
 
     fn bare_key(state: &str) -> KmsKey {
-        KmsKey { state: state.to_owned(), rotation: Some(true), alias_target: None, policy: Policy::default() }
+        KmsKey {
+            state: KeyState::parse(state),
+            purpose: Purpose::SymmetricEncryption,
+            rotation: Some(true),
+            alias_target: None,
+            policy: Policy::default(),
+        }
     }
 
     #[test]
@@ -763,7 +830,7 @@ mod tests {
         let good = Trail::requiring(None, baseline.trail.as_ref().unwrap());
         let undelivered = Trail { latest_delivery_error: Some("AccessDenied".to_owned()), ..good };
         let change = restore_trail(&baseline, Some(undelivered)).unwrap();
-        assert!(change.beyond_us().unwrap().to_string().contains("AccessDenied"));
+        assert!(change.beyond_us(&baseline).unwrap().to_string().contains("AccessDenied"));
     }
 
     #[test]

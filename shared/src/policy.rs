@@ -183,10 +183,42 @@ impl Policy {
         Self { envelope: self.envelope.clone(), statements }
     }
 
+    /// Whether both say the same, however they are written and in whatever order: S3 gives lists back in another one.
+    /// Names count, order does not: a Deny holds wherever it stands.
+    pub fn means(&self, other: &Self) -> bool {
+        let said = |it: &Self| {
+            let statements = it.statements.iter().map(|it| (it.sid().map(str::to_owned), it.meaning()));
+            let mut statements: Vec<_> = statements.collect();
+            statements.sort();
+            let mut envelope = it.envelope.clone();
+            // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>
+            envelope.entry("Version").or_insert_with(|| json!("2008-10-17"));
+            (!statements.is_empty()).then_some((statements, envelope))
+        };
+        said(self) == said(other)
+    }
+
+    /// The same, with the statements that `other` has, too, in its spelling.
+    pub fn in_words_of(&self, other: &Self) -> Self {
+        let same = |it: &Statement| {
+            let theirs =
+                other.statements.iter().find(|theirs| theirs.sid() == it.sid() && theirs.meaning() == it.meaning());
+            theirs.unwrap_or(it).clone()
+        };
+        Self { envelope: self.envelope.clone(), statements: self.statements.iter().map(same).collect() }
+    }
+
     /// The same policy without principals that no longer exist; S3 refuses a document that names one.
     pub fn without_dead_principals(&self) -> Self {
         let statements = self.statements.iter().filter_map(Statement::without_dead_principals).collect();
         Self { envelope: self.envelope.clone(), statements }
+    }
+}
+
+impl Policy {
+    /// The statements that name a user or role that no longer exists, as people know them.
+    pub fn dead_principals(&self) -> Vec<String> {
+        self.statements.iter().filter(|it| it.has_dead_principal()).map(Statement::label).collect()
     }
 }
 
@@ -207,29 +239,22 @@ impl Statement {
         if self.sid().is_some_and(|sid| OUR_SIDS.contains(&sid)) {
             return false;
         }
-        let (Some(mine), Some(theirs)) = (self.meaning(), wanted.meaning()) else { return false };
-        mine.effect == theirs.effect
-            && mine.principal == theirs.principal
-            && mine.conditions == theirs.conditions
-            && includes(&mine.actions, &theirs.actions)
+        let (mine, theirs) = (self.meaning(), wanted.meaning());
+        includes(&mine.actions, &theirs.actions)
             && includes(&mine.resources, &theirs.resources)
+            && Meaning { actions: BTreeSet::new(), resources: BTreeSet::new(), ..mine }
+                == Meaning { actions: BTreeSet::new(), resources: BTreeSet::new(), ..theirs }
     }
 
-    /// What the statement says, whatever its name and spelling. `None` when it has parts we do not understand.
-    fn meaning(&self) -> Option<Meaning> {
+    /// What the statement says, whatever its name and spelling.
+    fn meaning(&self) -> Meaning {
         let mut meaning = Meaning::default();
-        for (key, value) in self.0.as_object()? {
-            match key.as_str() {
-                "Sid" => {}
-                "Effect" => meaning.effect = value.as_str()?.to_owned(),
-                "Principal" => meaning.principal = principal(value)?,
-                "Action" => meaning.actions = texts(value)?.iter().map(|it| it.to_ascii_lowercase()).collect(),
-                "Resource" => meaning.resources = texts(value)?,
-                "Condition" => meaning.conditions = conditions(value)?,
-                _ => return None,
+        for (element, value) in self.0.as_object().into_iter().flatten() {
+            if element != "Sid" && meaning.take(element, value).is_none() {
+                meaning.rest.insert(element.clone(), value.to_string());
             }
         }
-        Some(meaning)
+        meaning
     }
 
     fn without_dead_principals(&self) -> Option<Self> {
@@ -273,14 +298,41 @@ impl Statement {
 }
 
 /// A statement in a form in which equal meaning is equality.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Meaning {
     effect: String,
-    principal: BTreeMap<String, BTreeSet<String>>,
+    principals: Principals,
     actions: BTreeSet<String>,
     resources: BTreeSet<String>,
+    not_principals: Principals,
+    not_actions: BTreeSet<String>,
+    not_resources: BTreeSet<String>,
     /// Operator → key → values.
     conditions: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// What we do not understand, as it is written.
+    rest: BTreeMap<String, String>,
+}
+
+/// Kind → names.
+type Principals = BTreeMap<String, BTreeSet<String>>;
+
+impl Meaning {
+    /// Takes in an element of a statement; `None`: we do not understand it.
+    fn take(&mut self, element: &str, value: &Value) -> Option<()> {
+        let actions = || Some(texts(value)?.iter().map(|it| it.to_ascii_lowercase()).collect());
+        match element {
+            "Effect" => self.effect = value.as_str()?.to_owned(),
+            "Principal" => self.principals = principals(value)?,
+            "Action" => self.actions = actions()?,
+            "Resource" => self.resources = texts(value)?,
+            "NotPrincipal" => self.not_principals = principals(value)?,
+            "NotAction" => self.not_actions = actions()?,
+            "NotResource" => self.not_resources = texts(value)?,
+            "Condition" => self.conditions = conditions(value)?,
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 fn includes(mine: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
@@ -308,11 +360,17 @@ fn rounded(value: &Value) -> Option<&serde_json::Number> {
     }
 }
 
-/// `"*"` and `{"AWS": "*"}` are the same to a Deny.
-fn principal(value: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
+/// `"*"` and `{"AWS": "*"}` are the same in the policy of a resource, and so are an account's id and its root user.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+fn principals(value: &Value) -> Option<Principals> {
+    let account = |name: String| match Arn::parse(&name) {
+        Some(arn) if arn.service == "iam" && arn.resource == "root" => arn.account.to_owned(),
+        _ => name,
+    };
+    let names = |value: &Value| Some(texts(value)?.into_iter().map(account).collect());
     match value {
-        Value::String(one) => Some(BTreeMap::from([("AWS".to_owned(), BTreeSet::from([one.clone()]))])),
-        Value::Object(kinds) => kinds.iter().map(|(kind, value)| Some((kind.clone(), texts(value)?))).collect(),
+        Value::String(_) => Some(BTreeMap::from([("AWS".to_owned(), names(value)?)])),
+        Value::Object(kinds) => kinds.iter().map(|(kind, value)| Some((kind.clone(), names(value)?))).collect(),
         _ => None,
     }
 }
@@ -363,7 +421,8 @@ pub enum PolicyRefusal {
 pub fn check(policy: &Policy, required: &[Statement], bucket: &str, role: &RoleArn) -> Result<(), PolicyRefusal> {
     let bytes = policy.document().len();
     if bytes > MAX_BYTES {
-        let theirs = policy.statements.iter().filter(|it| !required.contains(it));
+        let is_ours = |it: &Statement| required.iter().any(|ours| ours.meaning() == it.meaning());
+        let theirs = policy.statements.iter().filter(|it| !is_ours(it));
         let largest = theirs.max_by_key(|it| it.0.to_string().len()).map(Statement::label);
         return Err(PolicyRefusal::TooLong { bytes, largest: largest.unwrap_or_else(|| "a statement".to_owned()) });
     }
@@ -475,7 +534,7 @@ mod tests {
     use super::*;
 
     const BUCKET: &str = "arn:aws:s3:::acme-data";
-    const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+    const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
 
     fn required(variant: PolicyVariant) -> Vec<Statement> {
         let key = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
@@ -672,7 +731,7 @@ mod tests {
             json!({"Principal": {"AWS": "111122223333"}}),
             json!({"Principal": {"AWS": ["arn:aws:iam::111122223333:root"]}}),
             json!({"Principal": {"AWS": ROLE}}),
-            json!({"Principal": {"AWS": "arn:aws:sts::111122223333:assumed-role/s3-guardrail-remediate/guardrail-remediate"}}),
+            json!({"Principal": {"AWS": "arn:aws:sts::111122223333:assumed-role/s3-guardrail-remediate-eu-west-2/guardrail-remediate"}}),
             json!({"Principal": null, "NotPrincipal": {"AWS": "arn:aws:iam::111122223333:user/ann"}}),
             json!({"Action": ["s3:PutObject", "S3:putbucket*"]}),
             json!({"Action": "s3:Get?ucketPolicy"}),
@@ -702,7 +761,7 @@ mod tests {
             json!({"Action": null, "NotAction": ["s3:*BucketPolicy"]}),
             json!({"Resource": null, "NotResource": "arn:aws:s3:::acme-*"}),
             json!({"Principal": {"AWS": "999922223333"}}),
-            json!({"Principal": {"AWS": "arn:aws:iam::999922223333:role/s3-guardrail-remediate"}}),
+            json!({"Principal": {"AWS": "arn:aws:iam::999922223333:role/s3-guardrail-remediate-eu-west-2"}}),
             json!({"Principal": {"Service": "cloudtrail.amazonaws.com"}}),
             json!({"Effect": "Allow"}),
         ] {
@@ -715,7 +774,8 @@ mod tests {
         for variant in [PolicyVariant::Strict, PolicyVariant::DefaultEncryption] {
             for partition in ["aws", "aws-cn", "aws-us-gov"] {
                 let key = format!("arn:{partition}:kms:r:111122223333:key/k").parse().unwrap();
-                let role = format!("arn:{partition}:iam::111122223333:role/s3-guardrail-remediate").parse().unwrap();
+                let role =
+                    format!("arn:{partition}:iam::111122223333:role/s3-guardrail-remediate-eu-west-2").parse().unwrap();
                 let bucket = "acme-data".parse().unwrap();
                 let required = super::required(variant, partition, &bucket, &key);
                 let whole = Policy::default().requiring(&required);
@@ -764,6 +824,48 @@ mod tests {
         assert_eq!(cleaned("Deny", json!("AIDAEXAMPLE")), Some(statement("Deny", json!("AIDAEXAMPLE"))));
         assert_eq!(cleaned("Deny", json!(["AIDAEXAMPLE", ROLE])), Some(statement("Deny", json!([ROLE]))));
         assert_eq!(cleaned("Allow", all_dead), None, "it would allow everybody");
+    }
+
+    #[test]
+    fn policies_are_the_same_by_what_they_say() {
+        let parsed = |text: &str| Policy::parse(text).unwrap();
+        let one = r#"{"Version":"2008-10-17","Statement":[
+            {"Sid":"A","Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::111122223333:role/r"]},"Action":["s3:Get*","s3:List*"],"Resource":["a","b"]},
+            {"Effect":"Deny","NotPrincipal":{"AWS":["x","y"]},"NotAction":["s3:A","s3:B"],"NotResource":["a","b"],"Condition":{"Bool":{"aws:SecureTransport":[false]}}}]}"#;
+        let other = r#"{"Statement":[
+            {"NotPrincipal":{"AWS":["y","x"]},"Effect":"Deny","NotAction":["s3:b","s3:a"],"NotResource":["b","a"],"Condition":{"Bool":{"AWS:SecureTransport":"false"}}},
+            {"Sid":"A","Effect":"Allow","Principal":{"AWS":["arn:aws:iam::111122223333:role/r","arn:aws:iam::111122223333:root"]},"Action":["s3:List*","s3:Get*"],"Resource":["b","a"]}]}"#;
+        assert!(parsed(one).means(&parsed(other)) && parsed(one) != parsed(other));
+        let respelled = parsed(other).in_words_of(&parsed(one)).statements;
+        assert_eq!(respelled, [1, 0].map(|it| parsed(one).statements[it].clone()));
+        for (was, is) in [
+            ("\"A\"", "\"B\""),
+            ("2008", "2012"),
+            ("[\"a\",\"b\"]", "[\"a\"]"),
+            ("Deny", "Allow"),
+            ("NotAction", "Action"),
+            ("s3:A", "s3:C"),
+            ("\"x\"", "\"z\""),
+            ("false", "true"),
+        ] {
+            assert!(!parsed(one).means(&parsed(&one.replacen(was, is, 1))), "{was}");
+        }
+        let twice = Policy { statements: [parsed(one).statements, parsed(one).statements].concat(), ..parsed(one) };
+        assert!(!parsed(one).means(&twice));
+        assert!(Policy::default().means(&Policy { envelope: Map::new(), statements: Vec::new() }));
+        assert!(!Policy::default().means(&parsed(one)));
+    }
+
+    #[test]
+    fn the_largest_statement_that_is_named_is_never_ours() {
+        let long = json!({"Sid": "Long", "Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject", "Resource": format!("{BUCKET}/{}", "x".repeat(MAX_BYTES))});
+        let mut statements = own();
+        statements.push(long);
+        // As S3 may give it back, and longer than any other.
+        statements[0]["Resource"] = json!([format!("{BUCKET}/*"), BUCKET]);
+        statements[0]["Action"] = json!(vec!["s3:*"; MAX_BYTES / 4]);
+        let refused = checked(&statements).unwrap_err();
+        assert!(refused.to_string().contains("statement `Long`"), "{refused}");
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::{
     apply::{self, Writers, apply},
     baseline::{Baseline, PublicAccessBlock},
     control::Control,
+    kms_key::{self, KeyState, KmsKey},
     observe::{self, Bucket, Scope, look},
-    plan::{self, Change, Echo, Refusal, Seen, Stance, Step, plan},
+    plan::{self, Change, Drift, Echo, Refusal, Seen, Stance, Step, plan},
     registry::Exemption,
 };
 
@@ -28,6 +29,9 @@ pub struct Finding {
     /// As it should be.
     pub desired: Value,
     pub error: Option<String>,
+    /// What people should know of a restore although it worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The kind of policy that denied the guardrail's role, when that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied_by: Option<Denial>,
@@ -64,6 +68,15 @@ pub enum Reconciled {
 
 /// How long lifecycle and other reads may flap after a write of our own before we call it drift.
 const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// How long to wait before each look at a key that was just enabled.
+const SETTLING: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+];
 
 /// How long busy writes of one bucket are tried again. What is left of the function's time is for the other controls,
 /// and for telling people.
@@ -162,7 +175,7 @@ impl Writer<'_> {
             Step::Restore(change) => {
                 let Restored { change, written, result } = self.restore(change).await;
                 let finding = match result {
-                    Ok(()) => Finding::of(&change, Outcome::Restored),
+                    Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
                     Err(problem) if self.is_enforced_above(&change, &problem).await => {
                         let text = format!("enforced for the whole account, so not fought over: {}", problem.text);
                         return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
@@ -173,17 +186,21 @@ impl Writer<'_> {
                 };
                 Finding { written: written.then_some(change), ..finding }
             }
-            Step::Tell(change) => Finding::of(&change, Outcome::WouldRestore),
+            Step::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
             Step::Exempt(change, exemption) => {
                 Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
             }
             Step::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Step::Refused(change, refusal) => {
+                Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
+            }
             Step::Unreadable(control, error) => Finding {
                 control,
                 outcome: Outcome::Unreadable,
                 observed: Value::Null,
                 desired: Value::Null,
                 error: Some(error.to_string()),
+                note: None,
                 denied_by: error.denied_by,
                 exemption: None,
                 written: None,
@@ -201,8 +218,22 @@ impl Writer<'_> {
                 .is_ok_and(|it| it == PublicAccessBlock::ALL)
     }
 
+    /// Writes one change, and what of it shows only then.
+    async fn restore(&mut self, change: Change) -> Restored {
+        // In boxes: they are large, and the stacks of threads are small.
+        let mut restored = Box::pin(self.written(change)).await;
+        if restored.result.is_ok() && restored.written {
+            match Box::pin(self.left_after(&restored.change)).await {
+                Ok(None) => {}
+                Ok(Some(rest)) => restored.result = Box::pin(self.written(rest)).await.result,
+                Err(problem) => restored.result = Err(problem),
+            }
+        }
+        restored
+    }
+
     /// Writes one change, again after a moment if AWS is busy.
-    async fn restore(&mut self, mut change: Change) -> Restored {
+    async fn written(&mut self, mut change: Change) -> Restored {
         let mut wait = Duration::from_millis(100);
         let mut written = false;
         let mut again = false;
@@ -221,7 +252,7 @@ impl Writer<'_> {
             written |= applied.as_ref().err().is_none_or(|error| change.may_be_written(error));
             match applied {
                 Ok(()) => {
-                    let result = change.beyond_us().map_or(Ok(()), |it| Err(it.into()));
+                    let result = change.beyond_us(self.baseline).map_or(Ok(()), |it| Err(it.into()));
                     return Restored { change, written, result };
                 }
                 Err(error)
@@ -241,6 +272,40 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    /// Reads the key again where its calls prove nothing; what is left to do shows only then.
+    async fn left_after(&self, change: &Change) -> Result<Option<Change>, Problem> {
+        let (Change::KmsKey(drift), Some(key)) = (change, &self.baseline.kms_key) else { return Ok(None) };
+        if !kms_key::must_be_read_again(drift) {
+            return Ok(None);
+        }
+        let mut left = KeyState::Enabled;
+        let mut rotation_is_off = false;
+        // KMS takes a moment to know everywhere what was just done.
+        for wait in SETTLING {
+            sleep(wait).await;
+            let observed = observe::kms_key(&self.read.kms, key).await?;
+            let desired = observed.requiring(key);
+            // The calls for its policy and its alias prove themselves.
+            let observed =
+                KmsKey { policy: desired.policy.clone(), alias_target: desired.alias_target.clone(), ..observed };
+            if observed == desired {
+                return Ok(None);
+            }
+            left = observed.state.clone();
+            let usable = observed.state == desired.state;
+            let drift = Drift { observed, desired };
+            if let Some(refusal) = kms_key::beyond(&drift, key) {
+                return Err(Refusal::from(refusal).into());
+            }
+            // Usable again, and only now it says whether it rotates. Twice, as the first time may be from before.
+            if usable && std::mem::replace(&mut rotation_is_off, true) {
+                return Ok(Some(Change::KmsKey(Box::new(drift))));
+            }
+        }
+        let text = format!("KMS took every call, and the key is {left} all the same; look at it in the KMS console");
+        Err(Problem { text, denied_by: None })
     }
 
     /// The change as it is to be written now; `None` when it is no longer needed. A merged document is read again when
@@ -287,6 +352,7 @@ impl Finding {
             observed,
             desired,
             error: None,
+            note: None,
             denied_by: None,
             exemption: None,
             written: None,

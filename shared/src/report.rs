@@ -19,7 +19,8 @@ pub struct Report {
     pub trigger: Option<Trigger>,
     pub findings: Vec<Finding>,
     pub elapsed_ms: u64,
-    /// From the call that the event tells of (to the second) to the last restore.
+    /// From the call that the event tells of (CloudTrail cuts its time to the second) to the last restore. `None` when
+    /// the call can have caused nothing of what was restored.
     pub drift_to_restored_ms: Option<u64>,
     pub notified: bool,
     /// The sweep restored something that no event had told of: the chain of events is broken somewhere.
@@ -72,17 +73,26 @@ impl Report {
     pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
         match reconciled {
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
-            Reconciled::Bucket { findings, restored_at } => Self {
-                drift_to_restored_ms: milliseconds_between(trigger.as_ref().and_then(Trigger::time), restored_at),
-                findings: findings.clone(),
-                ..Self::new(bucket.as_str(), BucketOutcome::of(&findings), trigger)
-            },
+            Reconciled::Bucket { findings, restored_at } => {
+                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings), trigger);
+                let report = Self { findings, ..report };
+                let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
+                let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
+                Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
+            }
         }
     }
 
     /// The report of a bucket of which nothing could be found out.
     pub fn error(bucket: &BucketName, error: String, trigger: Option<Trigger>) -> Self {
         Self { error: Some(error), ..Self::new(bucket.as_str(), BucketOutcome::Failed, trigger) }
+    }
+
+    /// Whether the call that led here can have caused a finding. Nobody is named for what their call cannot have done.
+    pub fn is_caused(&self, finding: &Finding) -> bool {
+        // What is unstable was found by an event of a write of our own, which is not what undid it.
+        finding.outcome != Outcome::Unstable
+            && self.trigger.as_ref().is_some_and(|it| it.can_have_changed(finding.control))
     }
 
     /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
@@ -138,7 +148,17 @@ mod tests {
     fn finding(outcome: Outcome) -> Finding {
         let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
         let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
-        Finding { control, outcome, observed, desired, error, denied_by: None, exemption: None, written: None }
+        Finding {
+            control,
+            outcome,
+            observed,
+            desired,
+            error,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
     }
 
     fn report(outcomes: &[Outcome]) -> Report {
@@ -176,9 +196,10 @@ mod tests {
     #[test]
     fn the_time_to_restore_is_never_negative_and_never_guessed() {
         let took = |called: Option<&str>, restored: Option<&str>| {
-            let trigger = Trigger { event_time: called.map(str::to_owned), ..Trigger::default() };
+            let event_name = "PutBucketVersioning".to_owned();
+            let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
             let restored_at = restored.map(|it| it.parse().unwrap());
-            let reconciled = Reconciled::Bucket { findings: Vec::new(), restored_at };
+            let reconciled = Reconciled::Bucket { findings: vec![finding(Outcome::Restored)], restored_at };
             Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    config::Place,
     control::{Control, TOLD_EVENTS},
     names::RoleArn,
 };
@@ -14,8 +15,11 @@ pub const SWEEP: &str = "guardrail-sweep";
 
 /// The functions that others watch for: all but `guardrail-remediate`.
 const OTHER_FUNCTIONS: [&str; 3] = [SWEEP, "guardrail-bootstrap", "guardrail-verify"];
+/// Roles, without the region that ends their names: IAM knows a name once in all regions.
 const REMEDIATE_ROLE: &str = "s3-guardrail-remediate";
-const OTHER_ROLES: [&str; 3] = ["s3-guardrail-sweep", "s3-guardrail-bootstrap", "s3-guardrail-verify"];
+const FUNCTION_ROLES: [&str; 3] = ["s3-guardrail-sweep", "s3-guardrail-bootstrap", "s3-guardrail-verify"];
+/// Sends IAM's events on from the region where they are recorded.
+const FORWARD_ROLE: &str = "s3-guardrail-forward";
 const TOPIC: &str = "s3-guardrail-alerts";
 /// Where events go that a rule could not deliver.
 pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
@@ -34,7 +38,7 @@ const WATCHED_BY_SWEEP: [&str; 2] = ["s3-guardrail-tampered", "s3-guardrail-tamp
 
 /// Calls that can switch the guardrail off. Lambda's names end in versions, so those are prefixes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/logging-using-cloudtrail.html>
-const TAMPERING: [&str; 22] = [
+const TAMPERING: [&str; 15] = [
     "DisableRule",
     "DeleteRule",
     "PutRule",
@@ -48,17 +52,13 @@ const TAMPERING: [&str; 22] = [
     "SetQueueAttributes",
     "PurgeQueue",
     "PutParameter",
-    "DeleteParameter",
-    "DeleteParameters",
-    "PutRolePolicy",
-    "AttachRolePolicy",
-    "DetachRolePolicy",
-    "DeleteRolePolicy",
-    "UpdateAssumeRolePolicy",
     "PutRolePermissionsBoundary",
     "DeleteRole",
 ];
-const TAMPERING_PREFIXES: [&str; 4] = ["DeleteFunction", "UpdateFunction", "PutFunction", "RemovePermission"];
+const TAMPERING_PREFIXES: [&str; 5] =
+    ["DeleteParameter", "DeleteFunction", "UpdateFunction", "PutFunction", "RemovePermission"];
+/// Put, Attach, Detach, Delete and UpdateAssume.
+const TAMPERING_SUFFIX: &str = "RolePolicy";
 
 /// A rule of the default event bus.
 #[derive(Clone, Debug)]
@@ -70,8 +70,14 @@ pub struct Rule {
     pub pattern: Option<Value>,
 }
 
-/// All rules, for a registry at this path of the Parameter Store.
-pub fn rules(parameter_prefix: &str) -> [Rule; 7] {
+/// All rules of a guardrail at this place, for a registry at this path of the Parameter Store.
+///
+/// EventBridge takes 2,048 characters of pattern, and few wildcards: what names a part is told by its start and its end.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
+pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
+    let Place { partition, account, region } = place;
+    let role = |name: &&str| format!("{name}-{region}");
+    let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC}:");
     let events = |control: Control| control.vocabulary().events.to_vec();
     let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(TOLD_EVENTS).collect();
     let rule = |name, function, pattern| Rule { name, function, pattern: Some(pattern) };
@@ -82,43 +88,39 @@ pub fn rules(parameter_prefix: &str) -> [Rule; 7] {
         rule(
             "s3-guardrail-tampered",
             REMEDIATE,
-            tampering(json!([
-                {"requestParameters": {"name": names(&WATCHED_BY_REMEDIATE, &[json!({"prefix": parameter_prefix})])}},
-                {"requestParameters": {"names": [{"prefix": parameter_prefix}]}},
-                {"requestParameters": {"rule": WATCHED_BY_REMEDIATE}},
-                {"requestParameters": {"functionName": functions(&OTHER_FUNCTIONS)}},
-                {"requestParameters": {"topicArn": [{"suffix": format!(":{TOPIC}")}]}},
-                {"requestParameters": {"subscriptionArn": [{"wildcard": format!("*:{TOPIC}:*")}]}},
-                {"requestParameters": {"queueUrl": QUEUES.map(|it| json!({"suffix": format!("/{it}")}))}},
-                {"requestParameters": {"roleName": OTHER_ROLES}},
-            ])),
+            tampering(json!({"$or": [
+                {"name": names(&WATCHED_BY_REMEDIATE, &[json!({"prefix": parameter_prefix})])},
+                {"names": [{"prefix": parameter_prefix}]},
+                {"rule": WATCHED_BY_REMEDIATE},
+                {"functionName": functions(&OTHER_FUNCTIONS, place)},
+                {"topicArn": [{"suffix": format!(":{TOPIC}")}]},
+                {"subscriptionArn": [{"prefix": subscription}]},
+                {"queueUrl": QUEUES.map(|it| json!({"suffix": format!("/{it}")}))},
+                {"roleName": FUNCTION_ROLES.iter().chain(&[FORWARD_ROLE]).map(role).collect::<Vec<_>>()},
+            ]})),
         ),
         rule(
             "s3-guardrail-remediate-tampered",
             SWEEP,
-            tampering(json!([
-                {"requestParameters": {"name": WATCHED_BY_SWEEP}},
-                {"requestParameters": {"rule": WATCHED_BY_SWEEP}},
-                {"requestParameters": {"functionName": functions(&[REMEDIATE])}},
-                {"requestParameters": {"roleName": [REMEDIATE_ROLE]}},
-            ])),
+            tampering(json!({"$or": [
+                {"name": WATCHED_BY_SWEEP},
+                {"rule": WATCHED_BY_SWEEP},
+                {"functionName": functions(&[REMEDIATE], place)},
+                {"roleName": [role(&REMEDIATE_ROLE)]},
+            ]})),
         ),
-        rule("s3-guardrail-tampering-denied", REMEDIATE, {
-            // CloudTrail records most denied calls without saying what they were aimed at.
-            let mut pattern = tampering(Value::Null);
-            if let Some(detail) = pattern["detail"].as_object_mut() {
-                detail.shift_remove("$or");
-                detail.insert("requestParameters".to_owned(), json!([null]));
-            }
-            pattern
-        }),
+        // CloudTrail records most denied calls without saying what they were aimed at: null exists, an object does not,
+        // nor does what is absent.
+        rule("s3-guardrail-tampering-denied", REMEDIATE, tampering(json!([{"exists": true}]))),
         Rule { name: "s3-guardrail-sweep", function: SWEEP, pattern: None },
     ]
 }
 
 /// Whether a call of this name can harm a part of the guardrail.
 pub fn is_tampering(event_name: &str) -> bool {
-    TAMPERING.contains(&event_name) || TAMPERING_PREFIXES.iter().any(|it| event_name.starts_with(it))
+    TAMPERING.contains(&event_name)
+        || TAMPERING_PREFIXES.iter().any(|it| event_name.starts_with(it))
+        || event_name.ends_with(TAMPERING_SUFFIX)
 }
 
 fn calls(service: &str, names: Vec<&str>) -> Value {
@@ -130,11 +132,13 @@ fn calls(service: &str, names: Vec<&str>) -> Value {
     })
 }
 
-fn tampering(parts: Value) -> Value {
+fn tampering(parameters: Value) -> Value {
+    let prefixes = TAMPERING_PREFIXES.iter().map(|it| json!({"prefix": it}));
+    let event_names = names(&TAMPERING, &prefixes.chain([json!({"suffix": TAMPERING_SUFFIX})]).collect::<Vec<_>>());
     json!({
         "source": ["aws.events", "aws.iam", "aws.lambda", "aws.sns", "aws.sqs", "aws.ssm"],
         "detail-type": ["AWS API Call via CloudTrail"],
-        "detail": {"eventName": names(&TAMPERING, &TAMPERING_PREFIXES.map(|it| json!({"prefix": it}))), "$or": parts},
+        "detail": {"eventName": event_names, "requestParameters": parameters},
     })
 }
 
@@ -142,10 +146,18 @@ fn names(exact: &[&str], more: &[Value]) -> Vec<Value> {
     exact.iter().map(|it| json!(it)).chain(more.iter().cloned()).collect()
 }
 
-/// CloudTrail has a function's bare name or its ARN, as the caller gave it.
-fn functions(functions: &[&str]) -> Vec<Value> {
-    let wildcards: Vec<_> = functions.iter().map(|it| json!({"wildcard": format!("*:function:{it}*")})).collect();
-    names(functions, &wildcards)
+/// CloudTrail has a function's name as the caller gave it: bare, or with its ARN or a part of that before it, or a version
+/// after it. <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html>
+fn functions(functions: &[&str], place: Place<'_>) -> Vec<Value> {
+    let Place { partition, account, region } = place;
+    let forms = functions.iter().flat_map(|it| {
+        [
+            json!({"suffix": format!(":{it}")}),
+            json!({"prefix": format!("{it}:")}),
+            json!({"prefix": format!("arn:{partition}:lambda:{region}:{account}:function:{it}:")}),
+        ]
+    });
+    names(functions, &forms.collect::<Vec<_>>())
 }
 
 /// The part of the guardrail that a call's parameter names, in words; `None`: it names none.
@@ -153,12 +165,12 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     let is_rule = WATCHED_BY_REMEDIATE.contains(&named) || WATCHED_BY_SWEEP.contains(&named);
     let last = named.rsplit(['/', ':']).next().unwrap_or_default();
     let functions = || [REMEDIATE].into_iter().chain(OTHER_FUNCTIONS);
-    let function = || functions().find(|it| named == *it || named.contains(&format!(":function:{it}")));
-    let role = || {
-        [REMEDIATE_ROLE]
-            .into_iter()
-            .chain(OTHER_ROLES)
-            .find(|it| named == *it || named.ends_with(&format!(":role/{it}")))
+    // With or without a version.
+    let function = || functions().find(|name| named.rsplit(':').take(2).any(|it| it == *name));
+    let mut roles = [REMEDIATE_ROLE, FORWARD_ROLE].into_iter().chain(FUNCTION_ROLES);
+    let mut is_role = || {
+        let of_a_region = |it: &str| last.strip_prefix(it).is_some_and(|region| region.starts_with('-'));
+        (named == last || named.contains(":role/")) && roles.any(of_a_region)
     };
     let rule =
         || WATCHED_BY_REMEDIATE.into_iter().chain(WATCHED_BY_SWEEP).find(|it| named.ends_with(&format!(":rule/{it}")));
@@ -183,17 +195,18 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     if QUEUES.contains(&last) {
         return Some(format!("queue {last}"));
     }
-    function().map(|it| format!("function {it}")).or_else(|| role().map(|it| format!("role {it}")))
+    function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
 }
 
-/// Whether these are the credentials of one of our own roles; `own` is the role of `guardrail-remediate`.
-pub fn is_own_role(arn: &str, own: &RoleArn) -> bool {
+/// Whether these are the credentials of a role of our own functions; `own` is the role of `guardrail-remediate`, `region`
+/// where it is. The guardrail of another region is somebody else.
+pub fn is_own_role(arn: &str, own: &RoleArn, region: &str) -> bool {
     let sibling = |name: &&str| {
         let account = own.parts().account;
-        let sibling = format!("arn:{}:iam::{account}:role/{name}", own.parts().partition).parse::<RoleArn>();
+        let sibling = format!("arn:{}:iam::{account}:role/{name}-{region}", own.parts().partition).parse::<RoleArn>();
         sibling.is_ok_and(|it| it.is_role_or_session(arn))
     };
-    own.is_role_or_session(arn) || OTHER_ROLES.iter().any(sibling)
+    own.is_role_or_session(arn) || FUNCTION_ROLES.iter().any(sibling)
 }
 
 /// A rule as EventBridge describes it.
@@ -223,6 +236,44 @@ pub enum RuleCall {
     },
 }
 
+/// The stack that has the rules.
+pub const STACK: &str = "s3-guardrail-wiring";
+
+/// What the stack has of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InStack {
+    Had,
+    /// It is being created, changed or deleted at this moment.
+    AtWork,
+    Absent,
+}
+
+impl InStack {
+    /// Reads the status of the stack's resource; `None`: it has none.
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>
+    pub fn from_status(status: Option<&str>) -> Self {
+        match status {
+            None | Some("CREATE_FAILED" | "DELETE_COMPLETE" | "DELETE_FAILED" | "DELETE_SKIPPED") => Self::Absent,
+            Some(status) if status.ends_with("_IN_PROGRESS") => Self::AtWork,
+            Some(_) => Self::Had,
+        }
+    }
+}
+
+/// Why a rule that is not as it should be is left so; `None`: it is not. What the guardrail puts back by itself must not
+/// stand in CloudFormation's way: a stack cannot create a rule that exists, nor delete one that has targets.
+pub fn leave(observed: Option<&ObservedRule>, in_stack: InStack) -> Option<String> {
+    match (observed, in_stack) {
+        (_, InStack::AtWork) => {
+            Some(format!("CloudFormation is at work on it in the stack {STACK}, so it is left alone"))
+        }
+        (None, InStack::Absent) => {
+            Some(format!("it does not exist, and the stack {STACK} does not have it: infra/deploy.sh creates it"))
+        }
+        (Some(_), InStack::Absent) | (_, InStack::Had) => None,
+    }
+}
+
 /// What mends a rule. Empty: it is as it should be.
 pub fn mend(rule: &Rule, observed: Option<&ObservedRule>, function_arn: &str) -> Vec<RuleCall> {
     let mut calls = Vec::new();
@@ -245,18 +296,81 @@ mod tests {
     use super::*;
 
     const PREFIX: &str = "/s3-guardrail/buckets/";
+    const PLACE: Place<'_> = Place { partition: "aws", account: "111122223333", region: "eu-west-2" };
 
     #[test]
-    fn patterns_are_as_short_as_eventbridge_wants_them() {
-        for rule in rules(PREFIX) {
+    fn patterns_are_as_short_as_eventbridge_wants_them_also_where_names_are_long() {
+        // The longest that the templates take.
+        let farthest = Place { partition: "aws-us-gov", region: "ap-southeast-1", ..PLACE };
+        for rule in rules(&"/".repeat(80), farthest) {
             let bytes = rule.pattern.map_or(0, |it| it.to_string().len());
             assert!(bytes <= 2048, "{}: {bytes}", rule.name);
         }
     }
 
+    /// Whether a call with this parameter comes through one of these rules.
+    fn comes_through(rule: &Rule, parameter: &str, value: &str) -> bool {
+        let text = |it: &Value, kind: &str| it[kind].as_str().map(str::to_owned);
+        let choices = rule.pattern.as_ref().and_then(|it| it.pointer("/detail/requestParameters/$or")?.as_array());
+        let named = choices.into_iter().flatten().filter_map(|it| it[parameter].as_array());
+        named.flatten().any(|it| {
+            it == value
+                || text(it, "prefix").is_some_and(|it| value.starts_with(&it))
+                || text(it, "suffix").is_some_and(|it| value.ends_with(&it))
+        })
+    }
+
+    #[test]
+    fn what_is_a_part_comes_through_one_rule_and_what_comes_through_is_a_part() {
+        let rules = rules(PREFIX, PLACE);
+        let function = "arn:aws:lambda:eu-west-2:111122223333:function";
+        let mut named: Vec<(&str, String)> = Vec::new();
+        for name in rules.iter().map(|it| it.name) {
+            named.extend([("name", name.to_owned()), ("rule", name.to_owned())]);
+        }
+        for name in [REMEDIATE].into_iter().chain(OTHER_FUNCTIONS) {
+            for start in ["", "111122223333:function:", "function:", &format!("{function}:")] {
+                named.push(("functionName", format!("{start}{name}")));
+            }
+            for start in ["", &format!("{function}:")] {
+                named.extend(["1", "$LATEST"].map(|version| ("functionName", format!("{start}{name}:{version}"))));
+            }
+        }
+        for name in [REMEDIATE_ROLE, FORWARD_ROLE].into_iter().chain(FUNCTION_ROLES) {
+            named.push(("roleName", format!("{name}-eu-west-2")));
+        }
+        let topic = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts";
+        named.extend([("topicArn", topic.to_owned()), ("subscriptionArn", format!("{topic}:1-2"))]);
+        for queue in QUEUES {
+            named.push(("queueUrl", format!("https://sqs.eu-west-2.amazonaws.com/111122223333/{queue}")));
+        }
+        named.extend(["name", "names"].map(|it| (it, format!("{PREFIX}acme-data"))));
+        for (parameter, value) in &named {
+            let through = rules.iter().filter(|it| comes_through(it, parameter, value)).count();
+            assert_eq!((through, own_part(value, PREFIX).is_some()), (1, true), "{parameter} {value}");
+        }
+        for (parameter, value) in [
+            ("name", "s3-guardrail-other"),
+            ("functionName", "my-guardrail-sweep"),
+            ("functionName", "guardrail-sweep-2"),
+            ("functionName", "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-sweeper"),
+            ("roleName", "s3-guardrail-bootstrap"),
+            ("roleName", "my-s3-guardrail-sweep-eu-west-2"),
+            ("topicArn", "arn:aws:sns:eu-west-2:111122223333:alerts"),
+            ("subscriptionArn", "arn:aws:sns:eu-west-2:111122223333:alerts:1-2"),
+            ("queueUrl", "https://sqs.eu-west-2.amazonaws.com/111122223333/my-s3-guardrail-work"),
+            ("name", "/s3-guardrail/other"),
+        ] {
+            let through = rules.iter().any(|it| comes_through(it, parameter, value));
+            assert_eq!((through, own_part(value, PREFIX)), (false, None), "{parameter} {value}");
+        }
+        // The guardrail of another region watches itself.
+        assert!(!rules.iter().any(|it| comes_through(it, "roleName", "s3-guardrail-sweep-eu-west-1")));
+    }
+
     #[test]
     fn every_part_is_watched_by_a_function_that_it_is_not_needed_for() {
-        let rules = rules(PREFIX);
+        let rules = rules(PREFIX, PLACE);
         let all: Vec<_> = rules.iter().map(|it| it.name).collect();
         for name in &all {
             let by_remediate = WATCHED_BY_REMEDIATE.contains(name);
@@ -288,7 +402,14 @@ mod tests {
                 Some("registry parameter /s3-guardrail/buckets/a"),
             ),
             ("/other/parameter", None),
-            ("s3-guardrail-remediate", Some("role s3-guardrail-remediate")),
+            ("arn:aws:lambda:eu-west-2:111122223333:function:other", None),
+            ("https://sqs.eu-west-2.amazonaws.com/111122223333/guardrail-sweep", None),
+            ("s3-guardrail-remediate-eu-west-2", Some("role s3-guardrail-remediate-eu-west-2")),
+            (
+                "arn:aws:iam::111122223333:role/s3-guardrail-forward-us-gov-west-1",
+                Some("role s3-guardrail-forward-us-gov-west-1"),
+            ),
+            ("s3-guardrail-remediated", None),
             ("", None),
         ] {
             assert_eq!(own_part(named, PREFIX).as_deref(), part, "{named}");
@@ -298,15 +419,46 @@ mod tests {
     #[test]
     fn our_roles_are_ours_in_our_account_only() {
         let own: RoleArn = "arn:aws:iam::111122223333:role/my-guardrail".parse().unwrap();
-        assert!(is_own_role("arn:aws:sts::111122223333:assumed-role/my-guardrail/x", &own));
-        assert!(is_own_role("arn:aws:sts::111122223333:assumed-role/s3-guardrail-bootstrap/x", &own));
-        assert!(!is_own_role("arn:aws:sts::999922223333:assumed-role/s3-guardrail-sweep/x", &own));
-        assert!(!is_own_role("arn:aws:sts::111122223333:assumed-role/admin/s3-guardrail-sweep", &own));
+        let is_own = |session: &str| is_own_role(&format!("arn:aws:sts::{session}"), &own, "eu-west-2");
+        assert!(is_own("111122223333:assumed-role/my-guardrail/x"));
+        assert!(is_own("111122223333:assumed-role/s3-guardrail-bootstrap-eu-west-2/x"));
+        for other in [
+            "999922223333:assumed-role/s3-guardrail-sweep-eu-west-2/x",
+            "111122223333:assumed-role/admin/s3-guardrail-sweep-eu-west-2",
+            // Nobody has this name any more, so that anybody may take it.
+            "111122223333:assumed-role/s3-guardrail-sweep/x",
+            "111122223333:assumed-role/s3-guardrail-sweep-eu-west-1/x",
+            "111122223333:assumed-role/s3-guardrail-sweep-eu-west-2-x/x",
+        ] {
+            assert!(!is_own(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_cloudformation_is_at_work_on_or_has_yet_to_create_is_left_to_it() {
+        let whole = ObservedRule { enabled: true, pattern: None, targets: vec![] };
+        for (status, absent_is_left, other_is_left) in [
+            (None, true, false),
+            (Some("CREATE_IN_PROGRESS"), true, true),
+            (Some("CREATE_COMPLETE"), false, false),
+            (Some("CREATE_FAILED"), true, false),
+            (Some("UPDATE_IN_PROGRESS"), true, true),
+            (Some("UPDATE_COMPLETE"), false, false),
+            (Some("UPDATE_FAILED"), false, false),
+            (Some("UPDATE_ROLLBACK_COMPLETE"), false, false),
+            (Some("DELETE_IN_PROGRESS"), true, true),
+            (Some("DELETE_COMPLETE"), true, false),
+            (Some("DELETE_FAILED"), true, false),
+        ] {
+            let in_stack = InStack::from_status(status);
+            let left = (leave(None, in_stack).is_some(), leave(Some(&whole), in_stack).is_some());
+            assert_eq!(left, (absent_is_left, other_is_left), "{status:?}");
+        }
     }
 
     #[test]
     fn whatever_is_done_to_a_rule_is_undone() {
-        let [rule, ..] = rules(PREFIX);
+        let [rule, ..] = rules(PREFIX, PLACE);
         let arn = "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-remediate";
         let target = Target { id: "1".to_owned(), arn: arn.to_owned(), plain: true };
         let whole = ObservedRule { enabled: true, pattern: rule.pattern.clone(), targets: vec![target.clone()] };

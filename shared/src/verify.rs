@@ -25,11 +25,12 @@ use self::{
 };
 use crate::{
     Guardrail,
+    api::ApiError,
     baseline::Baseline,
     event::{self, InputError},
     log_bucket,
     names::BucketName,
-    observe::{Bucket, observe},
+    observe::{Bucket, default_retention, observe},
     registry::{self, Registration, RegistryError},
 };
 
@@ -68,6 +69,13 @@ pub enum VerifyError {
     Gone(BucketName),
     #[error("{0} has MFA Delete on: test objects could not be removed again, so nothing was tried")]
     MfaDelete(BucketName),
+    #[error(
+        "{bucket} has Object Lock with a default retention of {retention}: test objects could not be removed before \
+         that is over, so nothing was tried; prove it on a bucket of the same baseline without a default retention"
+    )]
+    Retention { bucket: BucketName, retention: String },
+    #[error("{bucket} may lock its objects, which could not be looked up, so nothing was tried")]
+    Lock { bucket: BucketName, source: ApiError },
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("the answer could not be written as JSON")]
@@ -91,6 +99,11 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     }
     if observed.versioning.as_ref().is_ok_and(|it| it.mfa_delete) {
         return Err(VerifyError::MfaDelete(bucket));
+    }
+    match default_retention(&guardrail.s3, named).await {
+        Ok(None) => {}
+        Ok(Some(retention)) => return Err(VerifyError::Retention { bucket, retention }),
+        Err(source) => return Err(VerifyError::Lock { bucket, source }),
     }
 
     let time = Timestamp::now();

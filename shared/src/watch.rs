@@ -3,6 +3,7 @@
 //! A call that touches a part is told with its actor, and undone where that is safe. The sweep looks at all parts,
 //! because a chain that is cut tells of nothing.
 
+use aws_sdk_cloudtrail::types::Trail as CloudTrail;
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,8 +13,13 @@ use crate::{
     api::{ApiError, done, output, unless_absent},
     config::Place,
     event::{Event, Subject, Trigger},
-    metrics, notify, observe,
-    rules::{DEAD_LETTERS, ObservedRule, REMEDIATE, Rule, RuleCall, SWEEP, Target, mend, own_part, rules},
+    metrics,
+    names::TrailArn,
+    notify, observe,
+    rules::{
+        DEAD_LETTERS, InStack, ObservedRule, REMEDIATE, Rule, RuleCall, STACK, SWEEP, Target, leave, mend, own_part,
+        rules,
+    },
 };
 
 /// A part that was not as it should be, and what came of it.
@@ -84,7 +90,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         notified: false,
     };
     let foreign = watched.part.is_none() && !named.is_empty();
-    if foreign || event.is_own(&guardrail.config.role) {
+    if foreign || event.is_own(&guardrail.config.role, &guardrail.config.region) {
         return Ok(watched);
     }
     if event.trigger.error_code.is_some() {
@@ -167,13 +173,9 @@ fn dead_letters_arn(place: Place<'_>) -> String {
 
 async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
     let mut findings = Vec::new();
-    for rule in rules(&guardrail.config.parameter_prefix) {
-        let part = format!("rule {}", rule.name);
-        match mend_rule(guardrail, &rule).await {
-            Ok(calls) if calls.is_empty() => {}
-            Ok(calls) => findings.push(PartFinding::new(part, PartOutcome::Restored, in_words(&calls))),
-            Err(Unmended::Unread(error)) => findings.push(PartFinding::unreadable(part, &error)),
-            Err(Unmended::Unwritten(error)) => findings.push(PartFinding::new(part, PartOutcome::Failed, error)),
+    for rule in rules(&guardrail.config.parameter_prefix, guardrail.config.place()) {
+        if let Some((outcome, problem)) = mend_rule(guardrail, &rule).await {
+            findings.push(PartFinding::new(format!("rule {}", rule.name), outcome, problem));
         }
     }
     findings
@@ -188,19 +190,49 @@ fn in_words(calls: &[RuleCall]) -> String {
     calls.iter().map(word).collect::<Vec<_>>().join(", and ")
 }
 
-enum Unmended {
-    Unread(ApiError),
-    Unwritten(ApiError),
+/// What came of a rule, and what was wrong with it; `None`: it is as it should be.
+async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, String)> {
+    let arn = function_arn(guardrail.config.place(), rule.function);
+    let observed = match observe_rule(guardrail, rule.name).await {
+        Ok(it) => it,
+        Err(error) => return Some((PartOutcome::Unreadable, error.to_string())),
+    };
+    let calls = mend(rule, observed.as_ref(), &arn);
+    if calls.is_empty() {
+        return None;
+    }
+    // Asked after the rule, so that what CloudFormation has just removed is known to be that.
+    match (in_stack(guardrail, rule.name).await, &observed) {
+        (Ok(in_stack), _) => {
+            if let Some(reason) = leave(observed.as_ref(), in_stack) {
+                return Some((PartOutcome::Broken, reason));
+            }
+        }
+        (Err(error), None) => {
+            let problem =
+                format!("it does not exist, and is not put back while nobody knows whether a stack has it: {error}");
+            return Some((PartOutcome::Unreadable, problem));
+        }
+        // What exists is in no stack's way, unless that is deleting it at this moment.
+        (Err(_), Some(_)) => {}
+    }
+    for call in &calls {
+        if let Err(error) = carry_out(guardrail, rule, call, &arn).await {
+            return Some((PartOutcome::Failed, error.to_string()));
+        }
+    }
+    Some((PartOutcome::Restored, in_words(&calls)))
 }
 
-async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Result<Vec<RuleCall>, Unmended> {
-    let arn = function_arn(guardrail.config.place(), rule.function);
-    let observed = observe_rule(guardrail, rule.name).await.map_err(Unmended::Unread)?;
-    let calls = mend(rule, observed.as_ref(), &arn);
-    for call in &calls {
-        carry_out(guardrail, rule, call, &arn).await.map_err(Unmended::Unwritten)?;
-    }
-    Ok(calls)
+/// What the stack has of a rule.
+async fn in_stack(guardrail: &Guardrail, rule: &str) -> Result<InStack, ApiError> {
+    let describe = guardrail.cloudformation.describe_stack_resources().stack_name(STACK);
+    let sent = describe.customize().interceptor(observe::WholeXml).send().await;
+    // That there is no such stack is a code that it shares with senseless requests, which this is not.
+    let answer = unless_absent("DescribeStackResources", sent, "ValidationError")?;
+    let resources = answer.and_then(|it| it.stack_resources).unwrap_or_default();
+    let resource = resources.iter().find(|it| it.physical_resource_id() == Some(rule));
+    Ok(InStack::from_status(resource.and_then(|it| it.resource_status()).map(|it| it.as_str())))
 }
 
 async fn observe_rule(guardrail: &Guardrail, name: &str) -> Result<Option<ObservedRule>, ApiError> {
@@ -285,7 +317,7 @@ async fn permission_missing(
     };
     let policy: Value = serde_json::from_str(&policy).map_err(|error| ApiError::new(OPERATION, error))?;
     let Place { partition, region, account } = place;
-    let missing = rules(&guardrail.config.parameter_prefix)
+    let missing = rules(&guardrail.config.parameter_prefix, guardrail.config.place())
         .into_iter()
         .filter(|it| it.function == function)
         .find(|it| !may_invoke(&policy, &format!("arn:{partition}:events:{region}:{account}:rule/{}", it.name)));
@@ -309,6 +341,9 @@ fn may_invoke(policy: &Value, rule_arn: &str) -> bool {
 }
 
 /// Whether some trail that logs in this region logs management writes: without one EventBridge hears of nothing.
+///
+/// An organization's trail belongs to another account, which need not answer us: what DescribeTrails shows of it, that
+/// it logs here, is all that can be known, and is believed.
 async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
     const PART: &str = "the account's trails";
     let cloudtrail = &guardrail.cloudtrail;
@@ -316,13 +351,23 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
         Ok(it) => it.trail_list.unwrap_or_default(),
         Err(error) => return Some(PartFinding::unreadable(PART, &error)),
     };
+    let place = guardrail.config.place();
+    let covers = |it: &CloudTrail| it.is_multi_region_trail == Some(true) || it.home_region() == Some(place.region);
+    let arns = trails.iter().filter(|it| covers(it)).filter_map(|it| it.trail_arn()?.parse::<TrailArn>().ok());
+    let (own, foreign): (Vec<_>, Vec<_>) = arns.partition(|it| it.parts().account == place.account);
     let mut unread = None;
-    for arn in trails.into_iter().filter_map(|it| it.trail_arn) {
-        match logs_management_writes(cloudtrail, &arn).await {
-            Ok(true) => return None,
-            Ok(false) => {}
-            Err(error) => unread = Some(error),
+    let mut believed = None;
+    for arn in own.iter().chain(&foreign) {
+        match observe::ask_trail(cloudtrail, arn).await {
+            Ok(it) if it.is_logging && it.selectors.log_management_writes() => return None,
+            Ok(_) => {}
+            Err(error) if arn.parts().account == place.account => unread = Some(error),
+            Err(error) => believed = Some((arn, error)),
         }
+    }
+    if let Some((arn, error)) = believed {
+        tracing::info!(trail = %arn, %error, "another account's trail logs here; believed, as it cannot be asked from here");
+        return None;
     }
     Some(match unread {
         Some(error) => PartFinding::unreadable(PART, &error),
@@ -332,16 +377,6 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
             "none is logging management writes, so no call in this account reaches EventBridge",
         ),
     })
-}
-
-async fn logs_management_writes(cloudtrail: &aws_sdk_cloudtrail::Client, arn: &str) -> Result<bool, ApiError> {
-    let (status, selectors) = tokio::join!(
-        cloudtrail.get_trail_status().name(arn).send(),
-        cloudtrail.get_event_selectors().trail_name(arn).send()
-    );
-    let (status, selectors) = (output("GetTrailStatus", status)?, output("GetEventSelectors", selectors)?);
-    let selectors = observe::selectors_of(selectors.event_selectors, selectors.advanced_event_selectors);
-    Ok(status.is_logging == Some(true) && selectors.log_management_writes())
 }
 
 /// Whether anybody gets the alerts.

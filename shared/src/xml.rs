@@ -55,9 +55,17 @@ impl Element {
         self.children.iter().find(|it| it.name == name)
     }
 
-    /// The text of the first child of this name.
+    /// The text of the first child of this name, to the letter: to S3, blanks are part of a name or a prefix.
     pub fn child_text(&self, name: &str) -> Option<&str> {
-        self.child(name).map(|it| it.text.trim())
+        self.child(name).map(|it| it.text.as_str())
+    }
+
+    /// The same with all children sorted, and without the text between them: equal when only the order differs.
+    pub fn sorted(&self) -> Self {
+        let mut children: Vec<_> = self.children.iter().map(Self::sorted).collect();
+        children.sort_by_cached_key(Self::to_string);
+        let text = if children.is_empty() { self.text.clone() } else { String::new() };
+        Self { name: self.name.clone(), attributes: self.attributes.clone(), children, text }
     }
 
     /// Reads a document, at most 16 MiB long and 32 elements deep. Only XML's own entities are known.
@@ -77,11 +85,11 @@ impl Element {
                 Event::Empty(tag) => Some(Self::from_tag(&tag)?),
                 Event::End(_) => open.pop(),
                 Event::Text(text) => {
-                    append(&mut open, &text);
+                    append(&mut open, &text.xml10_content());
                     None
                 }
                 Event::CData(text) => {
-                    append(&mut open, &text);
+                    append(&mut open, &text.xml10_content());
                     None
                 }
                 Event::GeneralRef(reference) => {
@@ -120,7 +128,7 @@ impl Element {
     /// The tree as JSON, for people: leaves are strings, repeated children are lists.
     pub fn to_json(&self) -> Value {
         if self.children.is_empty() {
-            return Value::String(self.text.trim().to_owned());
+            return Value::String(self.text.clone());
         }
         let mut object = Map::new();
         for child in &self.children {
@@ -168,6 +176,23 @@ mod tests {
         assert_eq!(tree.children[0].text, "a & b < é");
         assert_eq!(tree.to_string(), text.replace("&#233;", "é"));
         assert_eq!(Element::parse(&tree.to_string()).unwrap(), tree);
+    }
+
+    #[test]
+    fn blanks_in_a_text_are_part_of_it() {
+        let text = "<A><B> </B><C>\t x&#13;\n </C></A>";
+        let tree = Element::parse(&text.replace('\n', "\r\n")).unwrap();
+        assert_eq!((tree.child_text("B"), tree.child_text("C")), (Some(" "), Some("\t x\r\n ")));
+        assert_eq!(tree.to_json(), serde_json::json!({"B": " ", "C": "\t x\r\n "}));
+        assert_eq!(tree.to_string(), text);
+    }
+
+    #[test]
+    fn only_an_order_that_differs_is_no_difference() {
+        let sorted = |text: &str| Element::parse(text).unwrap().sorted();
+        assert_eq!(sorted("<A>\n<B><D>1</D><C>2</C></B> <B/></A>"), sorted("<A><B></B><B><C>2</C><D>1</D></B></A>"));
+        assert_ne!(sorted("<A><B>1</B></A>"), sorted("<A><B> 1</B></A>"));
+        assert_ne!(sorted("<A><B/></A>"), sorted("<A><B/><B/></A>"));
     }
 
     #[test]

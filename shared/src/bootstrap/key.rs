@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_kms::{
     Client,
     config::{self, retry::RetryConfig},
-    types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, Tag},
+    types::{KeyManagerType, KeyMetadata, Tag},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -13,16 +13,28 @@ use tokio::time::sleep;
 use super::{Action, BootstrapError, SETTLING, Setup, failed};
 use crate::{
     api::{ApiError, done, output, unless_absent},
-    kms_key::service_statements,
+    kms_key::{self, KeyState, WayBack, service_statements},
     names::KeyArn,
+    observe,
     policy::{Policy, Statement},
 };
 
 /// Marks a key of ours from its first moment, so that a run that stopped before the alias was made finds it again.
 const ALIAS_TAG: &str = "s3-guardrail:alias";
 
+/// The key as it is now.
+pub(super) struct Key {
+    pub(super) arn: KeyArn,
+    pub(super) action: Action,
+    /// What to know of it.
+    pub(super) note: Option<&'static str>,
+}
+
+const CANNOT_ROTATE: &str = "KMS does not rotate a key of imported material or of a custom key store by itself, so its \
+     rotation is its owner's to do; the guardrail does not report it again";
+
 /// Creates the key that the alias names, or adopts it.
-pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Action), BootstrapError> {
+pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<Key, BootstrapError> {
     let resource = format!("key {}", setup.key_alias);
     let failed = |error| failed(&resource)(error);
     let refused = |problem: String| BootstrapError::Resource { resource: resource.clone(), problem };
@@ -33,7 +45,8 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
         if setup.dry_run {
             let Setup { partition, region, account, .. } = setup;
             let arn = format!("arn:{partition}:kms:{region}:{account}:key/to-be-created");
-            return Ok((arn.parse().map_err(|error| refused(format!("{error}")))?, Action::Created));
+            let arn = arn.parse().map_err(|error| refused(format!("{error}")))?;
+            return Ok(Key { arn, action: Action::Created, note: None });
         }
         let arn = match abandoned(kms, setup).await.map_err(failed)? {
             Some(arn) => arn,
@@ -43,25 +56,28 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup) -> Result<(KeyArn, Actio
         complete_new(kms, setup, &arn).await.map_err(failed)?;
         let create = kms.create_alias().alias_name(setup.key_alias.as_str()).target_key_id(arn.as_str());
         done("CreateAlias", create.send().await).map_err(failed)?;
-        return Ok((arn, Action::Created));
+        return Ok(Key { arn, action: Action::Created, note: None });
     };
     usable(&metadata).map_err(refused)?;
     let arn = metadata.arn.unwrap_or_default().parse().map_err(|error| refused(format!("{error}")))?;
-    let changed = complete(kms, setup, &arn).await.map_err(failed)?;
-    Ok((arn, Action::on_existing(changed)))
+    let Completed { changed, rotates } = complete(kms, setup, &arn).await.map_err(failed)?;
+    let note = if rotates { None } else { Some(CANNOT_ROTATE) };
+    Ok(Key { arn, action: Action::on_existing(changed), note })
 }
 
 fn usable(key: &KeyMetadata) -> Result<(), String> {
     if key.key_manager() == Some(&KeyManagerType::Aws) {
         return Err("is AWS's own; a customer managed key is needed".to_owned());
     }
-    if key.key_spec().is_some_and(|it| *it != KeySpec::SymmetricDefault) {
-        return Err("is not symmetric; S3 encrypts with symmetric keys only".to_owned());
+    if let Some(refusal) = observe::purpose(key).refusal() {
+        return Err(refusal.to_string());
     }
-    match key.key_state() {
-        Some(KeyState::Enabled) => Ok(()),
-        None if key.enabled() => Ok(()),
-        state => Err(format!("is {}; enable it first", state.map_or("disabled", KeyState::as_str))),
+    let state = observe::key_state(key);
+    match state.way_back() {
+        WayBack::NotNeeded => Ok(()),
+        WayBack::Calls(_) if state == KeyState::Disabled => Err("is Disabled; enable it first".to_owned()),
+        WayBack::Calls(_) => Err(format!("is {state}; cancel its deletion and enable it first")),
+        WayBack::People(what_to_do) => Err(format!("is {state}: {what_to_do}")),
     }
 }
 
@@ -78,7 +94,8 @@ async fn abandoned(kms: &Client, setup: &Setup) -> Result<Option<String>, ApiErr
         });
         let described =
             if ours { Some(output("DescribeKey", kms.describe_key().key_id(&arn).send().await)?) } else { None };
-        if described.and_then(|it| it.key_metadata).is_some_and(|it| it.key_state() == Some(&KeyState::Enabled)) {
+        let enabled = |it: &KeyMetadata| observe::key_state(it) == KeyState::Enabled;
+        if described.and_then(|it| it.key_metadata).is_some_and(|it| enabled(&it)) {
             return Ok(Some(arn));
         }
     }
@@ -99,10 +116,17 @@ async fn create(kms: &Client, setup: &Setup) -> Result<String, ApiError> {
     Ok(created.key_metadata.and_then(|it| it.arn).unwrap_or_default())
 }
 
-/// Adds what the key lacks. True when it lacked something.
-async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, ApiError> {
-    let rotation = output("GetKeyRotationStatus", kms.get_key_rotation_status().key_id(key.as_str()).send().await)?;
-    if !rotation.key_rotation_enabled && !setup.dry_run {
+/// What came of a key that lacked something or not.
+struct Completed {
+    changed: bool,
+    /// Now, or after what a dry run does not do. False: it cannot by itself.
+    rotates: bool,
+}
+
+/// Adds what the key lacks.
+async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
+    let rotation = observe::rotation(kms, key.as_str()).await?;
+    if rotation == Some(false) && !setup.dry_run {
         done("EnableKeyRotation", kms.enable_key_rotation().key_id(key.as_str()).send().await)?;
     }
     let get = kms.get_key_policy().key_id(key.as_str()).policy_name("default");
@@ -111,13 +135,18 @@ async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, Api
     let should = policy(&is, setup);
     if is != should && !setup.dry_run {
         let put = kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(should.document());
-        done("PutKeyPolicy", put.send().await)?;
+        done("PutKeyPolicy", put.send().await).map_err(|error| {
+            match kms_key::suspects(&should, error.code.as_deref().unwrap_or_default()) {
+                Some(hint) => error.explained(&hint),
+                None => error,
+            }
+        })?;
     }
-    Ok(!rotation.key_rotation_enabled || is != should)
+    Ok(Completed { changed: rotation == Some(false) || is != should, rotates: rotation.is_some() })
 }
 
 /// The same for a key that was made a moment ago.
-async fn complete_new(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<bool, ApiError> {
+async fn complete_new(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
     for wait in SETTLING {
         match complete(kms, setup, key).await {
             Err(error) if error.code.as_deref() == Some("NotFoundException") => sleep(wait).await,

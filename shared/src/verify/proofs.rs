@@ -1,6 +1,5 @@
 //! The proofs, one after the other. None stops the next.
 
-use aws_sdk_kms::types::KeyState;
 use aws_sdk_s3::{
     Client,
     operation::{
@@ -9,7 +8,8 @@ use aws_sdk_s3::{
     },
     primitives::ByteStream,
     types::{
-        BucketCannedAcl, CompletedMultipartUpload, CompletedPart, Grant, Grantee, ObjectCannedAcl, ServerSideEncryption,
+        BucketCannedAcl, CompletedMultipartUpload, CompletedPart, Grant, Grantee, ObjectCannedAcl, ObjectEncryption,
+        ServerSideEncryption, SsekmsEncryption,
     },
 };
 use jiff::Timestamp;
@@ -26,8 +26,9 @@ use crate::{
     api::{ApiError, done, output},
     baseline::{Baseline, INVENTORY_ID},
     control::Control,
-    names::{TrailArn, bucket_arn},
-    observe::{self, Bucket, bucket_acl},
+    kms_key::{KeyState, Purpose},
+    names::bucket_arn,
+    observe::{self, Bucket, TrailAnswer, bucket_acl},
     plan::{Echo, Observed, Stance, Step, plan},
     policy::{Policy, PolicyVariant, Statement},
     registry::Registration,
@@ -75,6 +76,8 @@ pub(super) struct Settings {
 /// The object that is uploaded as it should be: other proofs copy it, read it and try to make it public.
 const GOOD: &str = "put-with-key";
 
+const BODY: &[u8] = b"a test object of s3-guardrail; it may be deleted\n";
+
 /// S3's least size of a part that is not the last.
 const PART: usize = 5 * 1024 * 1024;
 
@@ -91,6 +94,7 @@ pub(super) async fn prove(site: &Site<'_>, settings: &Settings, baseline: &Basel
     uploads(site, control, &mut run.proofs).await;
     multipart(site, run).await;
     run.proofs.push(copy(site).await);
+    run.proofs.push(another_key(site, control).await);
     run.proofs.push(plain_http(site).await);
     run.proofs.push(tls_floor(settings));
     run.proofs.push(anonymous_read(site).await);
@@ -121,9 +125,7 @@ impl Site<'_> {
 
     fn put(&self, name: &str) -> PutObjectFluentBuilder {
         let put = self.s3().put_object().bucket(self.bucket.name.as_str());
-        put.expected_bucket_owner(self.bucket.owner.as_str())
-            .key(self.key(name))
-            .body(ByteStream::from_static(b"a test object of s3-guardrail; it may be deleted\n"))
+        put.expected_bucket_owner(self.bucket.owner.as_str()).key(self.key(name)).body(ByteStream::from_static(BODY))
     }
 
     fn put_with_key(&self, name: &str) -> PutObjectFluentBuilder {
@@ -306,6 +308,51 @@ async fn copy(site: &Site<'_>) -> Proof {
     upload(site, control, NAME, request, wanted, heard).await
 }
 
+/// Whether a stored object can be given another key. AWS documents both of the policy's conditions for this call, and that
+/// it needs `s3:PutObject`, but not that a Deny of that refuses it: only trying tells.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UpdateObjectEncryption.html>
+async fn another_key(site: &Site<'_>, stored: bool) -> Proof {
+    const NAME: &str = "update-encryption-with-wrong-key";
+    let place = site.guardrail.config.place();
+    // One that nobody has: where the policy does not refuse, KMS does.
+    let other = format!(
+        "arn:{}:kms:{}:{}:key/00000000-0000-0000-0000-000000000000",
+        place.partition, place.region, place.account
+    );
+    let how = format!("to {other}; as a control, to the registered key");
+    let request = site.request("UpdateObjectEncryption", GOOD, &how);
+    let update = |key: &str| {
+        let key = SsekmsEncryption::builder().kms_key_arn(key).bucket_key_enabled(true).build();
+        let update = site.s3().update_object_encryption().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
+        let update = update.expected_bucket_owner(site.bucket.owner.as_str());
+        update.set_object_encryption(key.ok().map(ObjectEncryption::Ssekms)).send()
+    };
+    let skipped = |why: String| not_tried(NAME, request.clone(), DENIED, Verdict::skipped(why));
+    if !stored {
+        return skipped("there is no test object: the upload was not accepted".to_owned());
+    }
+    let control = heard(&update(site.registration.key_arn.as_str()).await);
+    match &control.answer {
+        Answer::Accepted => {}
+        // But for the answer that the call is not known.
+        Answer::Unanswered(error) if !error.contains("(HTTP 501)") => {
+            let verdict = refusal(Refuser::BucketPolicy, false, &control.answer);
+            return proof(NAME, request, DENIED, control, verdict);
+        }
+        answer => return skipped(format!("with the registered key it is not accepted, either ({})", answer.text())),
+    }
+    // What does not know the call takes it for an upload.
+    let head = site.s3().head_object().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
+    match output("HeadObject", head.expected_bucket_owner(site.bucket.owner.as_str()).send().await) {
+        Ok(head) if head.content_length() == i64::try_from(BODY.len()).ok() => {}
+        Ok(_) => return skipped("it was taken for an upload: this S3 does not know the call".to_owned()),
+        Err(error) => return looked_up(NAME, request, DENIED, None, unknown(&error), Timestamp::now()),
+    }
+    let heard = heard(&update(&other).await);
+    let verdict = refusal(Refuser::BucketPolicy, true, &heard.answer);
+    proof(NAME, request, DENIED, heard, verdict)
+}
+
 async fn plain_http(site: &Site<'_>) -> Proof {
     const NAME: &str = "plain-http";
     let request = format!("ListObjectsV2 of {} over http://; as a control, over https://", site.prefix);
@@ -469,51 +516,65 @@ async fn trail(site: &Site<'_>) -> Proof {
     let Some(trail) = &site.registration.trail_arn else {
         return not_tried(NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
     };
-    let (request_id, seen) = match trail_selects(site, trail).await {
-        Ok((request_id, logging, complete)) => {
+    let own = trail.parts().account == site.bucket.owner.as_str();
+    let (request_id, seen) = match observe::ask_trail(&site.guardrail.cloudtrail, trail).await {
+        Ok(TrailAnswer { request_id, is_logging: logging, selectors }) => {
+            let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket.name));
+            let complete = selectors.clone().requiring(&objects) == selectors;
             let said = |it: bool| if it { "" } else { "not " };
             let actual = format!("{}logging, {}all of these events selected", said(logging), said(complete));
             let disproven = || Verdict::disproven("what happens to the bucket is not all recorded");
             (request_id, (actual, if logging && complete { Verdict::proven() } else { disproven() }))
+        }
+        Err(error) if !own => {
+            let why =
+                format!("it is another account's trail: believed to log, as it cannot be asked from here ({error})");
+            return not_tried(NAME, REQUEST, EXPECTED, Verdict::skipped(why));
         }
         Err(error) => (None, unknown(&error)),
     };
     looked_up(NAME, REQUEST, EXPECTED, request_id, seen, Timestamp::now())
 }
 
-async fn trail_selects(site: &Site<'_>, trail: &TrailArn) -> Result<(Option<String>, bool, bool), ApiError> {
-    let cloudtrail = &site.guardrail.cloudtrail;
-    let status = output("GetTrailStatus", cloudtrail.get_trail_status().name(trail.as_str()).send().await)?;
-    let get = cloudtrail.get_event_selectors().trail_name(trail.as_str());
-    let selectors = output("GetEventSelectors", get.send().await)?;
-    let request_id = selectors.request_id().map(str::to_owned);
-    let selectors = observe::selectors_of(selectors.event_selectors, selectors.advanced_event_selectors);
-    let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket.name));
-    let complete = selectors.clone().requiring(&objects) == selectors;
-    Ok((request_id, status.is_logging == Some(true), complete))
-}
-
 async fn key(site: &Site<'_>) -> Proof {
-    const EXPECTED: &str = "enabled, with rotation on";
+    const EXPECTED: &str = "enabled, for symmetric encryption, with rotation on where it can be";
     let (request_id, seen) = match key_state(site).await {
-        Ok((request_id, state, rotation)) => {
-            let actual = format!("{state}, rotation {}", if rotation { "on" } else { "off" });
-            let good = state == KeyState::Enabled.as_str() && rotation;
-            let disproven = || Verdict::disproven("the key is not usable, or is never rotated");
-            (request_id, (actual, if good { Verdict::proven() } else { disproven() }))
+        Ok(KeyAnswer { request_id, state, purpose, rotation }) => {
+            let rotates = match rotation {
+                Some(true) => "on",
+                Some(false) => "off",
+                None => "not possible for this kind of key",
+            };
+            let actual = format!("{state}, rotation {rotates}");
+            let verdict = match purpose.refusal() {
+                Some(refusal) => Verdict::disproven(refusal.to_string()),
+                None if state == KeyState::Enabled && rotation != Some(false) => Verdict::proven(),
+                None => Verdict::disproven("the key is not usable, or is never rotated"),
+            };
+            (request_id, (actual, verdict))
         }
         Err(error) => (None, unknown(&error)),
     };
     looked_up("key", "DescribeKey, GetKeyRotationStatus", EXPECTED, request_id, seen, Timestamp::now())
 }
 
-async fn key_state(site: &Site<'_>) -> Result<(Option<String>, String, bool), ApiError> {
+struct KeyAnswer {
+    request_id: Option<String>,
+    state: KeyState,
+    purpose: Purpose,
+    /// `None`: it cannot rotate by itself.
+    rotation: Option<bool>,
+}
+
+async fn key_state(site: &Site<'_>) -> Result<KeyAnswer, ApiError> {
+    const OPERATION: &str = "DescribeKey";
     let (kms, key) = (&site.guardrail.kms, site.registration.key_arn.as_str());
-    let described = output("DescribeKey", kms.describe_key().key_id(key).send().await)?;
-    let rotation = output("GetKeyRotationStatus", kms.get_key_rotation_status().key_id(key).send().await)?;
+    let described = output(OPERATION, kms.describe_key().key_id(key).send().await)?;
+    let rotation = observe::rotation(kms, key).await?;
     let request_id = described.request_id().map(str::to_owned);
-    let state = described.key_metadata.and_then(|it| it.key_state).map(|it| it.as_str().to_owned());
-    Ok((request_id, state.unwrap_or_else(|| "in no known state".to_owned()), rotation.key_rotation_enabled))
+    let metadata = described.key_metadata.ok_or_else(|| ApiError::new(OPERATION, "it says nothing of the key"))?;
+    let (state, purpose) = (observe::key_state(&metadata), observe::purpose(&metadata));
+    Ok(KeyAnswer { request_id, state, purpose, rotation })
 }
 
 /// The settings whose effect shows only after days: that they are in force.
@@ -552,6 +613,9 @@ fn as_planned(step: Option<&Step>) -> (String, Verdict) {
         }
         Some(Step::Restore(change) | Step::Tell(change) | Step::Unstable(change)) => {
             (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it"))
+        }
+        Some(Step::Refused(change, refusal)) => {
+            (change.to_json().0.to_string(), Verdict::disproven(refusal.to_string()))
         }
         Some(Step::Unreadable(_, error)) => unknown(error),
     }
