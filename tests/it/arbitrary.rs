@@ -2,7 +2,7 @@
 
 use guardrail::{
     baseline::{DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning},
-    kms_key::KmsKey,
+    kms_key::{KeyState, KmsKey, Purpose},
     lifecycle::Lifecycle,
     names::{BucketName, KeyArn},
     policy::{Policy, PolicyVariant, Statement, required},
@@ -10,7 +10,10 @@ use guardrail::{
     trail::{AdvancedEventSelector, EventSelector, FieldSelector, Selectors, Trail},
     xml::Element,
 };
-use guardrail_tests::fake::{ACCOUNT, BUCKET, KEY, ROLE};
+use guardrail_tests::{
+    fake::{ACCOUNT, BUCKET, KEY, ROLE},
+    s3_rules::lifecycle_refusal,
+};
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Union};
 use serde_json::{Map, Value, json};
 
@@ -163,7 +166,13 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 fn rule() -> impl Strategy<Value = Element> {
     let parts = (
         select(vec!["theirs", "tier", "expire-noncurrent-30days", "abort-multipart-7d"]),
-        select(vec!["<Filter/>", "<Filter><Prefix></Prefix></Filter>", "<Prefix>logs/</Prefix>", "<Prefix/>", ""]),
+        select(vec![
+            "<Filter/>",
+            "<Filter><Prefix></Prefix></Filter>",
+            "<Prefix>logs/</Prefix>",
+            "<Prefix> </Prefix>",
+            "<Prefix/>",
+        ]),
         select(vec!["Enabled", "Disabled"]),
         vec(
             select(vec![
@@ -183,17 +192,25 @@ fn rule() -> impl Strategy<Value = Element> {
     })
 }
 
+/// Of the old form, of which no rule stands beside one of the new.
+fn is_old(rule: &Element) -> bool {
+    rule.child("Filter").is_none()
+}
+
 pub(crate) fn lifecycle() -> impl Strategy<Value = Lifecycle> {
     let size = option::of(Just("varies_by_storage_class".to_owned()));
-    (vec(rule(), 0..5), size).prop_map(|(mut rules, transition_default_minimum_object_size)| {
-        // S3 takes no two rules of one ID.
-        let mut seen = Vec::new();
-        rules.retain(|it| {
-            let id = it.child_text("ID").unwrap().to_owned();
-            let new = !seen.contains(&id);
-            seen.push(id);
-            new
-        });
+    (vec(rule(), 0..5), size).prop_map(|(drawn, transition_default_minimum_object_size)| {
+        // Only what S3 would take can be there.
+        let mut rules = Vec::new();
+        for rule in drawn {
+            rules.push(rule);
+            let so_far = Lifecycle { rules: rules.clone(), transition_default_minimum_object_size: None };
+            if lifecycle_refusal(&so_far.document()).is_err()
+                || so_far.rules.iter().any(|it| is_old(it) != is_old(&rules[0]))
+            {
+                rules.pop();
+            }
+        }
         Lifecycle { rules, transition_default_minimum_object_size }
     })
 }
@@ -270,19 +287,21 @@ pub(crate) fn inventory() -> impl Strategy<Value = Option<Inventory>> {
 }
 
 pub(crate) fn kms_key() -> impl Strategy<Value = KmsKey> {
-    let state = select(vec!["Enabled", "Disabled", "PendingDeletion", "Creating", "Unavailable"]);
+    let state = select(vec!["Enabled", "Disabled", "PendingDeletion", "PendingReplicaDeletion", "Creating"]);
     let alias = option::of(select(vec![KEY.to_owned(), format!("{KEY}9")]));
     (state, option::of(any::<bool>()), alias, policy()).prop_map(|(state, rotation, alias_target, policy)| KmsKey {
-        state: state.to_owned(),
+        state: KeyState::parse(state),
+        purpose: Purpose::SymmetricEncryption,
         rotation,
         alias_target,
         policy,
     })
 }
 
-fn field_selector() -> impl Strategy<Value = FieldSelector> {
-    let none = || FieldSelector {
-        field: String::new(),
+/// The fields of a selector that CloudTrail takes.
+fn field_selectors() -> impl Strategy<Value = Vec<FieldSelector>> {
+    let field = |name: &str| FieldSelector {
+        field: name.to_owned(),
         equals: vec![],
         starts_with: vec![],
         ends_with: vec![],
@@ -290,23 +309,27 @@ fn field_selector() -> impl Strategy<Value = FieldSelector> {
         not_starts_with: vec![],
         not_ends_with: vec![],
     };
-    let equals =
-        |field: &str, value: &str| FieldSelector { field: field.to_owned(), equals: vec![value.to_owned()], ..none() };
-    let starts = |value: &str| FieldSelector {
-        field: "resources.ARN".to_owned(),
-        starts_with: vec![value.to_owned()],
-        ..none()
-    };
-    select(vec![
-        equals("eventCategory", "Management"),
-        equals("eventCategory", "Data"),
-        equals("readOnly", "false"),
-        equals("readOnly", "true"),
-        equals("resources.type", "AWS::S3::Object"),
-        equals("resources.type", "AWS::Lambda::Function"),
-        starts("arn:aws:s3:::acme-data/"),
-        starts("arn:aws:s3:::other/"),
-    ])
+    let equals = move |name: &str, value: &str| FieldSelector { equals: vec![value.to_owned()], ..field(name) };
+    let read_only = move || option::of(select(vec![equals("readOnly", "false"), equals("readOnly", "true")]));
+    let without = move |source: &str| FieldSelector { not_equals: vec![source.to_owned()], ..field("eventSource") };
+    let management =
+        (read_only(), option::of(select(vec![without("kms.amazonaws.com"), without("rdsdata.amazonaws.com")])));
+    let management = management.prop_map(move |(read_only, source)| {
+        [equals("eventCategory", "Management")].into_iter().chain(read_only).chain(source).collect()
+    });
+    let kind = select(vec!["AWS::S3::Object", "AWS::Lambda::Function"]);
+    let buckets = || vec![format!("arn:aws:s3:::{BUCKET}/"), "arn:aws:s3:::other/".to_owned()];
+    let arn = (select(buckets()), option::weighted(0.3, select(buckets())));
+    let arn = arn.prop_map(move |(starts, not_starts)| FieldSelector {
+        starts_with: vec![starts],
+        not_starts_with: not_starts.into_iter().collect(),
+        ..field("resources.ARN")
+    });
+    let data = (kind, option::of(arn), read_only()).prop_map(move |(kind, arn, read_only)| {
+        let fixed = [equals("eventCategory", "Data"), equals("resources.type", kind)];
+        fixed.into_iter().chain(arn).chain(read_only).collect()
+    });
+    prop_oneof![management, data]
 }
 
 fn selectors() -> impl Strategy<Value = Selectors> {
@@ -315,7 +338,7 @@ fn selectors() -> impl Strategy<Value = Selectors> {
         "s3-guardrail: management events",
         "s3-guardrail: objects of guarded buckets",
     ]));
-    let advanced = (name, vec(field_selector(), 1..4))
+    let advanced = (name, field_selectors())
         .prop_map(|(name, field_selectors)| AdvancedEventSelector { name: name.map(str::to_owned), field_selectors });
     let resources = select(vec!["arn:aws:s3", "arn:aws:s3:::acme-data/", "arn:aws:s3:::other/"]);
     let basic = (
@@ -370,5 +393,18 @@ pub(crate) fn respelled(value: &Value, swap: bool) -> Value {
             Value::Array(list)
         }
         other => other.clone(),
+    }
+}
+
+/// The same JSON in the one spelling that all of its spellings have in common.
+pub(crate) fn in_order(value: &Value) -> Value {
+    match respelled(value, false) {
+        Value::Array(list) => {
+            let mut list: Vec<_> = list.iter().map(in_order).collect();
+            list.sort_by_key(Value::to_string);
+            Value::Array(list)
+        }
+        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), in_order(value))).collect(),
+        other => other,
     }
 }

@@ -2,7 +2,7 @@
 
 use guardrail::rules::rules;
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL},
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, PLACE, TRAIL},
     local_aws::workspace,
 };
 use serde_json::{Value, json};
@@ -233,7 +233,7 @@ async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
 
 /// All rules as they are deployed.
 fn deployed(fake: &FakeAws) {
-    for rule in rules("/s3-guardrail/buckets/") {
+    for rule in rules("/s3-guardrail/buckets/", PLACE) {
         let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
         let shown =
             json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
@@ -300,12 +300,57 @@ async fn a_deleted_rule_is_made_again() {
 }
 
 #[tokio::test]
+async fn what_cloudformation_has_at_hand_or_yet_to_create_is_left_to_it_and_said() {
+    const RULE: &str = "s3-guardrail-key-changed";
+    let event = call("events", "DeleteRule", json!({"name": RULE}));
+    let statuses = |status: Option<&str>| Some(status.into_iter().map(|it| (RULE.to_owned(), it.to_owned())).collect());
+    for (stack, said) in [
+        (statuses(None), "the stack s3-guardrail-wiring does not have it: infra/deploy.sh creates it"),
+        (statuses(Some("CREATE_IN_PROGRESS")), "CloudFormation is at work on it"),
+        (statuses(Some("UPDATE_IN_PROGRESS")), "CloudFormation is at work on it"),
+        (statuses(Some("DELETE_IN_PROGRESS")), "CloudFormation is at work on it"),
+        (statuses(Some("DELETE_COMPLETE")), "does not have it"),
+    ] {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        fake.state().rules.remove(RULE);
+        fake.state().stack = stack;
+        let answer = fake.remediate(event.clone()).await.unwrap();
+        assert_eq!(answer["findings"][0]["outcome"], "broken", "{answer}");
+        assert!(answer["findings"][0]["problem"].as_str().unwrap().contains(said), "{answer}");
+        assert_eq!(fake.writes(), Vec::<String>::new(), "{said}");
+        assert!(fake.state().published[0]["Message"].contains(said), "people read why it is left");
+        // A rule that is being deleted must not get its targets back.
+        deployed(&fake);
+        fake.state().rules.get_mut(RULE).unwrap().1.clear();
+        fake.forget();
+        fake.remediate(event.clone()).await.unwrap();
+        let left = said.starts_with("CloudFormation");
+        assert_eq!(fake.writes(), if left { vec![] } else { vec!["PutTargets"] }, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn while_nobody_knows_whether_a_stack_has_a_rule_it_is_not_put_back() {
+    let fake = FakeAws::guarded();
+    deployed(&fake);
+    fake.state().rules.remove("s3-guardrail-key-changed");
+    fake.state().rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
+    fake.fail("DescribeStackResources", usize::MAX, FaultKind::Answer(403, "AccessDenied"));
+    let error = fake.remediate(call("events", "DeleteRule", json!({"name": "s3-guardrail-key-changed"}))).await;
+    let error = error.unwrap_err();
+    assert!(error.contains("it does not exist, and is not put back") && error.contains("AccessDenied"), "{error}");
+    assert_eq!(fake.writes(), ["EnableRule"], "what exists is in no stack's way");
+    assert_eq!(fake.alerts()[0]["severity"], "CRITICAL");
+}
+
+#[tokio::test]
 async fn what_is_not_about_the_guardrail_or_is_its_own_doing_is_left_alone() {
     let fake = FakeAws::guarded();
     deployed(&fake);
     let mut own = call("ssm", "PutParameter", json!({"name": "/s3-guardrail/buckets/new"}));
     own["detail"]["userIdentity"]["arn"] =
-        json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap/x"));
+        json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap-eu-west-2/x"));
     for event in [
         own,
         call("events", "DisableRule", json!({"name": "somebody-elses"})),
@@ -325,15 +370,32 @@ async fn a_denied_attempt_is_told_even_when_aws_does_not_say_what_it_was_aimed_a
             json!("rule s3-guardrail-bucket-changed"),
         ),
         ("no", json!(null)),
+        (
+            "User: arn:aws:iam::111122223333:user/mallory is not authorized to perform: iam:DeleteRole on resource: role s3-guardrail-sweep-eu-west-2 because no identity-based policy allows it",
+            json!("role s3-guardrail-sweep-eu-west-2"),
+        ),
     ] {
         let fake = FakeAws::guarded();
-        let mut event = call("events", "DisableRule", json!(null));
+        let (source, name) =
+            if message.contains("perform: iam:") { ("iam", "DeleteRole") } else { ("events", "DisableRule") };
+        let mut event = call(source, name, json!(null));
         event["detail"]["errorCode"] = json!("AccessDenied");
         event["detail"]["errorMessage"] = json!(message);
         let answer = fake.remediate(event).await.unwrap();
         assert_eq!((&answer["outcome"], &answer["part"]), (&json!("attempted"), &part));
         assert_eq!((fake.writes(), &fake.alerts()[0]["severity"]), (vec![], &json!("WARNING")));
     }
+}
+
+#[tokio::test]
+async fn a_denied_attempt_on_somebody_elses_role_is_not_told() {
+    let fake = FakeAws::guarded();
+    let mut event = call("iam", "DeleteRole", json!(null));
+    event["detail"]["errorCode"] = json!("AccessDenied");
+    event["detail"]["errorMessage"] =
+        json!("not authorized to perform: iam:DeleteRole on resource: role theirs because");
+    assert_eq!(fake.remediate(event).await.unwrap()["outcome"], "unguarded");
+    assert!(fake.alerts().is_empty());
 }
 
 #[tokio::test]

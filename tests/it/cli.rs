@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::local::{DEPLOYMENT, create};
 
-static BINARY: LazyLock<PathBuf> =
+pub(crate) static BINARY: LazyLock<PathBuf> =
     LazyLock::new(|| deploy::build_packages(&["guardrail-cli"]).unwrap().join("guardrail"));
 
 /// How a command ended.
@@ -36,7 +36,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
@@ -234,6 +234,7 @@ async fn a_preflight_says_what_may_be_read() {
     assert!(reader.contains("??  IAM does not allow on *: cloudtrail:"), "{reader}");
     let root = guardrail("preflight");
     assert!(root.stdout.contains("!!  you are the root user") && root.stdout.contains(" of 5 trails"), "{root:?}");
+    assert!(root.stdout.contains(" of 10000 buckets, unless yours is another quota\n"), "{root:?}");
 }
 
 #[tokio::test]

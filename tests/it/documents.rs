@@ -3,7 +3,7 @@
 use guardrail::{
     baseline::{DefaultEncryption, Inventory, PublicAccessBlock, ReportEncryption},
     control::Control,
-    kms_key::KmsKey,
+    kms_key::{KeyState, KmsKey},
     policy::Policy,
     trail::Trail,
 };
@@ -117,16 +117,17 @@ fn inventory(inventory: &Inventory) -> String {
 }
 
 fn kms_key(key: &KmsKey) -> FakeKey {
-    let KmsKey { state, rotation, alias_target, policy } = key;
+    let KmsKey { state, purpose: _, rotation, alias_target, policy } = key;
     let alias = |target: &String| ("alias/s3-secure-data".to_owned(), target.clone());
     FakeKey {
         // What is being created passes by itself, and cannot be changed until then.
-        state: if state == "Creating" { "Enabled".to_owned() } else { state.clone() },
-        // The fake knows only keys that can rotate.
+        state: if *state == KeyState::Creating { "Enabled" } else { state.as_str() }.to_owned(),
+        // Here are only keys that can rotate.
         rotation: *rotation == Some(true),
         policy: key_policy(policy),
         tags: json!([]),
         aliases: alias_target.iter().map(alias).collect(),
+        ..FakeKey::good()
     }
 }
 

@@ -63,6 +63,7 @@ fn each_sample_is_what_its_name_says() {
         delete-bucket-policy: DeleteBucketPolicy of acme-data
         delete-bucket-public-access-block: DeleteBucketPublicAccessBlock of acme-data
         delete-bucket: DeleteBucket of acme-data
+        delete-imported-key-material: DeleteImportedKeyMaterial of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         delete-trail: DeleteTrail of the trail acme-data-trail
         direct-dry-run: a request for acme-data, dry run: true
         direct: a request for acme-data, dry run: false

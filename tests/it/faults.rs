@@ -10,7 +10,7 @@ use guardrail::{
     Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, rules::rules, sweep::sweep,
 };
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, PLACE, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
 };
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::owners;
 const ALIAS: &str = "alias/s3-secure-data";
 
 /// Calls that are no control's.
-const OTHER_CALLS: [&str; 22] = [
+const OTHER_CALLS: [&str; 23] = [
     "CreateBucket",
     "CreateKey",
     "ListKeys",
@@ -35,6 +35,7 @@ const OTHER_CALLS: [&str; 22] = [
     "PutObject",
     "SendMessageBatch",
     "DescribeRule",
+    "DescribeStackResources",
     "ListTargetsByRule",
     "PutRule",
     "EnableRule",
@@ -90,8 +91,8 @@ fn drifted() -> World {
             state: "PendingDeletion".to_owned(),
             rotation: false,
             policy: json!({"Statement": [owners::key_statement()]}).to_string(),
-            tags: json!([]),
             aliases: [(ALIAS.to_owned(), format!("{KEY}2"))].into(),
+            ..FakeKey::good()
         }),
         trail: Some(json!({
             "TrailARN": TRAIL, "IsLogging": false, "IsMultiRegionTrail": false, "EnableLogFileValidation": false,
@@ -103,7 +104,7 @@ fn drifted() -> World {
 
 /// The guardrail's own rules, as they are deployed.
 fn deployed() -> BTreeMap<String, (Value, Vec<Value>)> {
-    let shown = rules("/s3-guardrail/buckets/").into_iter().map(|rule| {
+    let shown = rules("/s3-guardrail/buckets/", PLACE).into_iter().map(|rule| {
         let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
         let shown =
             json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
@@ -137,6 +138,7 @@ async fn flows() -> Vec<Flow> {
     swept.rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
     swept.rules.get_mut("s3-guardrail-key-changed").unwrap().0["EventPattern"] = json!("{\"source\":[\"nothing\"]}");
     swept.rules.get_mut("s3-guardrail-trail-changed").unwrap().1.clear();
+    swept.rules.remove("s3-guardrail-tampered");
     let tampering = call("events", "DisableRule", json!({"name": "s3-guardrail-bucket-changed"}));
     let build = |name, world| {
         let input = json!({"bucket": BUCKET, "trail": "acme-trail", "zero_spend_budget": "ann@example.com"});

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 use guardrail::rules::{REMEDIATE, SWEEP};
 use guardrail_tests::{
     deploy::{Deployment, Inbox, Received},
-    local_aws::{ACCOUNT, REGION, eventually},
+    local_aws::{ACCOUNT, REGION, complexities, eventually},
 };
 use serde_json::{Value, json};
 
@@ -196,9 +196,9 @@ async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
     told("SetTopicAttributes", "topic s3-guardrail-alerts").await;
     // IAM's events are recorded in another region, and sent on from there.
     let nothing = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::nothing"}]});
-    let policy = ["--role-name", "s3-guardrail-bootstrap", "--policy-name", "more"];
+    let policy = ["--role-name", "s3-guardrail-bootstrap-eu-west-2", "--policy-name", "more"];
     aws(&[&["iam", "put-role-policy"][..], &policy, &["--policy-document", &nothing.to_string()]].concat());
-    told("PutRolePolicy", "role s3-guardrail-bootstrap").await;
+    told("PutRolePolicy", "role s3-guardrail-bootstrap-eu-west-2").await;
     aws(&[&["iam", "delete-role-policy"][..], &policy].concat());
     let parameter = "/s3-guardrail/buckets/it-nobodys";
     aws(&["ssm", "put-parameter", "--type", "String", "--name", parameter, "--value", "{}"]);
@@ -213,12 +213,40 @@ async fn a_denied_attempt_is_told() {
     let denied =
         deployment().aws.aws(&DEPLOYMENT.1, &["events", "disable-rule", "--name", "s3-guardrail-bucket-changed"]);
     assert!(denied.unwrap_err().to_string().contains("AccessDenied"));
-    let told = alert(&inbox, |it| it.body["outcome"] == "attempted").await;
-    assert_eq!(
-        (&told.body["severity"], &told.body["trigger"]["event_name"]),
-        (&json!("WARNING"), &json!("DisableRule"))
-    );
-    assert!(told.subject.contains("user/mallory, and failed"), "{}", told.subject);
+    let attempted = async |call: &str| {
+        let told =
+            alert(&inbox, |it| it.body["outcome"] == "attempted" && it.body["trigger"]["event_name"] == call).await;
+        assert_eq!(told.body["severity"], "WARNING");
+        assert!(told.subject.contains("user/mallory, and failed"), "{}", told.subject);
+    };
+    attempted("DisableRule").await;
+    // Recorded in another region, without what it was aimed at.
+    let role = ["iam", "delete-role", "--role-name", "s3-guardrail-remediate-eu-west-2"];
+    assert!(deployment().aws.aws(&DEPLOYMENT.1, &role).is_err());
+    attempted("DeleteRole").await;
+}
+
+/// The patterns of all rules that are deployed, in the guardrail's region and in the one where IAM's events are.
+fn patterns() -> Vec<(String, String)> {
+    let list = ["events", "list-rules", "--name-prefix", "s3-guardrail-", "--output", "json", "--region"];
+    let rules = [REGION, "us-east-1"].map(|region| {
+        let rules: Value = serde_json::from_str(&aws(&[&list[..], &[region]].concat())).unwrap();
+        rules["Rules"].as_array().unwrap().clone()
+    });
+    let text = |rule: &Value, name: &str| rule[name].as_str().unwrap_or_default().to_owned();
+    let patterns = rules.concat().into_iter().map(|it| (text(&it, "Name"), text(&it, "EventPattern")));
+    patterns.filter(|it| !it.1.is_empty()).collect()
+}
+
+#[test]
+fn eventbridge_finds_every_rule_short_and_simple_enough() {
+    let patterns = patterns();
+    assert_eq!(patterns.len(), 8, "{patterns:?}");
+    let compact = |it: &str| serde_json::from_str::<Value>(it).unwrap().to_string();
+    let texts: Vec<_> = patterns.iter().map(|it| compact(&it.1)).collect();
+    for ((name, _), (text, complexity)) in patterns.iter().zip(texts.iter().zip(complexities(&texts))) {
+        assert!(text.len() <= 2048 && complexity <= 9, "{name}: {} characters, complexity {complexity}", text.len());
+    }
 }
 
 fn put_parameter(bucket: &str, document: &str) {
@@ -254,16 +282,6 @@ async fn the_sweep_finds_what_no_event_told_and_marks_it() {
     aws(&["ssm", "delete-parameter", "--name", "/s3-guardrail/buckets/it-swept-broken"]);
 }
 
-#[tokio::test]
-async fn deploying_again_changes_nothing() {
-    let said = deployment().deploy(&[]).unwrap();
-    assert_eq!(said.matches(": unchanged").count(), 4, "{said}");
-    assert_eq!(said.matches("No changes to deploy").count(), 3, "{said}");
-    assert!(said.contains("Rules, permissions, trail and topic are as they should be."), "{said}");
-    let dry = deployment().deploy(&["--dry-run"]).unwrap();
-    assert!(dry.contains("would run: aws") && dry.contains("would invoke guardrail-sweep"), "{dry}");
-}
-
 #[test]
 fn wrong_options_are_named_before_anything_is_created() {
     static ONCE: LazyLock<&Deployment> = LazyLock::new(deployment);
@@ -297,4 +315,21 @@ fn every_alarm_tells_the_topic() {
         ask(&["lambda", "get-function-concurrency", "--function-name", REMEDIATE], "ReservedConcurrentExecutions"),
         "5"
     );
+}
+
+#[test]
+fn each_queue_has_a_policy_of_its_own_and_work_is_tried_as_often_as_aws_advises() {
+    for queue in ["s3-guardrail-work", "s3-guardrail-dead-letters"] {
+        let url = ask(&["sqs", "get-queue-url", "--queue-name", queue], "QueueUrl");
+        let get = ["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "All"];
+        let attributes: Value = serde_json::from_str(&aws(&[&get[..], &["--output", "json"]].concat())).unwrap();
+        let document = |name: &str| attributes["Attributes"][name].as_str().map(|it| serde_json::from_str(it).unwrap());
+        let policy: Value = document("Policy").unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        assert!(statements.iter().all(|it| it["Resource"] == attributes["Attributes"]["QueueArn"]), "{policy}");
+        assert!(statements.iter().any(|it| it["Sid"] == "TlsOnly"), "{policy}");
+        if let Some(redrive) = document("RedrivePolicy") {
+            assert_eq!(redrive["maxReceiveCount"], json!(5), "{redrive}");
+        }
+    }
 }

@@ -172,6 +172,14 @@ fn harm(place: &Place, key: &str, action: &str) {
             "--ids",
             "function",
         ])),
+        "cloudformation:DescribeStackResources" => {
+            let rule = "s3-guardrail-remediate-tampered";
+            let aws = &place.deployment.aws;
+            // It is gone already, if what came before failed.
+            let remove = ["events", "remove-targets", "--rule", rule, "--ids", "function"];
+            let _ = aws.aws(&place.deployment.administrator, &remove);
+            place.aws(&["events", "delete-rule", "--name", rule]);
+        }
         // It has to have something to tell, and to keep.
         "sns:Publish" | "s3:PutObject" => s3(&["delete-bucket-lifecycle"]),
         _ => {}
@@ -197,7 +205,7 @@ async fn no_permission_is_superfluous() {
         harm(place, &key, action);
         let input = if action == "ssm:GetParametersByPath" {
             event("kms", "DisableKey", json!({"keyId": key}))
-        } else if action.starts_with("events:") {
+        } else if action.starts_with("events:") || action.starts_with("cloudformation:") {
             event("events", "DisableRule", json!({"name": "s3-guardrail-tampering-denied"}))
         } else {
             json!({"bucket": BUCKET})
@@ -205,7 +213,7 @@ async fn no_permission_is_superfluous() {
         let answer = place.invoke("guardrail-remediate", &input);
         answer.is_ok_and(|it| it["record_error"].is_null())
     };
-    let superfluous = place.superfluous("s3-guardrail-remediate", "remediate", restores).await;
+    let superfluous = place.superfluous("s3-guardrail-remediate-eu-west-2", "remediate", restores).await;
     assert_eq!(superfluous, Vec::<String>::new(), "guardrail-remediate");
     assert!(place.runs > 30, "{}", place.runs);
     let whole = async || place.invoke("guardrail-remediate", &json!({"bucket": BUCKET})).ok();
@@ -222,7 +230,7 @@ async fn no_permission_is_superfluous() {
             }
         }
     };
-    let superfluous = place.superfluous("s3-guardrail-sweep", "sweep", sweeps).await;
+    let superfluous = place.superfluous("s3-guardrail-sweep-eu-west-2", "sweep", sweeps).await;
     assert_eq!(superfluous, Vec::<String>::new(), "guardrail-sweep");
 }
 
@@ -231,7 +239,7 @@ async fn no_permission_to_build_is_superfluous_and_what_was_deployed_can_be_remo
     let mut place = Place::new("privileges-to-build");
     place.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET, "key_alias": "alias/lp"})).unwrap();
     place.deployment.deafen().unwrap();
-    let superfluous = place.superfluous("s3-guardrail-bootstrap", "bootstrap", builds).await;
+    let superfluous = place.superfluous("s3-guardrail-bootstrap-eu-west-2", "bootstrap", builds).await;
     assert_eq!(superfluous, Vec::<String>::new(), "guardrail-bootstrap");
 
     // And the place is taken down again.
@@ -245,7 +253,7 @@ async fn no_permission_to_build_is_superfluous_and_what_was_deployed_can_be_remo
         &["lambda", "get-function", "--function-name", "guardrail-remediate"][..],
         &["cloudformation", "describe-stacks", "--stack-name", "s3-guardrail-foundation"],
         &["events", "describe-rule", "--name", "s3-guardrail-sweep"],
-        &["iam", "get-role", "--role-name", "s3-guardrail-remediate"],
+        &["iam", "get-role", "--role-name", "s3-guardrail-remediate-eu-west-2"],
     ] {
         assert!(place.deployment.aws.aws(&place.deployment.administrator, gone).is_err(), "{gone:?}");
     }

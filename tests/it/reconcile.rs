@@ -181,8 +181,44 @@ async fn what_we_do_not_know_survives_a_restore_of_the_lifecycle() {
     fake.set("lifecycle", Some(&format!("<?xml version=\"1.0\"?><LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rule}</LifecycleConfiguration>")));
     fake.state().transition_size = Some("varies_by_storage_class".to_owned());
     assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["lifecycle: restored"]);
-    assert!(fake.documents()["lifecycle"].contains(rule), "{:#?}", fake.documents());
+    // In the form of the rules beside it: S3 takes no other.
+    let kept = rule.replace("<Prefix>x/</Prefix>", "<Filter><Prefix>x/</Prefix></Filter>");
+    assert!(fake.documents()["lifecycle"].contains(&kept), "{:#?}", fake.documents());
     assert_eq!(fake.state().transition_size.as_deref(), Some("varies_by_storage_class"));
+}
+
+#[tokio::test]
+async fn rules_of_the_old_form_are_rewritten_only_where_something_is_to_be_added() {
+    let fake = FakeAws::compliant().await;
+    let rule = |id: &str, prefix: &str, action: &str| {
+        format!("<Rule><ID>{id}</ID><Prefix>{prefix}</Prefix><Status>Enabled</Status>{action}</Rule>")
+    };
+    let logs = rule("logs", "logs/", "<Expiration><Days>9</Days></Expiration>");
+    let ours = rule(
+        "a",
+        "",
+        "<NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>",
+    ) + &rule(
+        "b",
+        "",
+        "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>",
+    );
+    let set =
+        |rules: &str| fake.set("lifecycle", Some(&format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")));
+    set(&format!("{logs}{ours}"));
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    set(&logs);
+    let told = fake.remediate(json!({"bucket": BUCKET, "dry_run": true})).await.unwrap();
+    let (observed, desired) = (&told["findings"][0]["observed"], &told["findings"][0]["desired"]);
+    assert_eq!(observed["Rules"][0], desired["Rules"][0], "it is not the owner's rule that changes");
+    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["lifecycle: restored"]);
+    let document = fake.documents()["lifecycle"].clone();
+    assert!(
+        document.contains("<Filter><Prefix>logs/</Prefix></Filter>") && !document.contains("</ID><Prefix>"),
+        "{document}"
+    );
+    assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
 }
 
 #[tokio::test]
@@ -556,6 +592,7 @@ async fn every_event_that_names_the_bucket_restores_it() {
         "disable-key",
         "disable-rule",
         "schedule-key",
+        "delete-imported",
         "put-key",
         "delete-alias",
         "update-alias",

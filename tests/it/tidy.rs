@@ -102,3 +102,40 @@ fn every_test_that_the_threat_model_names_exists() {
         assert!(code.contains(&format!("fn {test}(")), "{test}");
     }
 }
+
+/// What bash 3.2, which is what macOS has, does not know.
+#[test]
+fn the_scripts_hold_nothing_that_is_newer_than_bash_3_2() {
+    let mut found = Vec::new();
+    for script in ["infra/deploy.sh", "infra/destroy.sh", "infra/lib.sh"] {
+        let text = read(script);
+        let lines = text.lines().filter(|it| !it.trim_start().starts_with('#'));
+        for (number, line) in lines.enumerate() {
+            let words =
+                ["mapfile", "readarray", "coproc", "local -n", "declare -n", "declare -A", "local -A", "wait -n"];
+            let signs = ["|&", "&>>", ";;&", ";&", "[[ -v ", "globstar", "lastpipe", "EPOCHSECONDS", "BASHPID", "%("];
+            let newer = words.into_iter().chain(signs).filter(|it| line.contains(it)).map(str::to_owned);
+            found.extend(
+                newer.chain(newer_expansions(line)).map(|it| format!("{script}: `{it}` in line {number}: {line}")),
+            );
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// `${x,,}`, `${x^}`, `${x@Q}`, `${x: -1}` of an array and its element -1; an array that may be empty without `+`.
+fn newer_expansions(line: &str) -> Vec<String> {
+    let inside = line.match_indices("${").filter_map(|(at, _)| Some((at, line[at + 2..].split('}').next()?)));
+    let newer = |at: usize, it: &str| {
+        let operator = it.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let whole_array = operator == "[@]" || operator == "[*]";
+        // `${given[@]+"${given[@]}"}`, or one that is never empty.
+        let guarded =
+            line[..at].ends_with('"') && line[..at].contains(&format!("{}+", it)) || NEVER_EMPTY.contains(&it);
+        operator.starts_with([',', '^', '@']) || operator.starts_with("[-") || (whole_array && !guarded)
+    };
+    inside.filter(|(at, it)| newer(*at, it)).map(|(_, it)| format!("${{{it}}}")).collect()
+}
+
+/// Arrays that begin with an element.
+const NEVER_EMPTY: [&str; 4] = ["functions[@]", "given[@]", "packages[@]", "settings[@]"];

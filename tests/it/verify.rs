@@ -43,7 +43,7 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::local::DEPLOYMENT;
+use crate::{arbitrary::in_order, local::DEPLOYMENT};
 
 /// A guarded bucket with an object of its owner's under the very prefix of the test objects.
 struct Verified {
@@ -143,6 +143,9 @@ impl Verified {
     }
 }
 
+/// What cannot be tried here: the local AWS does not change the encryption of stored objects.
+const UNTRIED: [(&str, &str); 2] = [("update-encryption-with-wrong-key", "skipped"), ("tls-floor", "skipped")];
+
 /// Name and outcome of every proof whose outcome is not `proven`.
 fn unproven(answer: &Value) -> Vec<(&str, &str)> {
     let proofs = answer["proofs"].as_array().unwrap().iter();
@@ -157,15 +160,15 @@ async fn a_guarded_bucket_is_proven_and_nothing_is_left() {
     it.put("s3-guardrail-verify/20260101T000000Z-00000000/put-with-key").await;
     let before = it.policy().await;
     let answer = it.verify(json!({}));
-    assert_eq!(unproven(&answer), [("tls-floor", "skipped")], "{answer:#}");
-    assert_eq!(answer["proofs"].as_array().unwrap().len(), 18);
+    assert_eq!(unproven(&answer), UNTRIED, "{answer:#}");
+    assert_eq!(answer["proofs"].as_array().unwrap().len(), 19);
     assert_eq!((&answer["outcome"], &answer["error"]), (&json!("proven"), &Value::Null), "{answer:#}");
     assert_eq!(answer["left_behind"], json!([]));
     for proof in answer["proofs"].as_array().unwrap() {
         assert!(proof["outcome"] == "skipped" || proof["request_id"].is_string(), "{proof}");
     }
     it.only_theirs_is_left().await;
-    assert_eq!(it.policy().await, before);
+    assert_eq!(in_order(&it.policy().await), in_order(&before));
 }
 
 #[tokio::test]
@@ -212,13 +215,12 @@ async fn a_policy_without_its_key_statement_is_disproven() {
     policy["Statement"].as_array_mut().unwrap().retain(|it| it["Sid"] != "DenyWrongKMSKey");
     it.s3.put_bucket_policy().bucket(it.bucket).policy(policy.to_string()).send().await.unwrap();
     let answer = it.verify(json!({}));
-    let disproven =
-        [("put-with-wrong-key", "disproven"), ("put-without-key-id", "disproven"), ("tls-floor", "skipped")];
-    assert_eq!(unproven(&answer), disproven, "{answer:#}");
+    let disproven = [("put-with-wrong-key", "disproven"), ("put-without-key-id", "disproven")];
+    assert_eq!(unproven(&answer), [disproven, UNTRIED].concat(), "{answer:#}");
     assert_eq!(answer["outcome"], "disproven");
     assert!(answer["markdown"].as_str().unwrap().contains("put-with-wrong-key: **DISPROVEN**"));
     it.only_theirs_is_left().await;
-    assert_eq!(it.policy().await, policy);
+    assert_eq!(in_order(&it.policy().await), in_order(&policy));
 }
 
 #[tokio::test]
@@ -227,7 +229,7 @@ async fn uploads_without_headers_are_kept_as_the_default_says_when_the_registry_
     it.register(|document| document["policy"] = json!("default-encryption"));
     it.deployment.invoke("guardrail-remediate", &json!({"bucket": it.bucket})).unwrap().unwrap();
     let answer = it.verify(json!({}));
-    assert_eq!(unproven(&answer), [("tls-floor", "skipped")], "{answer:#}");
+    assert_eq!(unproven(&answer), UNTRIED, "{answer:#}");
     it.only_theirs_is_left().await;
 }
 
@@ -242,9 +244,9 @@ async fn an_open_door_is_not_pushed() {
     let before = (it.policy().await, acl().await);
     let answer = it.verify(json!({}));
     let open = ["public-object-acl", "public-bucket-acl", "public-policy"].map(|it| (it, "disproven"));
-    assert_eq!(unproven(&answer), [&[("tls-floor", "skipped")], open.as_slice()].concat(), "{answer:#}");
+    assert_eq!(unproven(&answer), [&UNTRIED, open.as_slice()].concat(), "{answer:#}");
     assert!(answer["markdown"].as_str().unwrap().contains("it was not tried"));
-    assert_eq!((it.policy().await, acl().await), before);
+    assert_eq!((in_order(&it.policy().await), acl().await), (in_order(&before.0), before.1));
     it.only_theirs_is_left().await;
 }
 
@@ -301,13 +303,88 @@ async fn what_opens_the_bucket_is_undone_even_if_nobody_heard_that_it_did() {
         fake.fail(call, 3, FaultKind::Unheard);
     }
     let answer = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
-    assert_eq!(fake.documents(), before);
+    // The policy in S3's words.
+    let policy = |documents: &BTreeMap<String, String>| in_order(&serde_json::from_str(&documents["policy"]).unwrap());
+    let mut after = fake.documents();
+    assert_eq!(policy(&after), policy(&before));
+    after.insert("policy".to_owned(), before["policy"].clone());
+    assert_eq!(after, before);
     let unproven = unproven(&answer);
     for name in ["public-bucket-acl", "public-policy"] {
         assert!(unproven.contains(&(name, "inconclusive")), "{unproven:?}");
     }
     let puts = |call: &str| fake.state().calls.iter().filter(|it| *it == call).count();
     assert_eq!((puts("PutBucketAcl"), puts("PutBucketPolicy")), (4, 4), "{answer:#}");
+}
+
+#[tokio::test]
+async fn where_test_objects_would_be_kept_for_years_none_is_written() {
+    let lock = |rule: &str| {
+        format!(
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>{rule}</ObjectLockConfiguration>"
+        )
+    };
+    let kept = |retention: &str| Some(lock(&format!("<Rule><DefaultRetention>{retention}</DefaultRetention></Rule>")));
+    for (lock, fault, parts) in [
+        (kept("<Mode>COMPLIANCE</Mode><Years>7</Years>"), None, ["7 years in mode COMPLIANCE", "nothing was tried"]),
+        (kept("<Mode>GOVERNANCE</Mode><Days>30</Days>"), None, ["30 days in mode GOVERNANCE", "nothing was tried"]),
+        (kept("<InventedIn2027/>"), None, ["an unknown time", "nothing was tried"]),
+        // The rule may be in the half that did not come.
+        (Some(lock("")), Some(FaultKind::Truncated), ["GetObjectLockConfiguration", "nothing was tried"]),
+        (
+            None,
+            Some(FaultKind::Answer(403, "AccessDenied")),
+            ["GetObjectLockConfiguration: AccessDenied", "nothing was tried"],
+        ),
+    ] {
+        let fake = FakeAws::compliant().await;
+        fake.state().object_lock.clone_from(&lock);
+        if let Some(fault) = fault {
+            fake.fail("GetObjectLockConfiguration", 9, fault);
+        }
+        let guardrail = fake.guardrail();
+        let refused = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap_err();
+        let error = chain(&refused);
+        assert!(parts.iter().all(|it| error.contains(it)), "{error}");
+        let wrote = |it: &String| ["Put", "Create", "Copy", "Upload", "Delete"].iter().any(|verb| it.starts_with(verb));
+        assert!(!fake.state().calls.iter().any(wrote), "{:?}", fake.state().calls);
+    }
+    let fake = FakeAws::compliant().await;
+    fake.state().object_lock = Some(lock(""));
+    let guardrail = fake.guardrail();
+    guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+}
+
+#[tokio::test]
+async fn that_a_stored_object_gets_no_other_key_is_proven_by_trying() {
+    let outcome = async |fake: &FakeAws| {
+        let guardrail = fake.guardrail();
+        let answer = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+        let proofs = answer["proofs"].as_array().unwrap();
+        let proof = proofs.iter().find(|it| it["name"] == "update-encryption-with-wrong-key").unwrap();
+        (proof["outcome"].as_str().unwrap().to_owned(), proof["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let fake = FakeAws::compliant().await;
+    assert_eq!(outcome(&fake).await.0, "proven");
+    let policy = fake.documents()["policy"].clone();
+    fake.set("policy", Some(&policy.replace("DenyWrongKMSKey", "Theirs")));
+    assert_eq!(
+        outcome(&fake).await,
+        ("disproven".to_owned(), "the bucket's policy let it through: it was KMS that refused".to_owned())
+    );
+    for (status, code) in [(501, "NotImplemented"), (405, "MethodNotAllowed"), (403, "AccessDenied")] {
+        fake.fail("UpdateObjectEncryption", 3, FaultKind::Answer(status, code));
+        let (outcome, reason) = outcome(&fake).await;
+        assert!(outcome == "skipped" && reason.contains(code), "{code}: {outcome} {reason}");
+        fake.state().heal();
+    }
+    fake.fail("UpdateObjectEncryption", 3, FaultKind::Reset);
+    assert_eq!(outcome(&fake).await.0, "inconclusive");
+    fake.state().heal();
+    // An S3 that does not know the call writes its body as the object.
+    fake.before("UpdateObjectEncryption", |state| state.objects.values_mut().for_each(|it| it.push_str("<x/>")));
+    let (outcome, reason) = outcome(&fake).await;
+    assert!(outcome == "skipped" && reason.contains("taken for an upload"), "{outcome} {reason}");
 }
 
 /// An HTTP client that makes calls of one operation go wrong, and notes which operations there are, and how often.
@@ -525,7 +602,7 @@ async fn whatever_call_fails_nothing_is_disproven_by_it_and_nothing_stays() {
                 *troubled.fault.lock().unwrap() = Some((operation.clone(), kind.clone(), times));
                 cells.push(cell(&it, &guardrail, &operation, kind).await);
                 *troubled.fault.lock().unwrap() = None;
-                assert_eq!(it.policy().await, before, "{operation} {kind:?}");
+                assert_eq!(in_order(&it.policy().await), in_order(&before), "{operation} {kind:?}");
                 it.clean_up().await;
             }
             cells.dedup();

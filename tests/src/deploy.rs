@@ -30,19 +30,26 @@ pub struct Deployment {
 impl Deployment {
     /// Deploys the binaries in `binaries`, with the script that deploys to AWS.
     pub fn new(aws: LocalAws, binaries: &Path) -> Result<Self, SetupError> {
-        let administrator = Keys::administrator(ACCOUNT);
-        let zips = aws.data.join("zips");
+        let this = Self::prepared(aws, binaries)?;
+        this.deploy(&[])?;
+        this.deployed()
+    }
+
+    /// The binaries packed, nothing deployed yet.
+    pub fn prepared(aws: LocalAws, binaries: &Path) -> Result<Self, SetupError> {
         for function in FUNCTIONS {
-            zip(&binaries.join(function), &zips.join(function))?;
+            zip(&binaries.join(function), &aws.data.join("zips").join(function))?;
         }
-        let this = Self {
-            administrator,
+        Ok(Self {
+            administrator: Keys::administrator(ACCOUNT),
             topic_arn: String::new(),
             role_arn: String::new(),
             dead_letter_queue_url: String::new(),
             aws,
-        };
-        this.deploy(&[])?;
+        })
+    }
+
+    fn deployed(self) -> Result<Self, SetupError> {
         let outputs = [
             "cloudformation",
             "describe-stacks",
@@ -51,7 +58,7 @@ impl Deployment {
             "--query",
             "Stacks[0].Outputs",
         ];
-        let outputs: Value = serde_json::from_str(&this.aws.aws(&this.administrator, &outputs)?)
+        let outputs: Value = serde_json::from_str(&self.aws.aws(&self.administrator, &outputs)?)
             .map_err(|error| SetupError(format!("stack outputs: {error}")))?;
         let output = |name: &str| {
             let outputs = outputs.as_array().into_iter().flatten();
@@ -59,14 +66,19 @@ impl Deployment {
             value.map(str::to_owned).ok_or_else(|| SetupError(format!("the stack has no output {name}")))
         };
         let (topic_arn, role_arn) = (output("TopicArn")?, output("RemediateRoleArn")?);
-        Ok(Self { topic_arn, role_arn, dead_letter_queue_url: output("DeadLetterQueueUrl")?, ..this })
+        Ok(Self { topic_arn, role_arn, dead_letter_queue_url: output("DeadLetterQueueUrl")?, ..self })
     }
 
     /// Runs `infra/deploy.sh`, with more options; what it says.
     pub fn deploy(&self, options: &[&str]) -> Result<String, SetupError> {
-        let mut deploy = self.script("deploy.sh");
+        run(self.deploy_as(&self.administrator).args(options))
+    }
+
+    /// `infra/deploy.sh` of somebody, not run yet.
+    pub fn deploy_as(&self, keys: &Keys) -> Command {
+        let mut deploy = self.script_as(keys, "deploy.sh");
         deploy.arg("--binaries").arg(self.aws.data.join("zips"));
-        run(deploy.args(options))
+        deploy
     }
 
     /// Takes EventBridge's permission to invoke the functions away: of all parts of the guardrail, one that it does not
@@ -86,7 +98,12 @@ impl Deployment {
 
     /// A script of `infra/` on the local AWS.
     pub fn script(&self, name: &str) -> Command {
-        let mut script = self.aws.command("bash", &self.administrator);
+        self.script_as(&self.administrator, name)
+    }
+
+    /// The same, run by somebody.
+    pub fn script_as(&self, keys: &Keys, name: &str) -> Command {
+        let mut script = self.aws.command("bash", keys);
         script.arg(workspace().join("infra").join(name)).args(["--endpoint-url", &self.aws.http]);
         script
     }
@@ -100,9 +117,10 @@ impl Deployment {
         ));
         let file = answer.to_string_lossy();
         let text = payload.to_string();
-        let called = self
-            .aws
-            .aws(&self.administrator, &["lambda", "invoke", "--function-name", function, "--payload", &text, &file])?;
+        let called = self.aws.aws(
+            &self.administrator,
+            &["lambda", "invoke", "--cli-read-timeout", "0", "--function-name", function, "--payload", &text, &file],
+        )?;
         let broken = |error: &dyn std::fmt::Display| SetupError(format!("{function}: {error}"));
         let body = std::fs::read_to_string(&answer).map_err(|error| broken(&error))?;
         let _ = std::fs::remove_file(&answer);
@@ -152,8 +170,14 @@ impl Deployment {
 
     /// A user who may do these things to everything: who breaks things.
     pub fn user(&self, name: &str, actions: &[&str]) -> Result<Keys, SetupError> {
-        let policy =
-            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
+        self.user_with(
+            name,
+            &json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}),
+        )
+    }
+
+    /// A user with this policy.
+    pub fn user_with(&self, name: &str, policy: &Value) -> Result<Keys, SetupError> {
         let as_administrator = |arguments: &[&str]| self.aws.aws(&self.administrator, arguments);
         as_administrator(&["iam", "create-user", "--user-name", name])?;
         as_administrator(&[
@@ -162,7 +186,7 @@ impl Deployment {
             "--user-name",
             name,
             "--policy-name",
-            "s3",
+            "it",
             "--policy-document",
             &policy.to_string(),
         ])?;

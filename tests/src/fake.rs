@@ -1,6 +1,7 @@
 //! A fake of the few AWS calls the guardrail makes, behind the real SDK: same requests, same parsing, no network.
 //!
-//! S3's bucket configuration is symmetric: a read answers with the body that a write sent.
+//! S3's bucket configuration is symmetric: a read answers with the body that a write sent. A policy comes back in other
+//! words of the same meaning.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,10 +25,13 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::{body::SdkBody, timeout::TimeoutConfig};
 use guardrail::{
     Guardrail,
-    config::{Config, Needs},
+    config::{Config, Needs, Place},
     names::Arn,
+    rules::{STACK, rules},
 };
 use serde_json::{Value, json};
+
+use crate::s3_rules;
 
 /// The account that everything is in.
 pub const ACCOUNT: &str = "111122223333";
@@ -36,7 +40,9 @@ pub const BUCKET: &str = "acme-data";
 /// The guarded bucket's key.
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 /// The guardrail's own role.
-pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
+/// Where it is.
+pub const PLACE: Place<'_> = Place { partition: "aws", account: ACCOUNT, region: "eu-west-2" };
 
 /// A trail; no bucket has it unless it is registered.
 pub const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-trail";
@@ -94,8 +100,12 @@ pub struct State {
     pub key: Option<FakeKey>,
     /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
     pub trail: Option<Value>,
+    /// Other trails of this account, and those of others that DescribeTrails shows here, in the same form.
+    pub other_trails: Vec<Value>,
     /// EventBridge rules: as DescribeRule shows them, with their targets.
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    /// What the stack of the rules has: rule and status; `None`: every rule, complete.
+    pub stack: Option<BTreeMap<String, String>>,
     /// Whom the zero-spend budget mails; `None`: there is no budget.
     pub mailed: Option<Vec<Value>>,
     /// Whether the whole account blocks public access.
@@ -104,10 +114,16 @@ pub struct State {
     pub queued: Vec<String>,
     /// Objects that S3 took, by `BUCKET/KEY`. Each has one version.
     pub objects: BTreeMap<String, String>,
+    /// Object Lock of the guarded bucket, as GetObjectLockConfiguration shows it; `None`: it has none.
+    pub object_lock: Option<String>,
+    /// Whether S3 lists buckets in pages only, as for an account that may have more than 10,000.
+    pub lists_in_pages_only: bool,
     /// Unfinished uploads, by `BUCKET/KEY`.
     pub uploads: BTreeSet<String>,
     /// What waits in the queue of dead letters, and whether it was received and is hidden.
     pub dead_letters: BTreeMap<String, bool>,
+    /// What their sender added to them, by body: names and texts.
+    pub letter_attributes: BTreeMap<String, Value>,
     /// What functions were invoked with.
     pub invoked: Vec<String>,
     /// Whether functions that are invoked fail.
@@ -138,6 +154,7 @@ pub struct World {
     pub parameters: BTreeMap<String, String>,
     pub key: Option<FakeKey>,
     pub trail: Option<Value>,
+    pub other_trails: Vec<Value>,
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
     pub mailed: Option<Vec<Value>>,
 }
@@ -156,6 +173,12 @@ struct Lag {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeKey {
     pub state: String,
+    /// What it is for: `ENCRYPT_DECRYPT`, `SIGN_VERIFY`, ...
+    pub usage: String,
+    pub spec: String,
+    /// Where its material is from: `AWS_KMS`, `EXTERNAL`, `AWS_CLOUDHSM` or `EXTERNAL_KEY_STORE`.
+    pub origin: String,
+    /// Outlives a deletion that is cancelled.
     pub rotation: bool,
     pub policy: String,
     /// As ListResourceTags shows them.
@@ -173,7 +196,26 @@ impl FakeKey {
              "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}},
         ]});
         let (tags, aliases) = (json!([]), BTreeMap::new());
-        Self { state: "Enabled".to_owned(), rotation: true, policy: policy.to_string(), tags, aliases }
+        Self {
+            state: "Enabled".to_owned(),
+            usage: "ENCRYPT_DECRYPT".to_owned(),
+            spec: "SYMMETRIC_DEFAULT".to_owned(),
+            origin: "AWS_KMS".to_owned(),
+            rotation: true,
+            policy: policy.to_string(),
+            tags,
+            aliases,
+        }
+    }
+
+    fn is_pending_deletion(&self) -> bool {
+        self.state == "PendingDeletion" || self.state == "PendingReplicaDeletion"
+    }
+
+    /// Only symmetric keys whose material KMS made rotate by themselves.
+    /// <https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html>
+    fn can_rotate(&self) -> bool {
+        self.origin == "AWS_KMS" && self.spec == "SYMMETRIC_DEFAULT"
     }
 }
 
@@ -368,10 +410,7 @@ impl FakeAws {
         });
         match kind {
             Some(FaultKind::Answer(status, code)) => Ok(call.error(status, code)),
-            Some(FaultKind::Denied(message)) => {
-                let error = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
-                Ok(response(403, &error))
-            }
+            Some(FaultKind::Denied(message)) => Ok(refused(403, "AccessDenied", message)),
             Some(FaultKind::Reset) => Err(ConnectorError::io("connection reset".into())),
             Some(FaultKind::Unheard) => {
                 state.serve(request, &call);
@@ -431,6 +470,7 @@ fn patient(guardrail: Guardrail) -> Guardrail {
         events: aws_sdk_eventbridge,
         lambda: aws_sdk_lambda,
         sqs: aws_sdk_sqs,
+        cloudformation: aws_sdk_cloudformation,
         budgets: aws_sdk_budgets
     )
 }
@@ -476,6 +516,8 @@ struct Call {
     subresource: String,
     /// S3 only.
     bucket: String,
+    /// Where it was sent.
+    region: String,
     body: String,
 }
 
@@ -489,6 +531,7 @@ impl Call {
             operation: operation.to_owned(),
             subresource: subresource.to_owned(),
             bucket: bucket.to_owned(),
+            region: host.split('.').nth(1).unwrap_or_default().to_owned(),
             body: body.clone(),
         };
         if let Some(target) = request.headers().get("x-amz-target") {
@@ -512,11 +555,16 @@ impl Call {
                 _ => call(&format!("Put{name}"), subresource),
             };
         }
+        if host.starts_with("s3.") && path.is_empty() && request.method() == "GET" {
+            return call("ListBuckets", "");
+        }
         match (QUERIES.iter().find(|it| asks_for(it.0)), request.method()) {
             (Some((_, operation)), _) => call(operation, ""),
-            (None, "HEAD") => call("HeadBucket", ""),
+            (None, "HEAD") if path.is_empty() => call("HeadBucket", ""),
+            (None, "HEAD") => call("HeadObject", ""),
             (None, "GET") => call("GetObject", ""),
             (None, "PUT") if path.is_empty() => call("CreateBucket", ""),
+            (None, "PUT") if asks_for("encryption") => call("UpdateObjectEncryption", ""),
             (None, "PUT") => call("PutObject", ""),
             (None, "DELETE") if path.is_empty() => call("DeleteBucket", ""),
             (_, other) => call(&format!("{other} {}", request.uri()), ""),
@@ -541,7 +589,7 @@ impl Call {
 
     fn error(&self, status: u16, code: &str) -> HttpResponse {
         let body = match self.operation.as_str() {
-            "Publish" | "ListSubscriptionsByTopic" => {
+            "Publish" | "ListSubscriptionsByTopic" | "DescribeStackResources" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
             _ if self.is_s3() => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
@@ -570,6 +618,7 @@ impl State {
             parameters: self.parameters.clone(),
             key: self.key.clone(),
             trail: self.trail.clone(),
+            other_trails: self.other_trails.clone(),
             rules: self.rules.clone(),
             mailed: self.mailed.clone(),
         }
@@ -577,7 +626,7 @@ impl State {
 
     /// Puts everything as it was.
     pub fn set_world(&mut self, world: World) {
-        let World { bucket, transition_size, others, parameters, key, trail, rules, mailed } = world;
+        let World { bucket, transition_size, others, parameters, key, trail, other_trails, rules, mailed } = world;
         self.bucket = bucket;
         self.transition_size = transition_size;
         self.others = others;
@@ -585,6 +634,7 @@ impl State {
         self.parameters = parameters;
         self.key = key;
         self.trail = trail;
+        self.other_trails = other_trails;
         self.rules = rules;
     }
 
@@ -641,10 +691,15 @@ impl State {
                 }
             }),
             _ if !call.subresource.is_empty() => self.in_bucket(&call.bucket, |this| this.serve_s3(request, call)),
+            // Writing with the bucket's key may need to decrypt it first, and our roles may not decrypt.
+            "PutObject" if request.headers().get("x-amz-server-side-encryption-bucket-key-enabled") == Some("true") => {
+                call.error(403, "AccessDenied")
+            }
             "PutObject" => {
                 self.objects.insert(call.place(request), call.body.clone());
                 response(200, "")
             }
+            "ListBuckets" => self.list_buckets(request),
             _ if call.is_s3() => self.serve_objects(request, call),
             "Invoke" => {
                 self.invoked.push(call.body.clone());
@@ -658,11 +713,33 @@ impl State {
                 200,
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
             ),
-            _ => match self.serve_json(&call.operation, &serde_json::from_str(&call.body).unwrap_or_default()) {
+            "DescribeStackResources" => self.serve_stack(call),
+            _ => match self.serve_json(call, &serde_json::from_str(&call.body).unwrap_or_default()) {
                 Ok(answer) => response(200, &answer.to_string()),
                 Err(code) => call.error(400, code),
             },
         }
+    }
+
+    fn serve_stack(&self, call: &Call) -> HttpResponse {
+        let all =
+            || rules("/s3-guardrail/buckets/", PLACE).map(|it| (it.name.to_owned(), "CREATE_COMPLETE".to_owned()));
+        let has = self.stack.clone().unwrap_or_else(|| all().into());
+        if has.is_empty() || form(&call.body).get("StackName").map(String::as_str) != Some(STACK) {
+            return call.error(400, "ValidationError");
+        }
+        let member = |(rule, status): (&String, &String)| {
+            format!(
+                "<member><PhysicalResourceId>{rule}</PhysicalResourceId><ResourceStatus>{status}</ResourceStatus></member>"
+            )
+        };
+        let members: String = has.iter().map(member).collect();
+        let result = "DescribeStackResourcesResult";
+        response(
+            200,
+            &format!("<R><{result}><StackResources>{members}</StackResources></{result}></R>")
+                .replace("R>", "DescribeStackResourcesResponse>"),
+        )
     }
 
     /// Does something as if a bucket were the one that is guarded.
@@ -713,7 +790,16 @@ impl State {
             operation => {
                 return match operation {
                     "HeadBucket" => response(200, ""),
-                    "GetObjectLockConfiguration" => call.error(404, "ObjectLockConfigurationNotFoundError"),
+                    "GetObjectLockConfiguration" => match &self.object_lock {
+                        Some(document) => response(200, document),
+                        None => call.error(404, "ObjectLockConfigurationNotFoundError"),
+                    },
+                    "HeadObject" => match self.objects.get(&place) {
+                        Some(body) => response(200, body),
+                        None => call.error(404, "NoSuchKey"),
+                    },
+                    "UpdateObjectEncryption" if call.body.contains(KEY) => response(200, ""),
+                    "UpdateObjectEncryption" => self.refused_by_policy_or_kms(),
                     "GetObject" => match self.objects.get(&place) {
                         Some(body) => response(200, body),
                         None => call.error(404, "NoSuchKey"),
@@ -735,8 +821,45 @@ impl State {
         response(200, &format!("<{root}><IsTruncated>false</IsTruncated>{elements}</{root}>"))
     }
 
+    /// What becomes of a wrong key: the policy's own statement refuses it, or KMS, which does not know it.
+    fn refused_by_policy_or_kms(&self) -> HttpResponse {
+        let policy = self.bucket.as_ref().and_then(|it| it.get("policy"));
+        if policy.is_some_and(|it| it.contains("DenyWrongKMSKey")) {
+            return refused(403, "AccessDenied", "not authorized, with an explicit deny in a resource-based policy");
+        }
+        refused(400, "KMS.NotFoundException", "Key does not exist")
+    }
+
+    /// The names of all buckets, in pages when that is asked for.
+    fn list_buckets(&self, request: &HttpRequest) -> HttpResponse {
+        let asked = form(request.uri().split_once('?').unwrap_or_default().1);
+        let asked = |name: &str| asked.get(name).map(String::as_str);
+        if self.lists_in_pages_only
+            && ["max-buckets", "continuation-token", "prefix", "bucket-region"].iter().all(|it| asked(it).is_none())
+        {
+            return refused(400, "InvalidRequest", "The account may have too many buckets for one list.");
+        }
+        let mut all: Vec<&str> = self.others.keys().map(String::as_str).collect();
+        all.extend(self.bucket.iter().map(|_| BUCKET));
+        all.sort_unstable();
+        all.retain(|it| it.starts_with(asked("prefix").unwrap_or_default()));
+        all.retain(|it| asked("continuation-token").is_none_or(|token| *it > token));
+        all.retain(|_| asked("bucket-region").is_none_or(|it| it == "eu-west-2"));
+        let page = asked("max-buckets").and_then(|it| it.parse().ok()).unwrap_or(10_000);
+        let token = all.get(page).map(|_| format!("<ContinuationToken>{}</ContinuationToken>", all[page - 1]));
+        let buckets: String = all.iter().take(page).map(|it| format!("<Bucket><Name>{it}</Name></Bucket>")).collect();
+        response(
+            200,
+            &format!(
+                "<ListAllMyBucketsResult><Buckets>{buckets}</Buckets>{}</ListAllMyBucketsResult>",
+                token.unwrap_or_default()
+            ),
+        )
+    }
+
     /// KMS, CloudTrail, EventBridge, SQS, Lambda, Budgets and pages of the Parameter Store: JSON in, JSON or an error's code out.
-    fn serve_json(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+    fn serve_json(&mut self, call: &Call, input: &Value) -> Result<Value, &'static str> {
+        let (operation, region) = (call.operation.as_str(), call.region.as_str());
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
         match operation {
             "GetParametersByPath" => {
@@ -764,9 +887,24 @@ impl State {
                 let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
                 let received = waiting.map(|(body, hidden)| {
                     *hidden = true;
-                    json!({"MessageId": body, "ReceiptHandle": body, "Body": body})
+                    let mut message = json!({"MessageId": body, "ReceiptHandle": body, "Body": body});
+                    // SQS keeps them to itself unless it is asked for them.
+                    let asked = input["MessageAttributeNames"].as_array().is_some_and(|it| it.contains(&json!("All")));
+                    let attributes = self.letter_attributes.get(body).and_then(Value::as_object).filter(|_| asked);
+                    for (name, text) in attributes.into_iter().flatten() {
+                        message["MessageAttributes"][name] = json!({"DataType": "String", "StringValue": text});
+                    }
+                    message
                 });
                 Ok(json!({"Messages": received.collect::<Vec<_>>()}))
+            }
+            "ChangeMessageVisibilityBatch" => {
+                for entry in input["Entries"].as_array().into_iter().flatten() {
+                    let letter = self.dead_letters.get_mut(entry["ReceiptHandle"].as_str().unwrap_or_default());
+                    letter.into_iter().for_each(|hidden| *hidden = entry["VisibilityTimeout"] != 0);
+                }
+                let taken = input["Entries"].as_array().into_iter().flatten().map(|it| json!({"Id": it["Id"]}));
+                Ok(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
             }
             "DeleteMessage" => {
                 self.dead_letters.remove(&text("ReceiptHandle"));
@@ -811,32 +949,40 @@ impl State {
                 Ok(json!({"Policy": json!({"Statement": [statement]}).to_string()}))
             }
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
-            "DescribeTrails" => Ok(json!({"trailList": self.trail.iter().collect::<Vec<_>>()})),
+            "DescribeTrails" => Ok(json!({"trailList": self.trails_shown_in(region)})),
             _ if operation.contains("Trail")
                 || ["GetEventSelectors", "PutEventSelectors", "StartLogging", "StopLogging"].contains(&operation) =>
             {
-                self.serve_trail(operation, input)
+                self.serve_trail(operation, input, region)
             }
             _ if operation.contains("Rule") || operation == "PutTargets" => self.serve_rule(operation, input),
-            _ => self.serve_key(operation, input),
+            _ => self.serve_key(operation, input, region),
         }
     }
 
-    fn serve_key(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+    fn serve_key(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+        const WRONG_STATE: &str = "KMSInvalidStateException";
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        // "Invalid arn us-east-1"
+        if Arn::parse(&text("KeyId")).is_some_and(|it| it.region != region) {
+            return Err("NotFoundException");
+        }
         let key = self.key.as_mut().ok_or("NotFoundException")?;
+        let pending = key.is_pending_deletion();
         match operation {
             "DescribeKey" => {
                 let named = text("KeyId");
                 let arn = if named.starts_with("alias/") { key.aliases.get(&named) } else { Some(&named) };
                 let arn = arn.ok_or("NotFoundException")?;
                 let enabled = key.state == "Enabled";
-                return Ok(
-                    json!({"KeyMetadata": {"KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled}}),
-                );
+                return Ok(json!({"KeyMetadata": {
+                    "KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled, "KeyUsage": key.usage,
+                    "KeySpec": key.spec, "Origin": key.origin, "KeyManager": "CUSTOMER",
+                }}));
             }
-            "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation})),
-            "GetKeyPolicy" => return Ok(json!({"Policy": key.policy})),
+            "GetKeyRotationStatus" if !key.can_rotate() => return Err("UnsupportedOperationException"),
+            "GetKeyRotationStatus" => return Ok(json!({"KeyRotationEnabled": key.rotation && !pending})),
+            "GetKeyPolicy" => return Ok(json!({"Policy": reordered(&key.policy)})),
             "ListResourceTags" => return Ok(json!({"Tags": key.tags})),
             "ListAliases" => {
                 let aliases = key.aliases.iter().filter(|it| *it.1 == text("KeyId"));
@@ -844,13 +990,25 @@ impl State {
                 return Ok(json!({"Aliases": aliases.collect::<Vec<_>>(), "Truncated": false}));
             }
             "DeleteAlias" => drop(key.aliases.remove(&text("AliasName")).ok_or("NotFoundException")?),
-            "ScheduleKeyDeletion" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
+            "ScheduleKeyDeletion" if pending => return Err(WRONG_STATE),
             "ScheduleKeyDeletion" => key.state = "PendingDeletion".to_owned(),
+            "CancelKeyDeletion" if !pending => return Err(WRONG_STATE),
             "CancelKeyDeletion" => key.state = "Disabled".to_owned(),
-            "EnableKey" if key.state == "PendingDeletion" => return Err("KMSInvalidStateException"),
-            "EnableKey" => key.state = "Enabled".to_owned(),
-            "EnableKeyRotation" if key.state != "Enabled" => return Err("DisabledException"),
+            "DeleteImportedKeyMaterial" if key.origin != "EXTERNAL" => return Err("UnsupportedOperationException"),
+            "DeleteImportedKeyMaterial" => key.state = "PendingImport".to_owned(),
+            // KMS takes it, and the key stays what it is until its store is back.
+            "EnableKey" if key.state == "Unavailable" => {}
+            "EnableKey" if key.state == "Enabled" || key.state == "Disabled" => key.state = "Enabled".to_owned(),
+            "EnableKey" => return Err(WRONG_STATE),
+            "EnableKeyRotation" if !key.can_rotate() => return Err("UnsupportedOperationException"),
+            "EnableKeyRotation" if key.state == "Disabled" => return Err("DisabledException"),
+            "EnableKeyRotation" if key.state != "Enabled" => return Err(WRONG_STATE),
             "EnableKeyRotation" => key.rotation = true,
+            "PutKeyPolicy" | "CreateAlias" | "UpdateAlias" if pending => return Err(WRONG_STATE),
+            "PutKeyPolicy" if text("Policy").len() > 32 * 1024 => return Err("LimitExceededException"),
+            "PutKeyPolicy" if text("Policy").contains("\"AIDA") || text("Policy").contains("\"AROA") => {
+                return Err("MalformedPolicyDocumentException");
+            }
             "PutKeyPolicy" => key.policy = text("Policy"),
             "CreateAlias" if key.aliases.contains_key(&text("AliasName")) => return Err("AlreadyExistsException"),
             "UpdateAlias" if !key.aliases.contains_key(&text("AliasName")) => return Err("NotFoundException"),
@@ -860,14 +1018,51 @@ impl State {
         Ok(json!({}))
     }
 
-    fn serve_trail(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+    /// The trails that are at home in this region, and those that log in all.
+    fn trails_shown_in(&self, region: &str) -> Vec<Value> {
+        let shown = |it: &&Value| home_of(it) == region || it["IsMultiRegionTrail"] == true;
+        let with_home = |it: &Value| {
+            let mut trail = it.clone();
+            trail["HomeRegion"] = json!(home_of(it));
+            trail
+        };
+        self.trail.iter().chain(&self.other_trails).filter(shown).map(with_home).collect()
+    }
+
+    fn serve_trail(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+        let named = input["Name"].as_str().or(input["TrailName"].as_str()).unwrap_or_default().to_owned();
+        if operation == "CreateTrail" && !s3_rules::is_trail_name(&named) {
+            return Err("InvalidTrailNameException");
+        }
         if operation == "CreateTrail" {
-            if self.trail.is_some() {
+            let arn = format!("arn:aws:cloudtrail:{region}:{ACCOUNT}:trail/{named}");
+            if self.trail.iter().chain(&self.other_trails).any(|it| it["TrailARN"] == arn.as_str()) {
                 return Err("TrailAlreadyExistsException");
             }
-            self.trail = Some(json!({"TrailARN": TRAIL, "IsLogging": false}));
+            if self.trails_shown_in(region).len() >= 5 {
+                return Err("MaximumNumberOfTrailsExceededException");
+            }
+            self.check_trail_key(input)?;
+            let trail = json!({"TrailARN": arn, "IsLogging": false});
+            match &self.trail {
+                None => self.trail = Some(trail),
+                Some(_) => self.other_trails.push(trail),
+            }
         }
-        let trail = self.trail.as_mut().ok_or("TrailNotFoundException")?;
+        if Arn::parse(&named).is_some_and(|it| it.account != ACCOUNT) {
+            return Err("CloudTrailARNInvalidException");
+        }
+        let is_named = |it: &&mut Value| {
+            it["TrailARN"] == named.as_str()
+                || home_of(it) == region && it["TrailARN"].as_str().is_some_and(|it| it.ends_with(&format!("/{named}")))
+        };
+        let Some(trail) = self.trail.iter_mut().chain(&mut self.other_trails).find(is_named) else {
+            return Err("TrailNotFoundException");
+        };
+        if home_of(trail) != region {
+            let is_read = READS.iter().any(|it| operation.starts_with(it));
+            return Err(if is_read { "TrailNotFoundException" } else { "InvalidHomeRegionException" });
+        }
         let mut set = |names: &[&str]| {
             for name in names {
                 if let Some(value) = input.get(*name).filter(|it| !it.is_null()) {
@@ -891,15 +1086,36 @@ impl State {
                 set(&["S3BucketName", "KmsKeyId", "IsMultiRegionTrail", "EnableLogFileValidation"]);
             }
             "PutEventSelectors" => {
+                check_selectors(&input["EventSelectors"], &input["AdvancedEventSelectors"])?;
                 trail["EventSelectors"] = input["EventSelectors"].clone();
                 trail["AdvancedEventSelectors"] = input["AdvancedEventSelectors"].clone();
             }
             "StartLogging" => trail["IsLogging"] = json!(true),
             "StopLogging" => trail["IsLogging"] = json!(false),
-            "DeleteTrail" => self.trail = None,
+            "DeleteTrail" => {
+                let gone = trail["TrailARN"].clone();
+                self.trail.take_if(|it| it["TrailARN"] == gone);
+                self.other_trails.retain(|it| it["TrailARN"] != gone);
+            }
             _ => return Err("UnknownOperationException"),
         }
         Ok(json!({}))
+    }
+
+    /// With a bucket key on the log bucket, CloudTrail has to decrypt what the bucket's key is encrypted with.
+    /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html>
+    fn check_trail_key(&self, input: &Value) -> Result<(), &'static str> {
+        let log_bucket = self.others.get(input["S3BucketName"].as_str().unwrap_or_default());
+        let encryption = log_bucket.and_then(|it| it.0.get("encryption"));
+        let bucket_key = encryption.is_some_and(|it| it.contains("<BucketKeyEnabled>true<"));
+        let policy = self.key.as_ref().map_or("", |it| it.policy.as_str());
+        let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+        let mut statements = policy["Statement"].as_array().into_iter().flatten();
+        let decrypts = statements.any(|it| {
+            it["Principal"]["Service"] == "cloudtrail.amazonaws.com" && it["Action"].to_string().contains("kms:Decrypt")
+        });
+        let lacks = input["KmsKeyId"] == KEY && bucket_key && !decrypts;
+        if lacks { Err("InsufficientEncryptionPolicyException") } else { Ok(()) }
     }
 
     fn serve_rule(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
@@ -980,9 +1196,13 @@ impl State {
                 return call.error(400, "InvalidBucketAclWithObjectOwnership");
             }
             "lifecycle" => {
+                if let Err((code, message)) = s3_rules::lifecycle_refusal(&call.body) {
+                    return refused(400, code, &message);
+                }
                 self.transition_size = request.headers().get(SIZE_HEADER).map(str::to_owned);
                 self.set("lifecycle", Some(&call.body));
             }
+            "policy" => self.set("policy", Some(&s3_rules::policy_kept(&call.body))),
             other => self.set(other, Some(&call.body)),
         }
         response(200, "")
@@ -1007,6 +1227,63 @@ impl State {
     }
 }
 
+/// A trail's home region.
+fn home_of(trail: &Value) -> &str {
+    trail["TrailARN"].as_str().and_then(Arn::parse).map_or("", |it| it.region)
+}
+
+/// CloudTrail's limits for one trail, none of which AWS raises.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
+fn check_selectors(basic: &Value, advanced: &Value) -> Result<(), &'static str> {
+    const REFUSED: Result<(), &str> = Err("InvalidEventSelectorsException");
+    let list = |it: &Value| it.as_array().cloned().unwrap_or_default();
+    match (basic.as_array(), advanced.as_array()) {
+        (Some(basic), None) => {
+            let resources = basic.iter().flat_map(|it| list(&it["DataResources"]));
+            let values: usize = resources.map(|it| list(&it["Values"]).len()).sum();
+            if basic.is_empty() || basic.len() > 5 || values > 250 { REFUSED } else { Ok(()) }
+        }
+        (None, Some(advanced)) => {
+            let fields = |it: &Value| list(&it["FieldSelectors"]);
+            let operators = |it: &Value| -> Vec<Value> {
+                it.as_object().into_iter().flatten().filter(|it| it.0 != "Field").map(|it| it.1.clone()).collect()
+            };
+            let malformed = advanced.iter().any(|it| {
+                let fields = fields(it);
+                let names: BTreeSet<_> = fields.iter().filter_map(|it| it["Field"].as_str()).collect();
+                !names.contains("eventCategory")
+                    || names.len() != fields.len()
+                    || fields.iter().map(operators).any(|it| it.is_empty() || it.iter().any(|it| list(it).is_empty()))
+            });
+            let values: usize =
+                advanced.iter().flat_map(fields).flat_map(|it| operators(&it)).map(|it| list(&it).len()).sum();
+            if malformed || values > 500 { REFUSED } else { Ok(()) }
+        }
+        _ => REFUSED,
+    }
+}
+
+/// A policy as KMS gives it back: lists in another order, and no lists of one.
+fn reordered(policy: &str) -> String {
+    fn list(value: &mut Value) {
+        match value {
+            Value::Array(all) if all.len() == 1 => *value = all.remove(0),
+            Value::Array(all) => all.reverse(),
+            Value::Object(kinds) => kinds.values_mut().for_each(list),
+            _ => {}
+        }
+    }
+    let Ok(mut policy) = serde_json::from_str::<Value>(policy) else { return policy.to_owned() };
+    for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
+        for element in ["Principal", "NotPrincipal", "Action", "NotAction"] {
+            if let Some(value) = statement.get_mut(element) {
+                list(value);
+            }
+        }
+    }
+    policy.to_string()
+}
+
 /// A bucket's ACL: the owner's grant, and these.
 pub fn acl(grants: &str) -> String {
     format!(
@@ -1023,12 +1300,21 @@ fn granted(request: &HttpRequest) -> String {
     let permissions = ["full-control", "read", "write", "read-acp", "write-acp"];
     let of = |permission: &str| {
         let header = request.headers().get(format!("x-amz-grant-{permission}")).unwrap_or_default();
-        let ids = header.split(", ").filter_map(|it| it.strip_prefix("id=\"")?.strip_suffix('"'));
-        let ids = ids.filter(|it| *it != "me").map(str::to_owned).collect::<Vec<_>>();
+        let grantees = header.split(", ").filter_map(|it| it.strip_suffix('"')?.split_once("=\""));
+        let grantees: Vec<_> =
+            grantees.filter(|it| it.1 != "me").map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
         let permission = permission.replace('-', "_").to_uppercase();
-        ids.into_iter().map(move |id| format!("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>{id}</ID></Grantee><Permission>{permission}</Permission></Grant>"))
+        grantees.into_iter().map(move |(kind, name)| {
+            let (kind, element) = if kind == "uri" { ("Group", "URI") } else { ("CanonicalUser", "ID") };
+            format!("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\"><{element}>{name}</{element}></Grantee><Permission>{permission}</Permission></Grant>")
+        })
     };
     permissions.into_iter().flat_map(of).collect()
+}
+
+/// S3 refuses, in these words.
+fn refused(status: u16, code: &str, message: &str) -> HttpResponse {
+    response(status, &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"))
 }
 
 fn response(status: u16, body: &str) -> HttpResponse {

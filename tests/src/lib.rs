@@ -8,3 +8,4 @@ pub mod local_aws;
 pub mod machine;
 pub mod matrix;
 pub mod parsers;
+pub mod s3_rules;

@@ -1,7 +1,7 @@
 //! The local AWS: a process of its own on loopback, ended with this one.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -33,7 +33,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The administrator of an account; the emulator lets it do anything.
+    /// The root user of an account: only what a bucket policy denies is denied to it.
     pub fn administrator(account: &str) -> Self {
         Self { id: account.to_owned(), secret: "test".to_owned() }
     }
@@ -54,11 +54,17 @@ pub struct LocalAws {
 impl LocalAws {
     /// Installs what is missing and starts it on free ports. `data`: the folder for its certificate and logs.
     pub fn start(data: &Path) -> Result<Self, SetupError> {
+        Self::start_with(data, &[])
+    }
+
+    /// The same, with more options of `infra/local/start.py`.
+    pub fn start_with(data: &Path, options: &[&str]) -> Result<Self, SetupError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| SetupError(format!("the local AWS {what}: {error}"));
         let mut process = Command::new("python3")
             .arg(workspace().join("infra/local/start.py"))
-            .args(["--http", "0", "--https", "0", "--json", "--exit-with-parent", "--data"])
+            .args(["--http", "0", "--https", "0", "--json", "--exit-with-parent", "--bucket-quota", "20000", "--data"])
             .arg(data)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -105,7 +111,8 @@ impl LocalAws {
     /// An `aws` command as somebody; its standard output.
     pub fn aws(&self, keys: &Keys, arguments: &[&str]) -> Result<String, SetupError> {
         let mut command = self.command("aws", keys);
-        run(command.args(["--endpoint-url", &self.http]).args(arguments))
+        // Over HTTPS, or the baseline's policy refuses.
+        run(command.args(["--endpoint-url", &self.https]).args(arguments))
     }
 
     /// A program of the local AWS's environment, called as somebody.
@@ -157,6 +164,18 @@ pub fn workspace() -> &'static Path {
 /// Where `aws` and `cargo-lambda` were installed.
 pub fn tools() -> PathBuf {
     workspace().join("target/local-aws/venv/bin")
+}
+
+/// How complex EventBridge finds each of these event patterns, of one line each.
+pub fn complexities(patterns: &[String]) -> Vec<usize> {
+    let program = workspace().join("infra/local/events_patterns.py");
+    let child = Command::new("python3").arg(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("python3 is on the PATH");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(patterns.join("\n").as_bytes()).expect("it reads");
+    drop(input);
+    let said = child.wait_with_output().expect("it ends").stdout;
+    String::from_utf8_lossy(&said).lines().map(|it| it.parse().expect("a number a line")).collect()
 }
 
 /// Asks again and again, until there is an answer or the time is up.

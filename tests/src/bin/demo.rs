@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     io::Write,
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -18,6 +20,7 @@ use guardrail_tests::{
     local_aws::{Keys, LocalAws, SetupError, eventually, workspace},
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 const BUCKET: &str = "acme-data";
 const USER: &str = "mallory";
@@ -84,7 +87,9 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
     all_good &= tamper_and_watch(&deployment, &user).await?;
 
     if keep {
-        stay(deployment, &user).await?;
+        println!();
+        let commands = step("building the command", || deploy::build_packages(&["guardrail-cli"]))?;
+        stay(deployment, &commands).await?;
     } else {
         println!("\nTry it by hand: cargo demo -- --keep");
     }
@@ -217,19 +222,40 @@ fn restored_controls(alert: &Received) -> BTreeSet<String> {
     restored.filter_map(|it| it["control"].as_str()).map(str::to_owned).collect()
 }
 
-/// Leaves everything running, and prints alerts until the person has enough.
-async fn stay(deployment: Deployment, user: &Keys) -> Result<(), SetupError> {
+/// Leaves everything running, and prints alerts until the person has enough. `commands`: where `guardrail` is.
+async fn stay(deployment: Deployment, commands: &Path) -> Result<(), SetupError> {
     let aws = &deployment.aws;
-    println!("\nEverything is still running. In another terminal, as {USER}:\n");
-    println!("  export PATH=\"{}:$PATH\"", guardrail_tests::local_aws::tools().display());
-    println!("  export AWS_ENDPOINT_URL={} AWS_CA_BUNDLE={}", aws.https, aws.ca.display());
-    println!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", user.id, user.secret);
-    println!("  export AWS_DEFAULT_REGION={}\n", guardrail_tests::local_aws::REGION);
+    let administrator = deployment.user("ann", &["*"])?;
+    println!("\nEverything is still running. In another terminal, as ann, an administrator of the account:\n");
+    println!("  export PATH=\"{}:{}:$PATH\"", commands.display(), guardrail_tests::local_aws::tools().display());
+    println!("  export AWS_ENDPOINT_URL={} AWS_CA_BUNDLE=\"{}\"", aws.https, aws.ca.display());
+    println!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", administrator.id, administrator.secret);
+    println!(
+        "  export AWS_DEFAULT_REGION={} GUARDRAIL_HTTP_ENDPOINT_URL={}",
+        guardrail_tests::local_aws::REGION,
+        aws.http
+    );
+    println!("  unset AWS_PROFILE AWS_REGION AWS_SESSION_TOKEN HTTP_PROXY HTTPS_PROXY http_proxy https_proxy\n");
+    for command in ["plan", "verify", "history"] {
+        println!("  guardrail {command} {BUCKET}");
+    }
     for control in Control::OF_BUCKET {
         println!("  {}", drift::command(control, BUCKET));
     }
     println!("\nAlerts appear here as they arrive. Ctrl-C ends it all.\n");
     let inbox = deployment.inbox("demo-live", None).await?;
+    // Also where a shell that starts it in the background has it ignore Ctrl-C; and so that the local AWS ends with it.
+    let failed = |error: std::io::Error| SetupError(format!("signals: {error}"));
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        never = show_alerts(&inbox) => match never {},
+        _ = terminated.recv() => Ok(()),
+        _ = interrupted.recv() => Ok(()),
+    }
+}
+
+async fn show_alerts(inbox: &Inbox) -> Infallible {
     loop {
         for alert in inbox.receive().await {
             println!("{}", alert.subject);
