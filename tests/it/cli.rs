@@ -11,7 +11,7 @@ use aws_sdk_s3::{
     Client,
     types::{
         BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier, ObjectLockLegalHold,
-        ObjectLockLegalHoldStatus, VersioningConfiguration,
+        ObjectLockLegalHoldStatus, ServerSideEncryption, VersioningConfiguration,
     },
 };
 use guardrail::control::Control;
@@ -309,10 +309,14 @@ async fn a_budget_is_made_once_and_mails_everybody_who_asked() {
 async fn filled(bucket: &str, more: &str) -> Client {
     let built = guardrail(&format!("bootstrap {bucket} {more} --json"));
     assert_eq!(built.code, 0, "{built:?}");
+    let resources = built.json()["resources"].as_array().unwrap().clone();
+    // The bucket's policy takes nothing without it.
+    let kms_key = resources.iter().find(|it| it["type"] == "AWS::KMS::Key").unwrap()["id"].as_str().unwrap();
     let s3 = Client::new(&DEPLOYMENT.0.aws.sdk(&Keys::administrator(ACCOUNT)).unwrap());
     let keys: Vec<_> = (0..300).map(|n| format!("folder {}/a+b&{n}", n % 7)).collect();
     for some in keys.chunks(8) {
-        let puts = some.iter().map(|key| s3.put_object().bucket(bucket).key(key).send());
+        let put = |key| s3.put_object().bucket(bucket).key(key).server_side_encryption(ServerSideEncryption::AwsKms);
+        let puts = some.iter().map(|key| put(key).ssekms_key_id(kms_key).send());
         let puts: Vec<_> = puts.map(tokio::spawn).collect();
         for put in puts {
             put.await.unwrap().unwrap();
@@ -323,7 +327,9 @@ async fn filled(bucket: &str, more: &str) -> Client {
         let delete = Delete::builder().set_objects(Some(objects)).build().unwrap();
         s3.delete_objects().bucket(bucket).delete(delete).send().await.unwrap();
     }
-    s3.create_multipart_upload().bucket(bucket).key("upload").send().await.unwrap();
+    let upload = s3.create_multipart_upload().bucket(bucket).key("upload");
+    let upload = upload.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(kms_key);
+    upload.send().await.unwrap();
     s3
 }
 
