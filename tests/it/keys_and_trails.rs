@@ -336,17 +336,17 @@ async fn a_trail_that_names_no_bucket_is_told_and_not_called_restored() {
 #[tokio::test]
 async fn bootstrap_says_that_there_is_no_room_for_a_trail_before_it_creates_anything() {
     let fake = FakeAws::default();
-    let trails = (0..5).map(|n| json!({"TrailARN": format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/t{n}"), "IsMultiRegionTrail": true}));
+    let trails = (0..5).map(|n| json!({"TrailARN": format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/trail-{n}"), "IsMultiRegionTrail": true}));
     fake.state().other_trails = trails.collect();
     for dry_run in [true, false] {
         let error = built(&fake, json!({"bucket": BUCKET, "dry_run": dry_run})).await.unwrap_err();
-        assert!(error.contains("trail: eu-west-2 has 5 trails") && error.contains("trail/t3"), "{error}");
+        assert!(error.contains("trail: eu-west-2 has 5 trails") && error.contains("trail/trail-3"), "{error}");
         assert_eq!(fake.writes(), Vec::<String>::new());
     }
     let foreign = json!({"bucket": BUCKET, "trail": "arn:aws:cloudtrail:eu-west-2:999922223333:trail/t"});
     assert!(built(&fake, foreign).await.unwrap_err().contains("another account's"));
     assert_eq!(fake.writes(), Vec::<String>::new());
-    let named = format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/t0");
+    let named = format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/trail-0");
     fake.state().other_trails[0]["S3BucketName"] = json!("central-logs");
     built(&fake, json!({"bucket": BUCKET, "trail": named})).await.unwrap();
 }
