@@ -343,7 +343,7 @@ async fn bootstrap_says_that_there_is_no_room_for_a_trail_before_it_creates_anyt
         assert!(error.contains("trail: eu-west-2 has 5 trails") && error.contains("trail/trail-3"), "{error}");
         assert_eq!(fake.writes(), Vec::<String>::new());
     }
-    let foreign = json!({"bucket": BUCKET, "trail": "arn:aws:cloudtrail:eu-west-2:999922223333:trail/t"});
+    let foreign = json!({"bucket": BUCKET, "trail": "arn:aws:cloudtrail:eu-west-2:999922223333:trail/central"});
     assert!(built(&fake, foreign).await.unwrap_err().contains("another account's"));
     assert_eq!(fake.writes(), Vec::<String>::new());
     let named = format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/trail-0");
