@@ -3,6 +3,7 @@
 //! [`plan`] decides, and does no I/O; everything around it does I/O, and decides nothing.
 //! Read [`baseline`] and [`plan`] first, then [`reconcile`], then [`remediate`].
 
+pub mod access;
 pub mod api;
 pub mod apply;
 pub mod baseline;
@@ -11,6 +12,7 @@ pub mod caller;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod hindrance;
 pub mod history;
 pub mod kms_key;
 pub mod lambda;

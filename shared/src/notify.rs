@@ -1,6 +1,6 @@
 //! What people and machines are told: one SNS message per reconcile that found anything.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use aws_sdk_sns::{Client, types::MessageAttributeValue};
 use serde::Serialize;
@@ -162,11 +162,16 @@ pub async fn publish(sns: &Client, topic: &TopicArn, alert: Alert) -> Result<(),
 
 fn severity(report: &Report, swept: bool) -> Option<Severity> {
     let only_exempt = report.findings.iter().all(|it| it.outcome == Outcome::Exempt);
+    if report.hindrances.iter().any(|it| it.certain) {
+        return Some(Severity::Critical);
+    }
     match report.outcome {
         BucketOutcome::Failed | BucketOutcome::Gone => Some(Severity::Critical),
         // The sweep comes by every few minutes; an exemption was told when it was used.
         BucketOutcome::Drifted if only_exempt => (!swept).then_some(Severity::Info),
         BucketOutcome::Restored | BucketOutcome::Drifted => Some(Severity::Warning),
+        // It may be meant, and was told when it was written.
+        BucketOutcome::Endangered => (!swept).then_some(Severity::Warning),
         BucketOutcome::Compliant => {
             let trigger = report.trigger.as_ref()?;
             let told = TOLD_EVENTS.contains(&trigger.event_name.as_str()) && trigger.error_code.is_none();
@@ -279,6 +284,13 @@ fn headline(report: &Report, own: &str) -> String {
             };
             format!("{what} {problem}; {cause}{led_here}")
         }
+        BucketOutcome::Endangered => {
+            let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
+            let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
+            let documents = documents.into_iter().collect::<Vec<_>>().join(" and ");
+            let by = report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it)));
+            format!("{documents} {verb} the guardrail from its work{}", by.unwrap_or_default())
+        }
         BucketOutcome::Gone => match &report.trigger {
             Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {
                 format!("the guarded bucket was deleted by {}", short_actor(trigger, own))
@@ -359,6 +371,9 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
             }
         }
     }
+    for hindrance in &report.hindrances {
+        let _ = write!(text, "\n{}\n", cut(&hindrance.to_string(), 2000));
+    }
     if let Some(record) = &report.record {
         let _ = write!(text, "\nRecord  {record}\n");
     }
@@ -413,6 +428,9 @@ fn advice(report: &Report) -> String {
     }
     if report.error.is_some() {
         lines.push("Mend what the error says. Until then nothing restores this bucket.");
+    }
+    if !report.hindrances.is_empty() {
+        lines.push("Nothing has drifted by these statements yet. Where one denies the guardrail, or does not allow it, it cannot restore: remove or narrow the statement now, or except the guardrail's role in it, and ask whoever wrote it what it was for.");
     }
     if has(Outcome::Failed) {
         lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");

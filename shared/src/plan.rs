@@ -270,10 +270,10 @@ fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
 }
 
 /// Whether a change may be written: within S3's limits, and without locking us out.
-pub fn check(baseline: &Baseline, change: &Change) -> Result<(), Refusal> {
+pub fn check(baseline: &Baseline, change: &Change, now: Timestamp) -> Result<(), Refusal> {
     match change {
         Change::BucketPolicy(drift) => {
-            Ok(policy::check(&drift.desired, &baseline.policy, &baseline.bucket_arn, &baseline.role)?)
+            Ok(policy::check(&drift.desired, &baseline.policy, &baseline.bucket_arn, &baseline.role, now)?)
         }
         Change::Lifecycle(drift) if drift.desired.rules.len() > lifecycle::MAX_RULES => {
             Err(Refusal::TooManyRules(drift.desired.rules.len()))
@@ -839,7 +839,7 @@ mod tests {
             |n: usize| crate::xml::Element::parent("Rule", vec![crate::xml::Element::leaf("ID", &n.to_string())]);
         let check_rules = |rules: usize| {
             let observed = Lifecycle { rules: (0..rules).map(rule).collect(), ..Lifecycle::default() };
-            super::check(&baseline(), &restore_lifecycle(&baseline(), observed).unwrap())
+            super::check(&baseline(), &restore_lifecycle(&baseline(), observed).unwrap(), Timestamp::UNIX_EPOCH)
         };
         assert!(check_rules(998).is_ok());
         assert!(matches!(check_rules(999), Err(Refusal::TooManyRules(1001))));

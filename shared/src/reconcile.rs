@@ -13,6 +13,7 @@ use crate::{
     apply::{self, Writers, apply},
     baseline::{Baseline, PublicAccessBlock},
     control::Control,
+    hindrance::{self, Hindrance},
     kms_key::{self, KeyState, KmsKey},
     observe::{self, Bucket, Scope, look},
     plan::{self, Change, Drift, Echo, Refusal, Seen, Stance, Step, plan},
@@ -61,6 +62,8 @@ pub enum Reconciled {
     Gone,
     Bucket {
         findings: Vec<Finding>,
+        /// What would keep us from the next restore.
+        hindrances: Vec<Hindrance>,
         /// When the last restore was done.
         restored_at: Option<Timestamp>,
     },
@@ -94,6 +97,7 @@ pub async fn reconcile(
         return Reconciled::Gone;
     }
     let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let mut hindrances = hindrance::hindrances(baseline, &seen, stance.now);
     let mut steps = plan(baseline, seen, stance);
     for wait in ECHO_REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
@@ -104,11 +108,12 @@ pub async fn reconcile(
         if seen.is_gone() {
             return Reconciled::Gone;
         }
+        hindrances = hindrance::hindrances(baseline, &seen, stance.now);
         steps = plan(baseline, seen, stance);
     }
 
     let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { apply::ECHO_APP_NAME };
-    carry_out(guardrail, app_name, bucket, baseline, steps).await
+    carry_out(guardrail, app_name, bucket, baseline, steps, hindrances).await
 }
 
 /// Does what was planned, one write after the other. One that fails does not stop the next.
@@ -118,6 +123,7 @@ pub async fn carry_out(
     bucket: Bucket<'_>,
     baseline: &Baseline,
     steps: Vec<Step>,
+    hindrances: Vec<Hindrance>,
 ) -> Reconciled {
     let retry_until = Instant::now() + RETRY_BUDGET;
     let write = Writers::new(guardrail, app_name);
@@ -131,7 +137,7 @@ pub async fn carry_out(
         }
         findings.push(finding);
     }
-    Reconciled::Bucket { findings, restored_at }
+    Reconciled::Bucket { findings, hindrances, restored_at }
 }
 
 struct Writer<'a> {
@@ -244,7 +250,7 @@ impl Writer<'_> {
                 Ok(None) => return Restored { change, written, result: Ok(()) },
                 Err(error) => return Restored { change, written, result: Err(error.into()) },
             }
-            if let Err(refusal) = plan::check(self.baseline, &change) {
+            if let Err(refusal) = plan::check(self.baseline, &change, Timestamp::now()) {
                 return Restored { change, written, result: Err(refusal.into()) };
             }
             self.stale = true;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Trigger,
+    hindrance::Hindrance,
     history::RecordFile,
     names::BucketName,
     reconcile::{Finding, Outcome, Reconciled},
@@ -18,6 +19,9 @@ pub struct Report {
     pub dry_run: bool,
     pub trigger: Option<Trigger>,
     pub findings: Vec<Finding>,
+    /// What would keep the guardrail from its work, though nothing has drifted by it yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hindrances: Vec<Hindrance>,
     pub elapsed_ms: u64,
     /// From the call that the event tells of (CloudTrail cuts its time to the second) to the last restore. `None` when
     /// the call can have caused nothing of what was restored.
@@ -45,6 +49,8 @@ pub enum BucketOutcome {
     Restored,
     /// Something is not as it should be and was left so: dry run, observe mode, exemption.
     Drifted,
+    /// All is as it should be, and something would keep it from being restored tomorrow.
+    Endangered,
     Failed,
     Unguarded,
     Gone,
@@ -59,6 +65,7 @@ impl Report {
             dry_run: false,
             trigger,
             findings: Vec::new(),
+            hindrances: Vec::new(),
             elapsed_ms: 0,
             drift_to_restored_ms: None,
             notified: false,
@@ -73,9 +80,9 @@ impl Report {
     pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
         match reconciled {
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
-            Reconciled::Bucket { findings, restored_at } => {
-                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings), trigger);
-                let report = Self { findings, ..report };
+            Reconciled::Bucket { findings, hindrances, restored_at } => {
+                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings, &hindrances), trigger);
+                let report = Self { findings, hindrances, ..report };
                 let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
                 let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
                 Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
@@ -119,7 +126,7 @@ impl Report {
 }
 
 impl BucketOutcome {
-    fn of(findings: &[Finding]) -> Self {
+    fn of(findings: &[Finding], hindrances: &[Hindrance]) -> Self {
         let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
         if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
             Self::Failed
@@ -127,6 +134,8 @@ impl BucketOutcome {
             Self::Restored
         } else if any(&[Outcome::WouldRestore, Outcome::Exempt]) {
             Self::Drifted
+        } else if !hindrances.is_empty() {
+            Self::Endangered
         } else {
             Self::Compliant
         }
@@ -163,7 +172,11 @@ mod tests {
 
     fn report(outcomes: &[Outcome]) -> Report {
         let findings = outcomes.iter().map(|it| finding(*it)).collect();
-        Report::of(&"acme-data".parse().unwrap(), Reconciled::Bucket { findings, restored_at: None }, None)
+        Report::of(
+            &"acme-data".parse().unwrap(),
+            Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at: None },
+            None,
+        )
     }
 
     #[test]
@@ -199,7 +212,8 @@ mod tests {
             let event_name = "PutBucketVersioning".to_owned();
             let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
             let restored_at = restored.map(|it| it.parse().unwrap());
-            let reconciled = Reconciled::Bucket { findings: vec![finding(Outcome::Restored)], restored_at };
+            let findings = vec![finding(Outcome::Restored)];
+            let reconciled = Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at };
             Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));

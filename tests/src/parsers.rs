@@ -12,6 +12,7 @@ use guardrail::{
     registry::Registration,
     xml::Element,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::fake::{BUCKET, KEY, ROLE};
@@ -68,7 +69,15 @@ pub fn policy(text: &str) -> bool {
         let required = policy::required(variant, "aws", &bucket, &key);
         let desired = policy.requiring(&required);
         assert_eq!(desired.requiring(&required), desired, "once is enough");
-        if policy::check(&desired, &required, "arn:aws:s3:::acme-data", &ROLE.parse().expect("a role")).is_ok() {
+        if policy::check(
+            &desired,
+            &required,
+            "arn:aws:s3:::acme-data",
+            &ROLE.parse().expect("a role"),
+            Timestamp::UNIX_EPOCH,
+        )
+        .is_ok()
+        {
             let written = Policy::parse(&desired.document());
             assert_eq!(written.ok(), Some(desired.clone()), "what we write can be read");
         }

@@ -41,6 +41,8 @@ struct Row {
 enum State {
     Compliant,
     Drifted,
+    /// A policy would keep the guardrail from its work.
+    Endangered,
     Unreadable,
     Gone,
     /// Its registry document is not valid, so that it is not guarded.
@@ -126,6 +128,10 @@ fn state(report: &Report) -> (State, String) {
     match report.outcome {
         BucketOutcome::Gone => (State::Gone, String::new()),
         BucketOutcome::Failed => (State::Unreadable, named(Outcome::Unreadable)),
+        BucketOutcome::Endangered => {
+            let all = report.hindrances.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (State::Endangered, all.join("; "))
+        }
         _ if Exit::of(report) == Exit::Drift => (State::Drifted, named(Outcome::WouldRestore)),
         _ => (State::Compliant, String::new()),
     }
@@ -135,7 +141,7 @@ impl State {
     fn exit(self) -> Exit {
         match self {
             Self::Compliant => Exit::Compliant,
-            Self::Drifted => Exit::Drift,
+            Self::Drifted | Self::Endangered => Exit::Drift,
             Self::Unreadable | Self::Gone | Self::Broken => Exit::Error,
         }
     }
@@ -153,6 +159,7 @@ fn table(rows: &[Row], prefix: &str) -> String {
         let (style, state) = match row.state {
             State::Compliant => (ADDED, "compliant"),
             State::Drifted => (CHANGED, "drifted"),
+            State::Endangered => (CHANGED, "endangered"),
             State::Unreadable => (REMOVED, "unreadable"),
             State::Gone => (REMOVED, "gone"),
             State::Broken => (REMOVED, "broken"),

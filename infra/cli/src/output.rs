@@ -45,6 +45,9 @@ pub(crate) fn report(report: &Report, note: &str) -> String {
     for finding in &report.findings {
         text.push_str(&self::finding(finding));
     }
+    for hindrance in &report.hindrances {
+        text.push_str(&format!("  {}\n", painted(REMOVED, &format!("! {hindrance}"))));
+    }
     text.push_str(&format!("  {}\n", verdict(report)));
     text
 }
@@ -82,6 +85,11 @@ fn verdict(report: &Report) -> String {
             1 => parts.push(format!("1 control {what}")),
             n => parts.push(format!("{n} controls {what}")),
         }
+    }
+    match report.hindrances.len() {
+        0 => {}
+        1 => parts.push("1 hindrance".to_owned()),
+        n => parts.push(format!("{n} hindrances")),
     }
     match report.outcome {
         BucketOutcome::Compliant => painted(GOOD, "compliant, nothing to restore"),
@@ -131,7 +139,7 @@ mod tests {
                 ..finding(Control::BucketPolicy, Outcome::Unreadable)
             },
         ];
-        let reconciled = Reconciled::Bucket { findings, restored_at: None };
+        let reconciled = Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at: None };
         let report = Report::of(&"acme-data".parse().unwrap(), reconciled, None);
         let text = self::report(&report, "  baseline: --key-arn");
         expect![[r#"

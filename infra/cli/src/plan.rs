@@ -5,6 +5,7 @@ use std::path::Path;
 use guardrail::{
     baseline::Baseline,
     control::Control,
+    hindrance::hindrances,
     names::{BucketName, KeyArn},
     observe::{self, Bucket, Scope},
     plan::{self, Echo, Observed, Seen, Stance, Step},
@@ -87,10 +88,11 @@ pub(crate) async fn report(
         let around = observe::look(&session.guardrail, named, &baseline, scope).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
+    let hindrances = hindrances(&baseline, &seen, stance.now);
     let steps = plan::plan(&baseline, seen, &stance);
-    let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it)).collect();
+    let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps).await;
+    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps, hindrances).await;
     let mut report = Report { dry_run: true, ..Report::of(bucket, reconciled, None) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {
@@ -101,9 +103,9 @@ pub(crate) async fn report(
 }
 
 /// Why a restore would not even be tried, or what is missing to read a control.
-fn refusal(baseline: &Baseline, step: &Step) -> Option<(Control, String)> {
+fn refusal(baseline: &Baseline, step: &Step, now: Timestamp) -> Option<(Control, String)> {
     match step {
-        Step::Tell(change) => Some((change.control(), plan::check(baseline, change).err()?.to_string())),
+        Step::Tell(change) => Some((change.control(), plan::check(baseline, change, now).err()?.to_string())),
         Step::Unreadable(control, error) => Some((*control, format!("{error}{}", next_step(error)))),
         _ => None,
     }
@@ -162,6 +164,7 @@ impl Exit {
         let drifted = report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore);
         match report.outcome {
             BucketOutcome::Failed | BucketOutcome::Gone | BucketOutcome::Unguarded => Self::Error,
+            BucketOutcome::Endangered => Self::Drift,
             BucketOutcome::Drifted if drifted => Self::Drift,
             BucketOutcome::Drifted | BucketOutcome::Compliant | BucketOutcome::Restored => Self::Compliant,
         }

@@ -80,7 +80,7 @@ pub(super) async fn ensure_support(
     let named = Bucket { name, owner: &setup.account };
     let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
     let changed = !steps.is_empty();
-    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps).await;
+    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Vec::new()).await;
     let report = Report::of(name, reconciled, None);
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
