@@ -24,7 +24,8 @@ const MAX_DOCUMENT: usize = 128 * 1024;
 const SSE: &str = "s3:x-amz-server-side-encryption";
 const SSE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
 
-/// Every Sid that is ours, in any variant. A statement under one of them is ours to replace or remove.
+/// Every Sid that is ours in a guarded bucket's policy, in any variant: a statement under one of them is ours to replace
+/// or remove there. Other policies hold statements of these names that are their owners'.
 const OUR_SIDS: [&str; 5] = [
     "DenyInsecureTransport",
     "DenyMissingEncryptionHeader",
@@ -48,18 +49,8 @@ pub enum PolicyVariant {
 pub fn required(variant: PolicyVariant, partition: &str, bucket: &BucketName, key: &KeyArn) -> Vec<Statement> {
     let bucket = bucket_arn(partition, bucket);
     let objects = format!("{bucket}/*");
-    let deny = |sid: &str, action: &str, resource: Value, condition: Value| {
-        Statement(json!({
-            "Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource, "Condition": condition,
-        }))
-    };
     let deny_put = |sid: &str, condition: Value| deny(sid, "s3:PutObject", json!(objects), condition);
-    let mut statements = vec![deny(
-        "DenyInsecureTransport",
-        "s3:*",
-        json!([bucket, objects]),
-        json!({"Bool": {"aws:SecureTransport": "false"}}),
-    )];
+    let mut statements = vec![tls_only(&bucket)];
     match variant {
         PolicyVariant::Strict => statements.extend([
             deny_put("DenyMissingEncryptionHeader", json!({"Null": {SSE: "true"}})),
@@ -74,6 +65,18 @@ pub fn required(variant: PolicyVariant, partition: &str, bucket: &BucketName, ke
         ]),
     }
     statements
+}
+
+/// The statement that a bucket, given as its ARN, is for TLS only.
+pub fn tls_only(bucket: &str) -> Statement {
+    let resources = json!([bucket, format!("{bucket}/*")]);
+    deny("DenyInsecureTransport", "s3:*", resources, json!({"Bool": {"aws:SecureTransport": "false"}}))
+}
+
+fn deny(sid: &str, action: &str, resource: Value, condition: Value) -> Statement {
+    Statement(json!({
+        "Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource, "Condition": condition,
+    }))
 }
 
 /// Letters and digits that are different for different names: what a Sid may hold.
@@ -163,6 +166,7 @@ impl Policy {
     /// Equal to `self` when nothing is missing.
     pub fn requiring(&self, required: &[Statement]) -> Self {
         let mut statements = self.statements.clone();
+        let guarded = required.iter().any(Statement::has_our_sid);
         for wanted in required {
             let is_own = |it: &Statement| it.sid() == wanted.sid();
             let exact = statements.iter().position(|it| is_own(it) && it.meaning() == wanted.meaning());
@@ -175,15 +179,13 @@ impl Policy {
                     let mut index = 0..;
                     statements.retain(|it| index.next() == Some(place) || !is_own(it));
                 }
-                None if statements.iter().any(|it| it.covers(wanted)) => {}
+                // What stands under another Sid of ours goes away again when its turn comes.
+                None if statements.iter().any(|it| !(guarded && it.has_our_sid()) && it.covers(wanted)) => {}
                 None => statements.push(wanted.clone()),
             }
         }
-        let obsolete = |it: &Statement| {
-            it.sid()
-                .is_some_and(|sid| OUR_SIDS.contains(&sid) && required.iter().all(|wanted| wanted.sid() != Some(sid)))
-        };
-        statements.retain(|it| !obsolete(it));
+        let obsolete = |it: &Statement| it.has_our_sid() && required.iter().all(|wanted| wanted.sid() != it.sid());
+        statements.retain(|it| !(guarded && obsolete(it)));
         Self { envelope: self.envelope.clone(), statements }
     }
 
@@ -232,6 +234,10 @@ impl Statement {
         self.0.get("Sid")?.as_str()
     }
 
+    fn has_our_sid(&self) -> bool {
+        self.sid().is_some_and(|it| OUR_SIDS.contains(&it))
+    }
+
     /// Its effect is `Deny`, as IAM wants it spelled.
     pub fn is_deny(&self) -> bool {
         self.0.get("Effect").and_then(Value::as_str) == Some("Deny")
@@ -257,10 +263,6 @@ impl Statement {
 
     /// Whether this statement of the owner's denies at least what `wanted` denies, on the same conditions.
     fn covers(&self, wanted: &Statement) -> bool {
-        // What stands under another Sid of ours goes away again when its turn comes.
-        if self.sid().is_some_and(|sid| OUR_SIDS.contains(&sid)) {
-            return false;
-        }
         let (mine, theirs) = (self.meaning(), wanted.meaning());
         includes(&mine.actions, &theirs.actions)
             && includes(&mine.resources, &theirs.resources)
@@ -638,6 +640,22 @@ mod tests {
             (&json!("x"), &json!("2008-10-17"), &json!({"b": 1, "a": [2]}))
         );
         assert_eq!(after["Statement"][0], serde_json::from_str::<Value>(document).unwrap()["Statement"]);
+    }
+
+    #[test]
+    fn in_another_policy_a_statement_of_our_name_is_its_owners() {
+        let required = [Statement(
+            json!({"Sid": "GuardrailInventory", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*"}),
+        )];
+        let owners: Vec<_> = OUR_SIDS
+            .iter()
+            .map(|sid| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}))
+            .collect();
+        let after = policy(&owners).requiring(&required);
+        assert_eq!(after.statements[..5], policy(&owners).statements[..]);
+        assert_eq!(after.statements[5..], required);
+        let same = json!({"Sid": "DenyNotUsingKMS", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*"});
+        assert_eq!(policy(&[same.clone()]).requiring(&required), policy(&[same]), "it says what we require");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     names::{BucketName, KeyArn, bucket_arn},
     observe::{Bucket, observe},
     plan::{Echo, Observed, Stance, Step, plan},
-    policy::{self, PolicyVariant, Statement, sid_part},
+    policy::{self, Statement, sid_part},
     reconcile::carry_out,
     registry::Registration,
     report::Report,
@@ -99,8 +99,10 @@ fn plan_support(
     let registration = Registration::new(name.clone(), setup.account.clone(), key.clone());
     let mut baseline = Baseline::new(&registration, &setup.account, &guardrail.config.role)?;
     // TLS only, and no demands on encryption headers: the services send their own.
-    let tls = policy::required(PolicyVariant::Strict, &setup.partition, name, key).into_iter().take(1);
-    baseline.policy = tls.chain(delivery).collect();
+    let mut tls = policy::tls_only(&bucket_arn(&setup.partition, name));
+    // The Sid of guarded buckets may be in use here, and is its owner's then.
+    tls.0["Sid"] = json!("GuardrailDenyInsecureTransport");
+    baseline.policy = [tls].into_iter().chain(delivery).collect();
     let stance = Stance { registration: &registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
     let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
