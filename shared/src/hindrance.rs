@@ -261,7 +261,7 @@ mod tests {
                 .collect::<Value>()
         };
         assert_eq!(in_key(&[]), Vec::<String>::new());
-        let rescue = json!({"Action": ["kms:CancelKeyDeletion", "kms:Decrypt"]});
+        let rescue = json!({"Action": ["kms:CancelKeyDeletion", "kms:ReEncrypt*"]});
         assert_eq!(
             in_key(&[on_key(rescue)]),
             ["the key policy: statement `Quiet` denies the guardrail's role kms:CancelKeyDeletion"]

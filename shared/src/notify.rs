@@ -288,7 +288,8 @@ fn headline(report: &Report, own: &str) -> String {
             let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
             let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
             let documents = documents.into_iter().collect::<Vec<_>>().join(" and ");
-            let by = report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it)));
+            let by =
+                report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it, own)));
             format!("{documents} {verb} the guardrail from its work{}", by.unwrap_or_default())
         }
         BucketOutcome::Gone => match &report.trigger {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     access::{self, Call, Caller, Truth},
-    names::{BucketName, KeyArn, RoleArn, bucket_arn},
+    names::{Arn, BucketName, KeyArn, RoleArn, bucket_arn},
 };
 
 /// S3's limit for a bucket policy, in bytes.
@@ -655,7 +655,11 @@ mod tests {
         assert_eq!(after.statements[..5], policy(&owners).statements[..]);
         assert_eq!(after.statements[5..], required);
         let same = json!({"Sid": "DenyNotUsingKMS", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*"});
-        assert_eq!(policy(&[same.clone()]).requiring(&required), policy(&[same]), "it says what we require");
+        assert_eq!(
+            policy(std::slice::from_ref(&same)).requiring(&required),
+            policy(&[same]),
+            "it says what we require"
+        );
     }
 
     #[test]
