@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::Serialize;
 
 /// An AWS call that failed: which one, and what AWS said.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{operation}: {text}")]
 pub struct ApiError {
     pub operation: &'static str,
@@ -20,6 +20,9 @@ pub struct ApiError {
     /// AWS's words and request id, or the whole chain of causes when AWS did not answer.
     text: String,
 }
+
+/// Stands in JSON where AWS did not say what is there.
+pub const UNREAD: &str = "could not be read";
 
 /// Which kind of policy denied a call, from AWS's words. For people: nothing is decided by it.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>

@@ -124,7 +124,10 @@ pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) 
                     done("DeleteBucketOwnershipControls", sent)?;
                 }
             }
-            if was.acl_grants.is_empty() { Ok(()) } else { put_acl(s3, bucket, &was.acl_grants).await }
+            match &was.acl_grants {
+                Ok(grants) if !grants.is_empty() => put_acl(s3, bucket, grants).await,
+                Ok(_) | Err(_) => Ok(()),
+            }
         }
         Setting::BucketPolicy(policy) if policy.statements.is_empty() => {
             #[expect(clippy::disallowed_methods, reason = "there was none before, and a person wants it so")]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    api::ApiError,
     kms_key::{self, RequiredKey},
     lifecycle::{self, RequiredRule},
     names::{AccountId, KeyArn, RoleArn, bucket_arn},
+    plan::Read,
     policy::{self, Statement},
     registry::{Registration, RegistryError},
     trail::RequiredTrail,
@@ -104,8 +106,10 @@ impl PublicAccessBlock {
 pub struct ObjectOwnership {
     /// `BucketOwnerEnforced` turns ACLs off. `None`: never set, ACLs are on.
     pub object_ownership: Option<String>,
-    /// What the ACL gives to others than the owner, as `GRANTEE PERMISSION`. Without effect while ACLs are off.
-    pub acl_grants: Vec<String>,
+    /// What the ACL gives to others than the owner, as `GRANTEE PERMISSION`. Without effect while ACLs are off. What could
+    /// not be read is `null` in JSON.
+    #[serde(serialize_with = "if_read", deserialize_with = "read_if_known")]
+    pub acl_grants: Read<Vec<String>>,
 }
 
 impl ObjectOwnership {
@@ -116,14 +120,23 @@ impl ObjectOwnership {
 
     /// ACLs off, and nobody else in the ACL.
     pub fn enforced() -> Self {
-        Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Vec::new() }
+        Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Ok(Vec::new()) }
     }
 
     /// Whether both say the same: grants have no order.
     pub fn means(&self, other: &Self) -> bool {
-        let grants = |it: &Self| it.acl_grants.iter().cloned().collect::<BTreeSet<_>>();
+        let grants = |it: &Self| Some(it.acl_grants.as_ref().ok()?.iter().cloned().collect::<BTreeSet<_>>());
         self.object_ownership == other.object_ownership && grants(self) == grants(other)
     }
+}
+
+fn if_read<S: Serializer>(grants: &Read<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    grants.as_ref().ok().serialize(serializer)
+}
+
+fn read_if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Vec<String>>, D::Error> {
+    let grants = Option::<Vec<String>>::deserialize(deserializer)?;
+    Ok(grants.ok_or_else(|| ApiError::new("GetBucketAcl", "whom the ACL let in could not be read then")))
 }
 
 /// What happens to an upload that names no encryption.

@@ -10,6 +10,7 @@ use crate::{
     access::{self, Call, Caller, Truth, applies},
     baseline::Baseline,
     control::Control,
+    kms_key::KeyPart,
     names::RoleArn,
     plan::Seen,
     policy::{Policy, Statement},
@@ -70,7 +71,9 @@ pub fn hindrances(baseline: &Baseline, seen: &Seen, now: Timestamp) -> Vec<Hindr
     if let Some(Ok(policy)) = seen.bucket.as_ref().map(|it| &it.bucket_policy) {
         found.extend(in_bucket_policy(&policy.requiring(&baseline.policy), &baseline.bucket_arn, &baseline.role, now));
     }
-    if let (Some(Ok(key)), Some(required)) = (&seen.kms_key, &baseline.kms_key) {
+    if let (Some(Ok(key)), Some(required)) = (&seen.kms_key, &baseline.kms_key)
+        && key.knows(KeyPart::Policy)
+    {
         let policy = key.policy.requiring(&required.statements);
         let trail = baseline.trail.as_ref().map(|it| it.arn.as_str());
         found.extend(in_key_policy(&policy, required.arn.as_str(), &baseline.role, trail, &baseline.bucket_arn, now));

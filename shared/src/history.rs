@@ -284,7 +284,7 @@ impl Setting {
     /// anything yet.
     pub fn is_halfway_to(&self, before: &Self) -> bool {
         let (Self::ObjectOwnership(now), Self::ObjectOwnership(before)) = (self, before) else { return false };
-        now.object_ownership == before.object_ownership && now.acl_grants.is_empty()
+        now.object_ownership == before.object_ownership && now.acl_grants.as_ref().is_ok_and(Vec::is_empty)
     }
 
     /// In AWS's words, for people.
@@ -375,7 +375,7 @@ mod tests {
             public_access_block: Ok(PublicAccessBlock { block_public_acls: true, ..Default::default() }),
             object_ownership: Ok(ObjectOwnership {
                 object_ownership: Some("ObjectWriter".to_owned()),
-                acl_grants: grants,
+                acl_grants: Ok(grants),
             }),
             bucket_policy: Ok(Policy::parse(policy).unwrap()),
             default_encryption: Ok(DefaultEncryption {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    api::{ApiError, UNREAD},
     names::{AccountId, KeyAlias, KeyArn, TrailArn},
     plan::Drift,
     policy::{Policy, Statement, sid_part},
@@ -32,6 +33,18 @@ pub struct KmsKey {
     /// Where the required alias points; `None`: there is no such alias, or none is required.
     pub alias_target: Option<String>,
     pub policy: Policy,
+    /// What could not be read, and why. What stands in its place says nothing.
+    pub unread: Vec<(KeyPart, ApiError)>,
+}
+
+/// What KMS says in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPart {
+    /// And what the key is for.
+    State,
+    Rotation,
+    Alias,
+    Policy,
 }
 
 /// The state of a key.
@@ -187,7 +200,7 @@ impl Purpose {
 impl KmsKey {
     /// The same with what is required; what else its policy says stays as it stands.
     pub fn requiring(&self, required: &RequiredKey) -> Self {
-        let Self { state, purpose, rotation, alias_target: _, policy } = self;
+        let Self { state, purpose, rotation, alias_target, policy, unread } = self;
         Self {
             state: if state.way_back() == WayBack::NotNeeded { state.clone() } else { KeyState::Enabled },
             purpose: purpose.clone(),
@@ -202,20 +215,39 @@ impl KmsKey {
                 | KeyState::Unavailable
                 | KeyState::Other(_) => *rotation,
             },
-            alias_target: required.alias.as_ref().map(|_| required.arn.to_string()),
-            policy: policy.requiring(&required.statements),
+            alias_target: if self.knows(KeyPart::Alias) {
+                required.alias.as_ref().map(|_| required.arn.to_string())
+            } else {
+                alias_target.clone()
+            },
+            policy: if self.knows(KeyPart::Policy) { policy.requiring(&required.statements) } else { policy.clone() },
+            unread: unread.clone(),
         }
+    }
+
+    /// Whether this part could be read.
+    pub fn knows(&self, part: KeyPart) -> bool {
+        self.unread.iter().all(|it| it.0 != part)
     }
 
     /// The key in AWS's words.
     pub fn to_json(&self) -> Value {
-        let Self { state, purpose, rotation, alias_target, policy } = self;
+        let Self { state, purpose, rotation, alias_target, policy, unread } = self;
         let mut json = json!({
             "KeyState": state.as_str(), "KeyRotationEnabled": rotation, "AliasTarget": alias_target, "Policy": policy.to_json(),
         });
         if let Purpose::Other { usage, spec } = purpose {
             json["KeyUsage"] = json!(usage);
             json["KeySpec"] = json!(spec);
+        }
+        for (part, _) in unread {
+            let name = match part {
+                KeyPart::State => "KeyState",
+                KeyPart::Rotation => "KeyRotationEnabled",
+                KeyPart::Alias => "AliasTarget",
+                KeyPart::Policy => "Policy",
+            };
+            json[name] = json!(UNREAD);
         }
         json
     }
@@ -347,6 +379,7 @@ mod tests {
             rotation: Some(true),
             alias_target: None,
             policy: Policy::parse(own).unwrap(),
+            unread: Vec::new(),
         };
         bare.requiring(&required())
     }

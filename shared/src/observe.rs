@@ -20,12 +20,12 @@ use crate::{
         Baseline, DefaultEncryption, INVENTORY_ID, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption,
         Versioning,
     },
-    kms_key::{KeyState, KmsKey, Purpose, RequiredKey},
+    kms_key::{KeyPart, KeyState, KmsKey, Purpose, RequiredKey},
     lifecycle::Lifecycle,
     names::{AccountId, BucketName, TrailArn},
     plan::{Observed, Read, Seen},
     policy::Policy,
-    trail::{AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, Selectors, Trail},
+    trail::{AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, Selectors, Trail, TrailPart},
     xml::Element,
 };
 
@@ -127,7 +127,7 @@ pub async fn account_public_access_block(
 pub async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
     // Both to their end: a request that is given up takes its connection with it.
     let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
-    Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants: acl_grants? })
+    Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants })
 }
 
 async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
@@ -296,8 +296,32 @@ pub async fn kms_key(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<
                 None => Ok(None),
             }
         });
-    let (metadata, rotation, policy, alias_target) = (metadata?, rotation?, policy?, alias_target?);
-    Ok(KmsKey { state: key_state(&metadata), purpose: purpose(&metadata), rotation, alias_target, policy })
+    if matches!(metadata, Ok(None)) {
+        let missing =
+            "the key does not exist, and what it encrypted cannot be read; name another one with guardrail-bootstrap";
+        return Err(ApiError::new("DescribeKey", missing));
+    }
+    if let (Err(error), Err(_), Err(_)) = (&metadata, &rotation, &policy) {
+        return Err(error.clone());
+    }
+    let mut unread = Vec::new();
+    let metadata = known(metadata, KeyPart::State, &mut unread);
+    Ok(KmsKey {
+        state: metadata.as_ref().map_or(KeyState::Enabled, key_state),
+        purpose: metadata.as_ref().map_or(Purpose::SymmetricEncryption, purpose),
+        rotation: known(rotation, KeyPart::Rotation, &mut unread),
+        alias_target: known(alias_target, KeyPart::Alias, &mut unread),
+        policy: known(policy, KeyPart::Policy, &mut unread),
+        unread,
+    })
+}
+
+/// What was read; what was not is remembered, and nothing stands in its place.
+fn known<T: Default, P>(read: Read<T>, part: P, unread: &mut Vec<(P, ApiError)>) -> T {
+    read.unwrap_or_else(|error| {
+        unread.push((part, error));
+        T::default()
+    })
 }
 
 /// The state of a key.
@@ -314,12 +338,10 @@ pub fn purpose(metadata: &KeyMetadata) -> Purpose {
     Purpose::parse(metadata.key_usage().map(|it| it.as_str()), metadata.key_spec().map(|it| it.as_str()))
 }
 
-async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<KeyMetadata> {
-    const OPERATION: &str = "DescribeKey";
-    let described = unless_absent(OPERATION, kms.describe_key().key_id(key).send().await, "NotFoundException")?;
-    let missing =
-        "the key does not exist, and what it encrypted cannot be read; name another one with guardrail-bootstrap";
-    described.and_then(|it| it.key_metadata).ok_or_else(|| ApiError::new(OPERATION, missing))
+/// `None`: the key does not exist.
+async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<KeyMetadata>> {
+    let described = kms.describe_key().key_id(key).send().await;
+    Ok(unless_absent("DescribeKey", described, "NotFoundException")?.and_then(|it| it.key_metadata))
 }
 
 /// Whether the key rotates; `None`: one of imported material, or of a custom key store, cannot rotate by itself.
@@ -379,19 +401,33 @@ pub async fn trail(client: &aws_sdk_cloudtrail::Client, required: &RequiredTrail
         client.get_event_selectors().trail_name(arn).send(),
     );
     const ABSENT: &str = "TrailNotFoundException";
-    let trail = unless_absent("GetTrail", trail, ABSENT)?.and_then(|it| it.trail);
-    let status = unless_absent("GetTrailStatus", status, ABSENT)?;
-    let selectors = unless_absent("GetEventSelectors", selectors, ABSENT)?;
-    let (Some(trail), Some(status), Some(selectors)) = (trail, status, selectors) else { return Ok(None) };
+    let settings = unless_absent("GetTrail", trail, ABSENT).map(|it| it.and_then(|it| it.trail));
+    let status = unless_absent("GetTrailStatus", status, ABSENT);
+    let selectors = unless_absent("GetEventSelectors", selectors, ABSENT);
+    if let (Err(error), Err(_), Err(_)) = (&settings, &status, &selectors) {
+        return Err(error.clone());
+    }
+    if matches!(settings, Ok(None)) || matches!(status, Ok(None)) || matches!(selectors, Ok(None)) {
+        return Ok(None);
+    }
+    let mut unread = Vec::new();
+    let settings = known(settings, TrailPart::Settings, &mut unread);
+    let status = known(status, TrailPart::Status, &mut unread);
+    let selectors = known(selectors, TrailPart::Selectors, &mut unread);
     let filled = |it: Option<String>| it.filter(|it| !it.is_empty());
+    let (kms_key_id, s3_bucket_name) =
+        settings.as_ref().map_or((None, None), |it| (filled(it.kms_key_id.clone()), filled(it.s3_bucket_name.clone())));
     Ok(Some(Trail {
-        is_logging: status.is_logging == Some(true),
-        is_multi_region_trail: trail.is_multi_region_trail == Some(true),
-        log_file_validation_enabled: trail.log_file_validation_enabled == Some(true),
-        kms_key_id: filled(trail.kms_key_id),
-        s3_bucket_name: filled(trail.s3_bucket_name),
-        latest_delivery_error: filled(status.latest_delivery_error),
-        selectors: selectors_of(selectors.event_selectors, selectors.advanced_event_selectors),
+        is_logging: status.as_ref().is_some_and(|it| it.is_logging == Some(true)),
+        is_multi_region_trail: settings.as_ref().is_some_and(|it| it.is_multi_region_trail == Some(true)),
+        log_file_validation_enabled: settings.as_ref().is_some_and(|it| it.log_file_validation_enabled == Some(true)),
+        kms_key_id,
+        s3_bucket_name,
+        latest_delivery_error: status.as_ref().and_then(|it| filled(it.latest_delivery_error.clone())),
+        latest_digest_delivery_error: status.and_then(|it| filled(it.latest_digest_delivery_error)),
+        selectors: selectors
+            .map_or_else(Selectors::default, |it| selectors_of(it.event_selectors, it.advanced_event_selectors)),
+        unread,
     }))
 }
 

@@ -135,7 +135,7 @@ impl Observed {
     pub fn empty() -> Self {
         Self {
             public_access_block: Ok(PublicAccessBlock::default()),
-            object_ownership: Ok(ObjectOwnership { object_ownership: None, acl_grants: Vec::new() }),
+            object_ownership: Ok(ObjectOwnership { object_ownership: None, acl_grants: Ok(Vec::new()) }),
             bucket_policy: Ok(Policy::default()),
             default_encryption: Ok(DefaultEncryption::default()),
             versioning: Ok(Versioning::default()),
@@ -186,8 +186,8 @@ pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
     let Seen { bucket, kms_key, trail } = seen;
     let key = kms_key.as_ref().and_then(|it| it.as_ref().ok());
     let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it, key)).collect::<Vec<_>>();
-    let kms_key = kms_key.map(|it| verdict(Control::KmsKey, it, |it| restore_kms_key(baseline, it)));
-    let trail = trail.map(|it| verdict(Control::Trail, it, |it| restore_trail(baseline, it)));
+    let kms_key = kms_key.into_iter().flat_map(|it| key_verdicts(baseline, it));
+    let trail = trail.into_iter().flat_map(|it| trail_verdicts(baseline, it));
     let verdicts = bucket.into_iter().chain(kms_key).chain(trail);
     verdicts
         .filter_map(|verdict| match verdict {
@@ -203,7 +203,7 @@ pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
 }
 
 /// `key`: the bucket's, as far as it is known.
-fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>) -> [Verdict; 7] {
+fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>) -> [Verdict; 8] {
     // Destructured, so that a new control does not compile until it is planned.
     let Observed {
         public_access_block,
@@ -214,10 +214,12 @@ fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>
         lifecycle,
         inventory,
     } = observed;
+    let unread_acl = unread_acl(&object_ownership);
     [
         // First shut the door: this alone makes public policies and ACLs inert.
         verdict(Control::PublicAccessBlock, public_access_block, restore_public_access_block),
         verdict(Control::ObjectOwnership, object_ownership, restore_object_ownership),
+        unread_acl,
         verdict(Control::BucketPolicy, bucket_policy, |it| restore_bucket_policy(baseline, it)),
         match (default_encryption, key.and_then(|it| it.purpose.refusal())) {
             // With this key no upload would work.
@@ -232,6 +234,30 @@ fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>
         verdict(Control::Lifecycle, lifecycle, |it| restore_lifecycle(baseline, it)),
         verdict(Control::Inventory, inventory, |it| restore_inventory(baseline, it)),
     ]
+}
+
+/// What is known of the key is restored, whatever of it could not be read.
+fn key_verdicts(baseline: &Baseline, observed: Read<KmsKey>) -> Vec<Verdict> {
+    let unread = observed.as_ref().map_or(&[][..], |it| &it.unread);
+    let unread = unread.iter().map(|it| Verdict::Unreadable(Control::KmsKey, it.1.clone())).collect::<Vec<_>>();
+    let known = verdict(Control::KmsKey, observed, |it| restore_kms_key(baseline, it));
+    [known].into_iter().chain(unread).collect()
+}
+
+/// The same for the trail.
+fn trail_verdicts(baseline: &Baseline, observed: Read<Option<Trail>>) -> Vec<Verdict> {
+    let seen = observed.as_ref().ok().and_then(Option::as_ref);
+    let unread = seen.map_or(&[][..], |it| &it.unread);
+    let unread = unread.iter().map(|it| Verdict::Unreadable(Control::Trail, it.1.clone())).collect::<Vec<_>>();
+    let known = verdict(Control::Trail, observed, |it| restore_trail(baseline, it));
+    [known].into_iter().chain(unread).collect()
+}
+
+fn unread_acl(ownership: &Read<ObjectOwnership>) -> Verdict {
+    match ownership.as_ref().map(|it| &it.acl_grants) {
+        Ok(Err(error)) => Verdict::Unreadable(Control::ObjectOwnership, error.clone()),
+        Ok(Ok(_)) | Err(_) => Verdict::Good,
+    }
 }
 
 /// What to think of a control.
@@ -417,7 +443,13 @@ impl Change {
 
     /// What people should know of this restore although it works.
     pub fn note(&self) -> Option<String> {
-        if let Self::Trail(drift) = self { trail::note(drift) } else { None }
+        match self {
+            Self::Trail(drift) => trail::note(drift),
+            Self::ObjectOwnership(drift) if drift.observed.acl_grants.is_err() => {
+                Some("Whom the ACL let in could not be read, so no rollback can bring that back.".to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// Whether some of it may be in force although AWS answered with this error.
@@ -567,9 +599,9 @@ mod tests {
     #[test]
     fn acls_that_are_off_may_say_anything() {
         let grants = vec!["AllUsers READ".to_owned()];
-        let off = ObjectOwnership { acl_grants: grants.clone(), ..ObjectOwnership::enforced() };
+        let off = ObjectOwnership { acl_grants: Ok(grants.clone()), ..ObjectOwnership::enforced() };
         check(Observed { object_ownership: Ok(off), ..compliant() }, expect![""]);
-        let on = ObjectOwnership { object_ownership: Some("ObjectWriter".to_owned()), acl_grants: grants };
+        let on = ObjectOwnership { object_ownership: Some("ObjectWriter".to_owned()), acl_grants: Ok(grants) };
         check(Observed { object_ownership: Ok(on), ..compliant() }, expect![["restore object-ownership\n"]]);
     }
 
@@ -792,6 +824,7 @@ mod tests {
             rotation: Some(true),
             alias_target: None,
             policy: Policy::default(),
+            unread: Vec::new(),
         }
     }
 

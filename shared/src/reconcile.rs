@@ -14,7 +14,7 @@ use crate::{
     baseline::{Baseline, PublicAccessBlock},
     control::Control,
     hindrance::{self, Hindrance},
-    kms_key::{self, KeyState, KmsKey},
+    kms_key::{self, KeyPart, KeyState, KmsKey},
     observe::{self, Bucket, Scope, look},
     plan::{self, Change, Drift, Echo, Refusal, Seen, Stance, Step, plan},
     registry::Exemption,
@@ -127,7 +127,7 @@ pub async fn carry_out(
 ) -> Reconciled {
     let retry_until = Instant::now() + RETRY_BUDGET;
     let write = Writers::new(guardrail, app_name);
-    let mut writer = Writer { read: guardrail, write, bucket, baseline, stale: false, retry_until };
+    let mut writer = Writer { read: guardrail, write, bucket, baseline, retry_until };
     let mut findings = Vec::new();
     let mut restored_at = None;
     for step in steps {
@@ -145,8 +145,6 @@ struct Writer<'a> {
     write: Writers,
     bucket: Bucket<'a>,
     baseline: &'a Baseline,
-    /// Whether a write or a wait has passed since all was read.
-    stale: bool,
     retry_until: Instant,
 }
 
@@ -253,7 +251,6 @@ impl Writer<'_> {
             if let Err(refusal) = plan::check(self.baseline, &change, Timestamp::now()) {
                 return Restored { change, written, result: Err(refusal.into()) };
             }
-            self.stale = true;
             let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
             written |= applied.as_ref().err().is_none_or(|error| change.may_be_written(error));
             match applied {
@@ -294,6 +291,9 @@ impl Writer<'_> {
             let observed = observe::kms_key(&self.read.kms, key).await?;
             let desired = observed.requiring(key);
             // The calls for its policy and its alias prove themselves.
+            if let Some((_, error)) = observed.unread.iter().find(|it| it.0 == KeyPart::State) {
+                return Err(error.clone().into());
+            }
             let observed =
                 KmsKey { policy: desired.policy.clone(), alias_target: desired.alias_target.clone(), ..observed };
             if observed == desired {
@@ -314,22 +314,20 @@ impl Writer<'_> {
         Err(Problem { text, denied_by: None })
     }
 
-    /// The change as it is to be written now; `None` when it is no longer needed. A merged document is read again when
-    /// something has passed since it was read, so that what its owner wrote in the meantime is not lost; everything is
-    /// before it is written `again`.
+    /// The change as it is to be written now; `None` when it is no longer needed. A merged document is always read again
+    /// right before it is written: of the reads that went out together, one may have taken seconds, and what its owner
+    /// wrote in the meantime must not be lost. Everything is read again before it is written `again`.
     async fn refreshed(&self, change: &Change, again: bool) -> Result<Option<Change>, ApiError> {
-        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, stale, .. } = self;
+        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
         let bucket = *bucket;
         Ok(match change {
-            Change::BucketPolicy(_) if *stale => {
-                plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?)
-            }
-            Change::Lifecycle(_) if *stale => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
-            Change::KmsKey(_) if *stale => match &baseline.kms_key {
+            Change::BucketPolicy(_) => plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?),
+            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
+            Change::KmsKey(_) => match &baseline.kms_key {
                 Some(key) => plan::restore_kms_key(baseline, observe::kms_key(kms, key).await?),
                 None => None,
             },
-            Change::Trail(_) if *stale => match &baseline.trail {
+            Change::Trail(_) => match &baseline.trail {
                 Some(trail) => plan::restore_trail(baseline, observe::trail(cloudtrail, trail).await?),
                 None => None,
             },

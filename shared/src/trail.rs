@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    api::{ApiError, UNREAD},
     control::{Control, TOLD_EVENTS},
     names::{BucketName, KeyArn, TrailArn},
     plan::Drift,
@@ -64,8 +65,22 @@ pub struct Trail {
     pub s3_bucket_name: Option<String>,
     /// Why the last log file could not be delivered.
     pub latest_delivery_error: Option<String>,
+    /// Why the last digest, which proves that the log files are whole, could not be delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_digest_delivery_error: Option<String>,
     #[serde(flatten)]
     pub selectors: Selectors,
+    /// What could not be read, and why. What stands in its place says nothing.
+    #[serde(skip)]
+    pub unread: Vec<(TrailPart, ApiError)>,
+}
+
+/// What CloudTrail says in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailPart {
+    Settings,
+    Status,
+    Selectors,
 }
 
 /// Which events a trail logs: a trail has selectors of the one kind or of the other.
@@ -121,6 +136,11 @@ pub enum TrailRefusal {
     #[error("CloudTrail could not deliver its last log file: {0}; look at the policies of the trail's bucket and key")]
     Undelivered(String),
     #[error(
+        "CloudTrail could not deliver its last digest file: {0}; without digests nobody can prove that the log files are \
+         whole. Look at the policies of the trail's bucket and key"
+    )]
+    DigestUndelivered(String),
+    #[error(
         "CloudTrail does not say which bucket the trail delivers to, so nothing is known to be logged; look at the trail in \
          the CloudTrail console, and give it its log bucket"
     )]
@@ -175,20 +195,65 @@ impl Trail {
         let bucket = observed.and_then(|it| it.s3_bucket_name.clone());
         // A new trail logs management events and nothing else.
         let selectors = observed.map_or_else(Selectors::default, |it| it.selectors.clone());
-        Self {
+        let mut desired = Self {
             is_logging: true,
             is_multi_region_trail: true,
             log_file_validation_enabled: true,
             kms_key_id: Some(key),
             s3_bucket_name: Some(bucket.unwrap_or_else(|| required.log_bucket.to_string())),
             latest_delivery_error: None,
+            latest_digest_delivery_error: None,
             selectors: selectors.requiring(&required.objects),
+            unread: Vec::new(),
+        };
+        if let Some(observed) = observed {
+            desired.leave_unread(observed);
         }
+        desired
+    }
+
+    /// Takes over what is not known: nothing is wanted of it.
+    fn leave_unread(&mut self, observed: &Self) {
+        for (part, _) in &observed.unread {
+            match part {
+                TrailPart::Settings => {
+                    self.is_multi_region_trail = observed.is_multi_region_trail;
+                    self.log_file_validation_enabled = observed.log_file_validation_enabled;
+                    self.kms_key_id.clone_from(&observed.kms_key_id);
+                    self.s3_bucket_name.clone_from(&observed.s3_bucket_name);
+                }
+                TrailPart::Status => {
+                    self.is_logging = observed.is_logging;
+                    self.latest_delivery_error.clone_from(&observed.latest_delivery_error);
+                    self.latest_digest_delivery_error.clone_from(&observed.latest_digest_delivery_error);
+                }
+                TrailPart::Selectors => self.selectors = observed.selectors.clone(),
+            }
+        }
+        self.unread.clone_from(&observed.unread);
+    }
+
+    /// Whether this part could be read.
+    pub fn knows(&self, part: TrailPart) -> bool {
+        self.unread.iter().all(|it| it.0 != part)
     }
 
     /// The trail in AWS's words.
     pub fn to_json(&self) -> Value {
-        json!(self)
+        let mut json = json!(self);
+        for (part, _) in &self.unread {
+            let names = match part {
+                TrailPart::Settings => {
+                    ["IsMultiRegionTrail", "LogFileValidationEnabled", "KmsKeyId", "S3BucketName"].as_slice()
+                }
+                TrailPart::Status => &["IsLogging", "LatestDeliveryError"],
+                TrailPart::Selectors => &["EventSelectors"],
+            };
+            for name in names {
+                json[name] = json!(UNREAD);
+            }
+        }
+        json
     }
 }
 
@@ -200,8 +265,8 @@ pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
         return vec![TrailCall::Create, TrailCall::PutSelectors(desired.selectors.clone()), TrailCall::StartLogging];
     };
     let update = TrailUpdate {
-        multi_region: !observed.is_multi_region_trail,
-        validation: !observed.log_file_validation_enabled,
+        multi_region: observed.is_multi_region_trail != desired.is_multi_region_trail,
+        validation: observed.log_file_validation_enabled != desired.log_file_validation_enabled,
         key: desired.kms_key_id.clone().filter(|_| observed.kms_key_id.is_none()),
     };
     let mut calls = Vec::new();
@@ -214,7 +279,7 @@ pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
     if observed.selectors != selectors && selectors.exceeded().is_none() {
         calls.push(TrailCall::PutSelectors(selectors));
     }
-    calls.extend((!observed.is_logging).then_some(TrailCall::StartLogging));
+    calls.extend((observed.is_logging != desired.is_logging).then_some(TrailCall::StartLogging));
     calls
 }
 
@@ -225,7 +290,10 @@ pub fn beyond(drift: &Drift<Option<Trail>, Trail>) -> Option<TrailRefusal> {
     if let Some(error) = &observed.latest_delivery_error {
         return Some(TrailRefusal::Undelivered(error.clone()));
     }
-    if observed.s3_bucket_name.is_none() {
+    if let Some(error) = &observed.latest_digest_delivery_error {
+        return Some(TrailRefusal::DigestUndelivered(error.clone()));
+    }
+    if observed.s3_bucket_name.is_none() && observed.knows(TrailPart::Settings) {
         return Some(TrailRefusal::NoBucket);
     }
     if observed.selectors == desired.selectors { None } else { desired.selectors.exceeded().map(TrailRefusal::NoRoom) }

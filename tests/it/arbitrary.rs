@@ -230,7 +230,7 @@ pub(crate) fn object_ownership() -> impl Strategy<Value = ObjectOwnership> {
     let ownership =
         option::of(select(vec!["BucketOwnerEnforced", "ObjectWriter", "InventedIn2027"]).prop_map(str::to_owned));
     (ownership, vec(Just("other READ".to_owned()), 0..2))
-        .prop_map(|(object_ownership, acl_grants)| ObjectOwnership { object_ownership, acl_grants })
+        .prop_map(|(object_ownership, acl_grants)| ObjectOwnership { object_ownership, acl_grants: Ok(acl_grants) })
 }
 
 pub(crate) fn default_encryption() -> impl Strategy<Value = DefaultEncryption> {
@@ -295,6 +295,7 @@ pub(crate) fn kms_key() -> impl Strategy<Value = KmsKey> {
         rotation,
         alias_target,
         policy,
+        unread: Vec::new(),
     })
 }
 
@@ -369,7 +370,9 @@ pub(crate) fn trail() -> impl Strategy<Value = Option<Trail>> {
             kms_key_id,
             s3_bucket_name: Some("central-logs".to_owned()),
             latest_delivery_error: None,
+            latest_digest_delivery_error: None,
             selectors,
+            unread: Vec::new(),
         },
     ))
 }

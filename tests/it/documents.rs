@@ -32,7 +32,7 @@ pub(crate) fn put(world: &mut World, model: &Model, control: Control) {
                 }),
             );
             // Nobody is granted anything while ACLs are off.
-            let grants = ownership.acl_grants.iter().filter(|_| !ownership.is_enforced());
+            let grants = ownership.acl_grants.iter().flatten().filter(|_| !ownership.is_enforced());
             let grants: String = grants
                 .filter_map(|it| it.split_once(' '))
                 .map(|(id, permission)| format!("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>{id}</ID></Grantee><Permission>{permission}</Permission></Grant>"))
@@ -117,7 +117,7 @@ fn inventory(inventory: &Inventory) -> String {
 }
 
 fn kms_key(key: &KmsKey) -> FakeKey {
-    let KmsKey { state, purpose: _, rotation, alias_target, policy } = key;
+    let KmsKey { state, purpose: _, rotation, alias_target, policy, unread: _ } = key;
     let alias = |target: &String| ("alias/s3-secure-data".to_owned(), target.clone());
     FakeKey {
         // What is being created passes by itself, and cannot be changed until then.

@@ -17,6 +17,7 @@ mod faults;
 mod guards_itself;
 mod history;
 mod hostile;
+mod insider;
 mod keys_and_trails;
 mod local;
 mod network;

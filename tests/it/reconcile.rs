@@ -88,7 +88,12 @@ async fn each_control_comes_back_alone_with_its_own_writes_and_one_message() {
         let report = fake.remediate(direct()).await.unwrap();
         assert_eq!(findings(&report), [format!("{control}: restored")]);
         assert_eq!(fake.writes(), writes_of(control));
-        assert_eq!(fake.reads(), all_reads(), "nothing passed between read and write, so nothing is read again");
+        // What is merged is read again right before it is written, and nothing else is.
+        let merged = [Control::BucketPolicy, Control::Lifecycle].contains(&control);
+        let again = control.vocabulary().reads.iter().filter(|_| merged).map(ToString::to_string);
+        let mut reads: Vec<_> = all_reads().into_iter().chain(again).collect();
+        reads.sort();
+        assert_eq!(fake.reads(), reads, "{control}");
         assert_eq!(fake.documents(), baseline, "{control}");
         let alerts = fake.alerts();
         assert_eq!((alerts.len(), &alerts[0]["severity"], &report["notified"]), (1, &json!("WARNING"), &json!(true)));
@@ -130,10 +135,18 @@ async fn what_cannot_be_read_is_told_and_not_written() {
             assert!(error.contains(&format!("{hidden}: {read}")), "{error}");
             let alert = fake.alerts().remove(0);
             assert_eq!(alert["severity"], "CRITICAL");
-            let expected =
-                Control::OF_BUCKET.map(|it| format!("{it}: {}", if it == hidden { "unreadable" } else { "restored" }));
+            let mut expected: Vec<_> = Control::OF_BUCKET
+                .map(|it| format!("{it}: {}", if it == hidden { "unreadable" } else { "restored" }))
+                .into();
+            // Without the ACL it is still known that ACLs are on.
+            let known = read == "GetBucketAcl";
+            if known {
+                expected.insert(1, "object-ownership: restored".to_owned());
+                assert_eq!(alert["findings"][1]["observed"], json!({"ObjectOwnership": null, "AclGrants": null}));
+                assert!(alert["findings"][1]["note"].as_str().unwrap().contains("no rollback"), "{alert}");
+            }
             assert_eq!(findings(&alert), expected, "{read}");
-            assert!(writes_of(hidden).iter().all(|it| !fake.writes().contains(it)));
+            assert!(known || writes_of(hidden).iter().all(|it| !fake.writes().contains(it)));
         }
     }
 }

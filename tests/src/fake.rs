@@ -98,6 +98,8 @@ pub struct State {
     pub parameters: BTreeMap<String, String>,
     /// The key; `None`: it does not exist.
     pub key: Option<FakeKey>,
+    /// Other keys of the account, whose policies do not let us in.
+    pub closed_keys: BTreeSet<String>,
     /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
     pub trail: Option<Value>,
     /// Other trails of this account, and those of others that DescribeTrails shows here, in the same form.
@@ -974,6 +976,9 @@ impl State {
                 let named = text("KeyId");
                 let arn = if named.starts_with("alias/") { key.aliases.get(&named) } else { Some(&named) };
                 let arn = arn.ok_or("NotFoundException")?;
+                if self.closed_keys.contains(arn) {
+                    return Err("AccessDeniedException");
+                }
                 let enabled = key.state == "Enabled";
                 return Ok(json!({"KeyMetadata": {
                     "KeyId": "k", "Arn": arn, "KeyState": key.state, "Enabled": enabled, "KeyUsage": key.usage,

@@ -1,0 +1,147 @@
+//! What somebody who may change buckets and keys tries against the guardrail, and what a race does to it, over the fake.
+
+use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
+use serde_json::{Value, json};
+
+const ALIAS: &str = "alias/s3-secure-data";
+
+/// A bucket on its baseline, with key, alias and trail; nothing called yet.
+async fn compliant() -> FakeAws {
+    let fake = FakeAws::guarded();
+    fake.register(json!({"key_alias": ALIAS, "trail_arn": TRAIL, "log_bucket": "acme-data-logs"}));
+    let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!(report["outcome"], "restored", "{report}");
+    fake.forget();
+    fake
+}
+
+/// CloudTrail's record of somebody's call about the bucket.
+fn event(name: &str) -> Value {
+    json!({"detail": {
+        "eventSource": "s3.amazonaws.com", "eventName": name, "requestParameters": {"bucketName": BUCKET},
+        "userIdentity": {"type": "IAMUser", "arn": format!("arn:aws:iam::{ACCOUNT}:user/mallory")},
+        "eventTime": "2026-11-23T09:14:05Z",
+    }})
+}
+
+/// `control: outcome` for each finding of the one alert.
+fn told(fake: &FakeAws) -> Vec<String> {
+    let alerts = fake.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let findings = alerts[0]["findings"].as_array().unwrap().iter();
+    findings.map(|it| format!("{}: {}", it["control"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+}
+
+/// Adds statements to the policy of the bucket, beside ours.
+fn add_to_policy(fake: &FakeAws, statement: &Value) {
+    let mut policy: Value = serde_json::from_str(&fake.documents()["policy"]).unwrap();
+    policy["Statement"].as_array_mut().unwrap().push(statement.clone());
+    fake.set("policy", Some(&policy.to_string()));
+}
+
+#[tokio::test]
+async fn a_policy_that_denies_us_only_the_restore_of_tomorrow_is_told_at_once() {
+    let bucket = format!("arn:aws:s3:::{BUCKET}");
+    for (action, because) in [
+        ("s3:PutLifecycleConfiguration", json!({"Principal": {"AWS": ROLE}})),
+        (
+            "s3:PutEncryption*",
+            json!({"Principal": "*", "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/s3-guardrail-*"}}}),
+        ),
+        ("s3:GetBucketVersioning", json!({"NotPrincipal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:user/mallory")}})),
+    ] {
+        let fake = compliant().await;
+        let mut statement = json!({"Sid": "Quiet", "Effect": "Deny", "Action": action, "Resource": bucket});
+        statement.as_object_mut().unwrap().extend(because.as_object().unwrap().clone());
+        add_to_policy(&fake, &statement);
+        let report = fake.remediate(event("PutBucketPolicy")).await.unwrap();
+        assert_eq!((&report["outcome"], &report["findings"]), (&json!("endangered"), &json!([])), "{action}: {report}");
+        let told = fake.alerts().remove(0);
+        let hindrance = &told["hindrances"][0];
+        assert_eq!((&told["severity"], &hindrance["in"]), (&json!("CRITICAL"), &json!("bucket-policy")), "{told}");
+        assert_eq!(hindrance["statement"], "statement `Quiet`", "{told}");
+        let denied = hindrance["actions"].as_array().unwrap();
+        assert!(denied.iter().any(|it| it.as_str().unwrap().starts_with(action.trim_end_matches('*'))), "{told}");
+        assert_eq!(fake.writes(), Vec::<String>::new(), "it belongs to its owner");
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_writes_while_key_and_trail_are_still_being_read_survives() {
+    for (slow, setting, ours, theirs) in [
+        ("GetKeyPolicy", "policy", "{\"Statement\": []}", json!({"Version": "2012-10-17", "Statement": [{"Sid": "Backup", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{BUCKET}")}]}).to_string()),
+        ("GetEventSelectors", "lifecycle", "<LifecycleConfiguration/>", "<LifecycleConfiguration><Rule><ID>backup</ID><Filter><Prefix>b/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>900</Days></Expiration></Rule></LifecycleConfiguration>".to_owned()),
+    ] {
+        let fake = compliant().await;
+        if setting == "policy" {
+            fake.set(setting, None);
+        } else {
+            fake.set(setting, Some(ours));
+        }
+        let document = theirs.clone();
+        fake.before(slow, move |state| state.set(setting, Some(&document)));
+        assert_eq!(fake.remediate(json!({"bucket": BUCKET})).await.unwrap()["outcome"], "restored");
+        assert!(fake.documents()[setting].contains("ackup"), "{:#?}", fake.documents());
+    }
+}
+
+#[tokio::test]
+async fn what_of_a_key_is_known_is_restored_whatever_of_it_cannot_be_read() {
+    for unread in ["alias", "GetKeyPolicy", "GetKeyRotationStatus"] {
+        let fake = compliant().await;
+        fake.state().key.as_mut().unwrap().state = "PendingDeletion".to_owned();
+        if unread == "alias" {
+            let hostile = format!("{KEY}666");
+            fake.state().key.as_mut().unwrap().aliases.insert(ALIAS.to_owned(), hostile.clone());
+            fake.state().closed_keys.insert(hostile);
+        } else {
+            fake.fail(unread, usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+        }
+        let error = fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+        assert!(error.contains("AccessDeniedException"), "{unread}: {error}");
+        assert_eq!(fake.state().key.as_ref().unwrap().state, "Enabled", "{unread}");
+        assert_eq!(told(&fake), ["kms-key: restored", "kms-key: unreadable"], "{unread}");
+        let seen = fake.alerts()[0]["findings"][0]["observed"].clone();
+        let name = match unread {
+            "alias" => "AliasTarget",
+            "GetKeyPolicy" => "Policy",
+            _ => "KeyRotationEnabled",
+        };
+        assert_eq!(
+            (&seen["KeyState"], &seen[name]),
+            (&json!("PendingDeletion"), &json!("could not be read")),
+            "{seen}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_of_a_trail_is_known_is_restored_whatever_of_it_cannot_be_read() {
+    for (unread, harm, write) in [
+        ("GetEventSelectors", json!({"IsLogging": false}), "StartLogging"),
+        ("GetTrail", json!({"AdvancedEventSelectors": []}), "PutEventSelectors"),
+        ("GetTrailStatus", json!({"EnableLogFileValidation": false}), "UpdateTrail"),
+    ] {
+        let fake = compliant().await;
+        let trail = fake.state().trail.clone().unwrap();
+        for (field, value) in harm.as_object().unwrap() {
+            fake.state().trail.as_mut().unwrap()[field] = value.clone();
+        }
+        fake.fail(unread, usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+        fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+        assert_eq!(fake.writes(), [write], "{unread}");
+        assert_eq!(told(&fake), ["trail: restored", "trail: unreadable"], "{unread}");
+        if unread != "GetTrail" {
+            assert_eq!(fake.state().trail.as_ref(), Some(&trail), "{unread}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn log_files_whose_digests_do_not_arrive_are_told() {
+    let fake = compliant().await;
+    fake.state().trail.as_mut().unwrap()["LatestDigestDeliveryError"] = json!("NoSuchBucket");
+    let error = fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    assert!(error.contains("trail: CloudTrail could not deliver its last digest file: NoSuchBucket"), "{error}");
+    assert_eq!((told(&fake), fake.writes()), (vec!["trail: failed".to_owned()], vec![]));
+}
