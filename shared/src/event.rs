@@ -29,8 +29,9 @@ pub enum Input {
 pub struct Event {
     pub subject: Subject,
     pub trigger: Trigger,
-    /// Whose credentials made the call, as ARNs: the session and its role.
-    identities: Vec<String>,
+    /// Whose credentials made the call, as ARNs: the session, and the role that issued it.
+    session: Option<String>,
+    issuer: Option<String>,
 }
 
 /// What an event is about.
@@ -130,7 +131,6 @@ impl Event {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(clean);
         let event_name = text("/detail/eventName").ok_or(InputError::NoEventName)?;
         let subject = subject(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
-        let identities = ["/detail/userIdentity/arn", "/detail/userIdentity/sessionContext/sessionIssuer/arn"];
         let trigger = Trigger {
             event_name,
             event_id: text("/detail/eventID"),
@@ -141,17 +141,29 @@ impl Event {
             error_code: text("/detail/errorCode"),
             error_message: text("/detail/errorMessage"),
         };
-        Ok(Self { subject, trigger, identities: identities.into_iter().filter_map(text).collect() })
+        let session = text("/detail/userIdentity/arn");
+        let issuer = text("/detail/userIdentity/sessionContext/sessionIssuer/arn");
+        Ok(Self { subject, trigger, session, issuer })
     }
 
     /// Whether the call was made by one of the roles of the guardrail in this region.
     pub fn is_own(&self, own_role: &RoleArn, region: &str) -> bool {
-        self.identities.iter().any(|it| rules::is_own_role(it, own_role, region))
+        self.session.iter().chain(&self.issuer).any(|it| rules::is_own_role(it, own_role, region))
+    }
+
+    /// Whether the call was made by this very role. What names it only elsewhere may be anybody's.
+    fn is_of(&self, own_role: &RoleArn) -> bool {
+        self.issuer.as_deref() == Some(own_role.as_str())
+    }
+
+    /// Whether this is a call of our own that failed: it changed nothing, and who made it has told of it.
+    pub fn is_own_failure(&self, own_role: &RoleArn) -> bool {
+        self.trigger.error_code.is_some() && self.is_of(own_role)
     }
 
     /// Whether this event is about a write of our own.
     pub fn echo(&self, own_role: &RoleArn) -> Echo {
-        if !self.identities.iter().any(|it| own_role.is_role_or_session(it)) {
+        if !self.is_of(own_role) {
             return Echo::No;
         }
         let marked = self.trigger.user_agent.as_deref().is_some_and(|it| it.contains(&format!("app/{ECHO_APP_NAME}")));

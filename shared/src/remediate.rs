@@ -73,6 +73,10 @@ pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, Rem
 }
 
 async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value, RemediateError> {
+    if event.is_own_failure(&guardrail.config.role) {
+        tracing::info!(event = event.trigger.event_name, "a call of the guardrail's own that failed; it was told then");
+        return Ok(json!({"outcome": "ignored", "trigger": event.trigger}));
+    }
     match &event.subject {
         Subject::Bucket(Ok(bucket)) => {
             let bucket = bucket.clone();

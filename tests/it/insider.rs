@@ -145,3 +145,27 @@ async fn log_files_whose_digests_do_not_arrive_are_told() {
     assert!(error.contains("trail: CloudTrail could not deliver its last digest file: NoSuchBucket"), "{error}");
     assert_eq!((told(&fake), fake.writes()), (vec!["trail: failed".to_owned()], vec![]));
 }
+
+#[tokio::test]
+async fn a_denied_write_of_our_own_is_told_once_and_its_event_is_nothing() {
+    for (control, write) in
+        [("default-encryption", "PutBucketEncryption"), ("inventory", "PutBucketInventoryConfiguration")]
+    {
+        let fake = compliant().await;
+        fake.set(if control == "inventory" { "inventory" } else { "encryption" }, None);
+        fake.fail(write, usize::MAX, FaultKind::Answer(403, "AccessDenied"));
+        fake.remediate(event("PutBucketTagging")).await.unwrap_err();
+        assert_eq!(told(&fake), [format!("{control}: failed")]);
+        fake.forget();
+        let mut own = event(write);
+        own["detail"]["errorCode"] = json!("AccessDenied");
+        own["detail"]["userIdentity"] = json!({"type": "AssumedRole", "arn": format!("arn:aws:sts::{ACCOUNT}:assumed-role/{}/s", ROLE.rsplit('/').next().unwrap()),
+            "sessionContext": {"sessionIssuer": {"type": "Role", "arn": ROLE}}});
+        assert_eq!(fake.remediate(own.clone()).await.unwrap()["outcome"], "ignored");
+        assert_eq!(fake.state().calls, Vec::<String>::new());
+        // A role that only looks like ours, as one of another account or one that was assumed from it, is somebody else.
+        own["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] = json!(format!("{ROLE}-2"));
+        fake.remediate(own).await.unwrap_err();
+        assert_eq!(told(&fake), [format!("{control}: failed")]);
+    }
+}
