@@ -411,7 +411,12 @@ mod tests {
             }
         });
         let trigger = Trigger { event_id: Some(event_id.to_owned()), ..Trigger::default() };
-        let reconciled = Reconciled::Bucket { findings: findings.collect(), hindrances: Vec::new(), restored_at: None };
+        let reconciled = Reconciled::Bucket {
+            findings: findings.collect(),
+            hindrances: Vec::new(),
+            exposures: Vec::new(),
+            restored_at: None,
+        };
         Report::of(&registration().bucket, reconciled, Some(trigger))
     }
 

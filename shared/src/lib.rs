@@ -12,6 +12,7 @@ pub mod caller;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod exposure;
 pub mod hindrance;
 pub mod history;
 pub mod kms_key;

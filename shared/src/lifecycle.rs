@@ -172,6 +172,16 @@ fn meaning(rule: &Element) -> Element {
 }
 
 impl RequiredRule {
+    /// For how many days old versions are kept, if this is the rule that says so.
+    pub fn noncurrent_days(&self) -> Option<u16> {
+        (self.action == "NoncurrentVersionExpiration").then_some(self.days)
+    }
+
+    /// Whether the rule has our ID, whatever it says.
+    pub fn is_under_our_id(&self, rule: &Element) -> bool {
+        rule.child_text("ID") == Some(self.id)
+    }
+
     fn element(&self) -> Element {
         Element::parent(
             "Rule",

@@ -12,6 +12,7 @@ use crate::{
     config::Place,
     control::{Control, TOLD_EVENTS},
     event::Trigger,
+    exposure::{Exposure, ExposureKind},
     names::TopicArn,
     reconcile::{Finding, Outcome},
     report::{BucketOutcome, Report},
@@ -162,7 +163,9 @@ pub async fn publish(sns: &Client, topic: &TopicArn, alert: Alert) -> Result<(),
 
 fn severity(report: &Report, swept: bool) -> Option<Severity> {
     let only_exempt = report.findings.iter().all(|it| it.outcome == Outcome::Exempt);
-    if report.hindrances.iter().any(|it| it.certain) {
+    // What a call opened. What was open before is its owner's, and not told again at every look.
+    let opened = !swept && report.trigger.is_some() && report.exposures.iter().any(Exposure::is_critical);
+    if opened || report.hindrances.iter().any(|it| it.certain) {
         return Some(Severity::Critical);
     }
     match report.outcome {
@@ -171,7 +174,10 @@ fn severity(report: &Report, swept: bool) -> Option<Severity> {
         BucketOutcome::Drifted if only_exempt => (!swept).then_some(Severity::Info),
         BucketOutcome::Restored | BucketOutcome::Drifted => Some(Severity::Warning),
         // It may be meant, and was told when it was written.
-        BucketOutcome::Endangered => (!swept).then_some(Severity::Warning),
+        BucketOutcome::Endangered => {
+            let told = report.trigger.is_some() || !report.hindrances.is_empty();
+            (told && !swept).then_some(Severity::Warning)
+        }
         BucketOutcome::Compliant => {
             let trigger = report.trigger.as_ref()?;
             let told = TOLD_EVENTS.contains(&trigger.event_name.as_str()) && trigger.error_code.is_none();
@@ -192,11 +198,20 @@ fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     json!({"default": machine.to_string(), "email": email}).to_string()
 }
 
+/// How many statements and rules beside drift one message names.
+const MAX_NAMED: usize = 20;
+
 /// The report as JSON, with long values cut and marked as cut.
 fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> Value {
     let mut report = report.clone();
     // That a subscriber has it is the proof; what could not be sent says so in the invocation's error.
     report.notified = true;
+    for hindrance in &mut report.hindrances {
+        hindrance.statement = hindrance.statement.take().map(|it| cut(&it, 256));
+    }
+    report.hindrances.truncate(MAX_NAMED);
+    let more = report.exposures.len().saturating_sub(MAX_NAMED);
+    report.exposures.truncate(MAX_NAMED);
     for finding in &mut report.findings {
         for value in [&mut finding.observed, &mut finding.desired] {
             let text = value.to_string();
@@ -214,6 +229,9 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     });
     if let (Some(machine), Value::Object(report)) = (machine.as_object_mut(), json!(report)) {
         machine.extend(report);
+        if more > 0 {
+            machine.insert("more_exposures".to_owned(), json!(more));
+        }
     }
     machine
 }
@@ -277,13 +295,14 @@ fn headline(report: &Report, own: &str) -> String {
             let all = |outcome| told.iter().all(|it| it.outcome == outcome);
             let problem = if all(Outcome::Unreadable) {
                 "cannot be read"
-            } else if all(Outcome::Unstable) && !led_by_failed_call(report) {
+            } else if all(Outcome::Unstable) {
                 "does not stay restored"
             } else {
                 "NOT restored"
             };
             format!("{what} {problem}; {cause}{led_here}")
         }
+        BucketOutcome::Endangered if report.hindrances.is_empty() => exposed(report, own),
         BucketOutcome::Endangered => {
             let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
             let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
@@ -305,14 +324,23 @@ fn headline(report: &Report, own: &str) -> String {
     }
 }
 
+/// What of the owner's opens or destroys, and by whose call.
+fn exposed(report: &Report, own: &str) -> String {
+    let has = |kind| report.exposures.iter().any(|it| it.kind == kind);
+    let mut what = Vec::new();
+    if has(ExposureKind::ForeignAccess) {
+        what.push("open to others than this account");
+    }
+    if has(ExposureKind::EarlyDeletion) {
+        what.push("set to delete early");
+    }
+    let by = report.trigger.as_ref().map(|it| format!(" by {}", short_actor(it, own))).unwrap_or_default();
+    format!("{}{by}, left so", what.join(" and "))
+}
+
 /// Why drift was left.
 fn why_left(findings: &[&Finding]) -> &'static str {
     if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
-}
-
-/// For what is unstable: our own write did not undo itself, it failed.
-fn led_by_failed_call(report: &Report) -> bool {
-    report.trigger.as_ref().is_some_and(|it| it.error_code.is_some())
 }
 
 /// Rounded up: CloudTrail cuts the time of a call to the second.
@@ -350,7 +378,7 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
         let _ = write!(text, "\n{}\n", cut(error, 4000));
     }
     for finding in &report.findings {
-        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(report, finding));
+        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
         if let Some(error) = &finding.error {
             let _ = writeln!(text, "    {}", cut(error, 2000));
         }
@@ -372,8 +400,14 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
             }
         }
     }
-    for hindrance in &report.hindrances {
+    for hindrance in report.hindrances.iter().take(MAX_NAMED) {
         let _ = write!(text, "\n{}\n", cut(&hindrance.to_string(), 2000));
+    }
+    for exposure in report.exposures.iter().take(MAX_NAMED) {
+        let _ = write!(text, "\n{}: {}\n", exposure.kind, exposure.detail);
+    }
+    if let Some(more @ 1..) = report.exposures.len().checked_sub(MAX_NAMED) {
+        let _ = write!(text, "\n... and {more} more like these\n");
     }
     if let Some(record) = &report.record {
         let _ = write!(text, "\nRecord  {record}\n");
@@ -403,7 +437,7 @@ fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>)
     }
 }
 
-fn outcome_in_words(report: &Report, finding: &Finding) -> String {
+fn outcome_in_words(finding: &Finding) -> String {
     match (finding.outcome, &finding.exemption) {
         (Outcome::Restored, _) => "restored".to_owned(),
         (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
@@ -414,9 +448,6 @@ fn outcome_in_words(report: &Report, finding: &Finding) -> String {
             it.until, it.reason, it.approved_by
         ),
         (Outcome::Exempt, None) => "not as it should be, and enforced all the same".to_owned(),
-        (Outcome::Unstable, _) if led_by_failed_call(report) => {
-            "not as it should be after a write of the guardrail's own failed; nothing more was written".to_owned()
-        }
         (Outcome::Unstable, _) => "restored before, and drifted again at once; nothing more was written".to_owned(),
     }
 }
@@ -432,6 +463,9 @@ fn advice(report: &Report) -> String {
     }
     if !report.hindrances.is_empty() {
         lines.push("Nothing has drifted by these statements yet. Where one denies the guardrail, or does not allow it, it cannot restore: remove or narrow the statement now, or except the guardrail's role in it, and ask whoever wrote it what it was for.");
+    }
+    if !report.exposures.is_empty() {
+        lines.push("What lets others in, or deletes early, is a setting of the bucket's owner: the guardrail has not touched it. If it was not meant, take the statement or the rule out, and find out what was read or removed meanwhile: CloudTrail has the data events.");
     }
     if has(Outcome::Failed) {
         lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
@@ -464,9 +498,7 @@ fn advice(report: &Report) -> String {
     if denied_at_all(Denial::Unsaid) {
         lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
     }
-    if has(Outcome::Unstable) && led_by_failed_call(report) {
-        lines.push("The alert about the failed write says what to mend; the next event or sweep tries again.");
-    } else if has(Outcome::Unstable) {
+    if has(Outcome::Unstable) {
         lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
     }
     if has(Outcome::WouldRestore) {

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -132,7 +135,9 @@ impl Policy {
         if document.len() > MAX_DOCUMENT {
             return Err(PolicyError::TooLong(document.len()));
         }
-        let Value::Object(mut envelope) = serde_json::from_str(document)? else { return Err(PolicyError::Shape) };
+        let Unambiguous(Value::Object(mut envelope)) = serde_json::from_str(document)? else {
+            return Err(PolicyError::Shape);
+        };
         let statements = match envelope.remove("Statement") {
             Some(Value::Array(all)) => all,
             Some(one @ Value::Object(_)) => vec![one],
@@ -372,6 +377,69 @@ pub(crate) fn listed(value: &Value) -> &[Value] {
 
 fn texts(value: &Value) -> Option<BTreeSet<String>> {
     listed(value).iter().map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+/// JSON in which no object has a key twice: of two, one would silently be lost, and which one AWS goes by is not said.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
+        Ok(Value::Bool(it))
+    }
+
+    fn visit_i64<E>(self, it: i64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_u64<E>(self, it: u64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_f64<E>(self, it: f64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_str<E>(self, it: &str) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut all = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if all.contains_key(&key) {
+                return Err(A::Error::custom(format!("`{key}` stands twice in one object")));
+            }
+            let Unambiguous(value) = entries.next_value()?;
+            all.insert(key, value);
+        }
+        Ok(Value::Object(all))
+    }
 }
 
 /// A number that may not be what was written: an integer past 64 bits is only nearly kept.

@@ -13,6 +13,7 @@ use crate::{
     apply::{self, Writers, apply},
     baseline::{Baseline, PublicAccessBlock},
     control::Control,
+    exposure::{self, Exposure},
     hindrance::{self, Hindrance},
     kms_key::{self, KeyPart, KeyState, KmsKey},
     observe::{self, Bucket, Scope, look},
@@ -64,6 +65,8 @@ pub enum Reconciled {
         findings: Vec<Finding>,
         /// What would keep us from the next restore.
         hindrances: Vec<Hindrance>,
+        /// What of the owner's opens or destroys.
+        exposures: Vec<Exposure>,
         /// When the last restore was done.
         restored_at: Option<Timestamp>,
     },
@@ -97,7 +100,7 @@ pub async fn reconcile(
         return Reconciled::Gone;
     }
     let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
-    let mut hindrances = hindrance::hindrances(baseline, &seen, stance.now);
+    let mut beside = Beside::of(baseline, &seen, stance);
     let mut steps = plan(baseline, seen, stance);
     for wait in ECHO_REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
@@ -108,12 +111,30 @@ pub async fn reconcile(
         if seen.is_gone() {
             return Reconciled::Gone;
         }
-        hindrances = hindrance::hindrances(baseline, &seen, stance.now);
+        beside = Beside::of(baseline, &seen, stance);
         steps = plan(baseline, seen, stance);
     }
 
     let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { apply::ECHO_APP_NAME };
-    carry_out(guardrail, app_name, bucket, baseline, steps, hindrances).await
+    carry_out(guardrail, app_name, bucket, baseline, steps, beside).await
+}
+
+/// What was seen beside drift.
+#[derive(Debug, Default)]
+pub struct Beside {
+    hindrances: Vec<Hindrance>,
+    exposures: Vec<Exposure>,
+}
+
+impl Beside {
+    /// Looks for it in what was seen.
+    pub fn of(baseline: &Baseline, seen: &Seen, stance: &Stance<'_>) -> Self {
+        Self {
+            hindrances: hindrance::hindrances(baseline, seen, stance.now),
+            // What stands beside a write of our own was told when it was made.
+            exposures: if stance.echo == Echo::No { exposure::exposures(baseline, seen) } else { Vec::new() },
+        }
+    }
 }
 
 /// Does what was planned, one write after the other. One that fails does not stop the next.
@@ -123,7 +144,7 @@ pub async fn carry_out(
     bucket: Bucket<'_>,
     baseline: &Baseline,
     steps: Vec<Step>,
-    hindrances: Vec<Hindrance>,
+    beside: Beside,
 ) -> Reconciled {
     let retry_until = Instant::now() + RETRY_BUDGET;
     let write = Writers::new(guardrail, app_name);
@@ -137,7 +158,8 @@ pub async fn carry_out(
         }
         findings.push(finding);
     }
-    Reconciled::Bucket { findings, hindrances, restored_at }
+    let Beside { hindrances, exposures } = beside;
+    Reconciled::Bucket { findings, hindrances, exposures, restored_at }
 }
 
 struct Writer<'a> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Trigger,
+    exposure::Exposure,
     hindrance::Hindrance,
     history::RecordFile,
     names::BucketName,
@@ -22,6 +23,9 @@ pub struct Report {
     /// What would keep the guardrail from its work, though nothing has drifted by it yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hindrances: Vec<Hindrance>,
+    /// What of the owner's opens or destroys; of an event, what the call can have made so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposures: Vec<Exposure>,
     pub elapsed_ms: u64,
     /// From the call that the event tells of (CloudTrail cuts its time to the second) to the last restore. `None` when
     /// the call can have caused nothing of what was restored.
@@ -49,7 +53,7 @@ pub enum BucketOutcome {
     Restored,
     /// Something is not as it should be and was left so: dry run, observe mode, exemption.
     Drifted,
-    /// All is as it should be, and something would keep it from being restored tomorrow.
+    /// All is as it should be, and something would keep it from being restored tomorrow, or opens or destroys beside it.
     Endangered,
     Failed,
     Unguarded,
@@ -66,6 +70,7 @@ impl Report {
             trigger,
             findings: Vec::new(),
             hindrances: Vec::new(),
+            exposures: Vec::new(),
             elapsed_ms: 0,
             drift_to_restored_ms: None,
             notified: false,
@@ -80,9 +85,12 @@ impl Report {
     pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
         match reconciled {
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
-            Reconciled::Bucket { findings, hindrances, restored_at } => {
-                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings, &hindrances), trigger);
-                let report = Self { findings, hindrances, ..report };
+            Reconciled::Bucket { findings, hindrances, mut exposures, restored_at } => {
+                exposures.retain(|it| trigger.as_ref().is_none_or(|trigger| trigger.can_have_changed(it.control)));
+                // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
+                let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
+                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings, endangered), trigger);
+                let report = Self { findings, hindrances, exposures, ..report };
                 let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
                 let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
                 Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
@@ -126,7 +134,7 @@ impl Report {
 }
 
 impl BucketOutcome {
-    fn of(findings: &[Finding], hindrances: &[Hindrance]) -> Self {
+    fn of(findings: &[Finding], endangered: bool) -> Self {
         let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
         if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
             Self::Failed
@@ -134,7 +142,7 @@ impl BucketOutcome {
             Self::Restored
         } else if any(&[Outcome::WouldRestore, Outcome::Exempt]) {
             Self::Drifted
-        } else if !hindrances.is_empty() {
+        } else if endangered {
             Self::Endangered
         } else {
             Self::Compliant
@@ -174,7 +182,7 @@ mod tests {
         let findings = outcomes.iter().map(|it| finding(*it)).collect();
         Report::of(
             &"acme-data".parse().unwrap(),
-            Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at: None },
+            Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None },
             None,
         )
     }
@@ -213,7 +221,8 @@ mod tests {
             let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
             let restored_at = restored.map(|it| it.parse().unwrap());
             let findings = vec![finding(Outcome::Restored)];
-            let reconciled = Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at };
+            let reconciled =
+                Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
             Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));

@@ -169,3 +169,91 @@ async fn a_denied_write_of_our_own_is_told_once_and_its_event_is_nothing() {
         assert_eq!(told(&fake), [format!("{control}: failed")]);
     }
 }
+
+/// The one alert's exposures, as `kind: detail`.
+fn exposures(fake: &FakeAws) -> Vec<String> {
+    let alerts = fake.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let all = alerts[0]["exposures"].as_array().unwrap().iter();
+    all.map(|it| format!("{}: {}", it["kind"].as_str().unwrap(), it["detail"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn what_opens_a_bucket_or_deletes_early_is_told_when_it_is_written_and_stays() {
+    let fake = compliant().await;
+    let partner = json!({"Sid": "Partner", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:role/etl"}, "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
+    add_to_policy(&fake, &partner);
+    let report = fake.remediate(event("PutBucketPolicy")).await.unwrap();
+    assert_eq!(report["outcome"], "endangered", "{report}");
+    assert_eq!(fake.alerts()[0]["severity"], "CRITICAL");
+    let opened_detail = format!(
+        "statement `Partner` of the bucket policy lets account 444455556666 do s3:GetObject, s3:ListBucket on arn:aws:s3:::{BUCKET}/*"
+    );
+    assert_eq!(exposures(&fake), [format!("foreign-access: {opened_detail}")]);
+    let mail = fake.state().published[0].clone();
+    assert!(mail["Subject"].contains("open to others than this account by user/mallory, left so"), "{mail:?}");
+    assert!(mail["Message"].contains("has not touched it"), "{mail:?}");
+    fake.forget();
+
+    // Neither told again by what did not make it, nor by the sweep.
+    for quiet in [
+        event("PutBucketVersioning"),
+        json!({"Records": [{"messageId": "1", "body": json!({"bucket": BUCKET}).to_string()}]}),
+    ] {
+        fake.remediate(quiet).await.unwrap();
+        assert_eq!(fake.alerts(), Vec::<Value>::new());
+    }
+    let asked = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!((&asked["outcome"], fake.alerts()), (&json!("compliant"), vec![]));
+    assert_eq!(asked["exposures"][0]["detail"], opened_detail, "whoever asks is answered");
+    let mut own = event("PutBucketPolicy");
+    own["detail"]["userIdentity"]["sessionContext"] = json!({"sessionIssuer": {"arn": ROLE}});
+    fake.remediate(own).await.unwrap();
+    assert_eq!(fake.alerts(), Vec::<Value>::new(), "our own write has opened nothing");
+
+    // Beside drift, too.
+    let lifecycle = fake.documents()["lifecycle"].clone();
+    let burn = "<Rule><ID>burn</ID><Filter><Prefix>db/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    fake.set(
+        "lifecycle",
+        Some(&lifecycle.replace("</LifecycleConfiguration>", burn).replace("<NoncurrentDays>30", "<NoncurrentDays>1")),
+    );
+    fake.remediate(event("PutBucketLifecycle")).await.unwrap();
+    assert_eq!(told(&fake), ["lifecycle: restored"]);
+    assert_eq!(
+        exposures(&fake),
+        ["early-deletion: lifecycle rule `burn` removes current objects after 1 days below `db/`"]
+    );
+    assert_eq!(fake.alerts()[0]["severity"], "CRITICAL");
+    assert!(fake.documents()["lifecycle"].contains("burn") && fake.documents()["policy"].contains("Partner"));
+    fake.forget();
+
+    let mut policy: Value = serde_json::from_str(&fake.state().key.as_ref().unwrap().policy).unwrap();
+    let use_key = json!({"Sid": "Org", "Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-acme"}}});
+    policy["Statement"].as_array_mut().unwrap().push(use_key);
+    fake.state().key.as_mut().unwrap().policy = policy.to_string();
+    let mut put = event("PutKeyPolicy");
+    put["detail"]["eventSource"] = json!("kms.amazonaws.com");
+    put["detail"]["requestParameters"] = json!({"keyId": KEY});
+    fake.remediate(put).await.unwrap();
+    assert_eq!(
+        exposures(&fake),
+        ["foreign-access: statement `Org` of the key policy lets whoever has aws:principalorgid o-acme do kms:Decrypt"]
+    );
+    assert_eq!(fake.alerts()[0]["severity"], "WARNING", "whose organization it is cannot be told");
+}
+
+#[tokio::test]
+async fn a_policy_that_says_two_things_of_one_is_not_guessed_at() {
+    let whole = |statement: &str| format!("{{\"Version\": \"2012-10-17\", \"Statement\": [{statement}]}}");
+    for statement in [
+        r#"{"Sid": "S", "Effect": "Allow", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::acme-data"}"#.to_owned(),
+        format!(r#"{{"Effect": "Allow", "Principal": {{"AWS": "{ACCOUNT}"}}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-data/*", "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/8"}}, "IpAddress": {{"aws:SourceIp": "0.0.0.0/0"}}}}}}"#),
+    ] {
+        let fake = compliant().await;
+        fake.set("policy", Some(&whole(&statement)));
+        let error = fake.remediate(event("PutBucketPolicy")).await.unwrap_err();
+        assert!(error.contains("twice"), "{error}");
+        assert_eq!((told(&fake), fake.writes()), (vec!["bucket-policy: unreadable".to_owned()], vec![]));
+    }
+}

@@ -364,19 +364,6 @@ async fn a_restore_that_does_not_stick_is_told_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_write_of_ours_that_failed_is_not_said_to_have_been_undone() {
-    let fake = FakeAws::compliant().await;
-    drift(&fake, Control::BucketPolicy);
-    let mut event = echo("PutBucketPolicy", "aws-sdk-rust");
-    event["detail"]["errorCode"] = json!("AccessDenied");
-    assert_eq!(findings(&fake.remediate(event).await.unwrap()), ["bucket-policy: unstable"]);
-    assert_eq!(fake.writes(), Vec::<String>::new(), "or each failure would be the cause of the next");
-    let message = fake.state().published[0].clone();
-    assert!(message["Subject"].starts_with(&format!("[FAILED] {BUCKET}: bucket-policy NOT restored;")), "{message:?}");
-    assert!(message["Message"].contains("after a write of the guardrail's own failed"), "{message:?}");
-}
-
-#[tokio::test]
 async fn no_chain_of_our_own_echoes_is_longer_than_two() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);

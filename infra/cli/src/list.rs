@@ -125,6 +125,7 @@ fn state(report: &Report) -> (State, String) {
         let findings = report.findings.iter().filter(|it| it.outcome == outcome);
         findings.map(|it| it.control.id()).collect::<Vec<_>>().join(", ")
     };
+    let exposures = || report.exposures.iter().map(|it| it.detail.as_str()).collect::<Vec<_>>().join("; ");
     match report.outcome {
         BucketOutcome::Gone => (State::Gone, String::new()),
         BucketOutcome::Failed => (State::Unreadable, named(Outcome::Unreadable)),
@@ -133,7 +134,7 @@ fn state(report: &Report) -> (State, String) {
             (State::Endangered, all.join("; "))
         }
         _ if Exit::of(report) == Exit::Drift => (State::Drifted, named(Outcome::WouldRestore)),
-        _ => (State::Compliant, String::new()),
+        _ => (State::Compliant, exposures()),
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) fn report(report: &Report, note: &str) -> String {
     for hindrance in &report.hindrances {
         text.push_str(&format!("  {}\n", painted(REMOVED, &format!("! {hindrance}"))));
     }
+    for exposure in &report.exposures {
+        text.push_str(&format!("  {}\n", painted(CHANGED, &format!("! {}", exposure.detail))));
+    }
     text.push_str(&format!("  {}\n", verdict(report)));
     text
 }
@@ -86,13 +89,16 @@ fn verdict(report: &Report) -> String {
             n => parts.push(format!("{n} controls {what}")),
         }
     }
-    match report.hindrances.len() {
-        0 => {}
-        1 => parts.push("1 hindrance".to_owned()),
-        n => parts.push(format!("{n} hindrances")),
+    for (count, what) in [(report.hindrances.len(), "hindrance"), (report.exposures.len(), "exposure")] {
+        match count {
+            0 => {}
+            1 => parts.push(format!("1 {what}")),
+            n => parts.push(format!("{n} {what}s")),
+        }
     }
     match report.outcome {
-        BucketOutcome::Compliant => painted(GOOD, "compliant, nothing to restore"),
+        BucketOutcome::Compliant if parts.is_empty() => painted(GOOD, "compliant, nothing to restore"),
+        BucketOutcome::Compliant => painted(GOOD, &format!("compliant, nothing to restore; {}", parts.join(", "))),
         BucketOutcome::Gone => painted(REMOVED, "the bucket does not exist"),
         _ => painted(BOLD, &parts.join(", ")),
     }
@@ -139,7 +145,8 @@ mod tests {
                 ..finding(Control::BucketPolicy, Outcome::Unreadable)
             },
         ];
-        let reconciled = Reconciled::Bucket { findings, hindrances: Vec::new(), restored_at: None };
+        let reconciled =
+            Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None };
         let report = Report::of(&"acme-data".parse().unwrap(), reconciled, None);
         let text = self::report(&report, "  baseline: --key-arn");
         expect![[r#"

@@ -5,11 +5,10 @@ use std::path::Path;
 use guardrail::{
     baseline::Baseline,
     control::Control,
-    hindrance::hindrances,
     names::{BucketName, KeyArn},
     observe::{self, Bucket, Scope},
     plan::{self, Echo, Observed, Seen, Stance, Step},
-    reconcile::{Outcome, carry_out},
+    reconcile::{Beside, Outcome, carry_out},
     registry::{self, Registration},
     report::{BucketOutcome, Report},
 };
@@ -88,11 +87,11 @@ pub(crate) async fn report(
         let around = observe::look(&session.guardrail, named, &baseline, scope).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
-    let hindrances = hindrances(&baseline, &seen, stance.now);
+    let beside = Beside::of(&baseline, &seen, &stance);
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps, hindrances).await;
+    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps, beside).await;
     let mut report = Report { dry_run: true, ..Report::of(bucket, reconciled, None) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {

@@ -17,7 +17,7 @@ use crate::{
     observe::{Bucket, observe},
     plan::{Echo, Observed, Stance, Step, plan},
     policy::{self, Statement, sid_part},
-    reconcile::carry_out,
+    reconcile::{Beside, carry_out},
     registry::Registration,
     report::Report,
 };
@@ -80,7 +80,7 @@ pub(super) async fn ensure_support(
     let named = Bucket { name, owner: &setup.account };
     let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
     let changed = !steps.is_empty();
-    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Vec::new()).await;
+    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Beside::default()).await;
     let report = Report::of(name, reconciled, None);
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
