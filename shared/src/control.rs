@@ -181,7 +181,35 @@ impl std::fmt::Display for Control {
 }
 
 /// Events about a guarded bucket that people are told of, though there is nothing to restore.
-pub const TOLD_EVENTS: [&str; 3] = ["PutBucketTagging", "CreateBucket", "DeleteBucket"];
+pub const TOLD_EVENTS: [&str; 6] =
+    ["PutBucketTagging", "DeleteBucketTagging", "TagResource", "UntagResource", "CreateBucket", "DeleteBucket"];
+
+/// Events about settings that belong to a guarded bucket's owner and can open the bucket or void its baseline, and what
+/// each setting decides. People are told of them; nothing is undone. Access points are S3 Control's, which CloudTrail
+/// records as S3.
+pub const OWNERS_EVENTS: [(&str, &str); 11] = [
+    ("PutBucketReplication", "where S3 copies its objects to"),
+    ("DeleteBucketReplication", "where S3 copies its objects to"),
+    ("PutBucketWebsite", "whether it is served as a website"),
+    ("DeleteBucketWebsite", "whether it is served as a website"),
+    ("CreateAccessPoint", "by which access points it can be reached"),
+    ("DeleteAccessPoint", "by which access points it can be reached"),
+    ("PutAccessPointPolicy", "who may use one of its access points"),
+    ("DeleteAccessPointPolicy", "who may use one of its access points"),
+    ("PutBucketObjectLockConfiguration", "how long its new objects are locked"),
+    ("PutBucketLogging", "where its access log goes"),
+    ("PutBucketNotification", "who hears of its new objects"),
+];
+
+/// What a setting of the owner's decides that a call of this CloudTrail event name changes.
+pub fn owners_setting(event_name: &str) -> Option<&'static str> {
+    OWNERS_EVENTS.into_iter().find(|it| it.0 == event_name).map(|it| it.1)
+}
+
+/// Whether people are told of a call of this CloudTrail event name about a guarded bucket, whatever it did.
+pub fn is_told(event_name: &str) -> bool {
+    TOLD_EVENTS.contains(&event_name) || owners_setting(event_name).is_some()
+}
 
 #[cfg(test)]
 mod tests {

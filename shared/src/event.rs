@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     apply::ECHO_APP_NAME,
     caller,
-    control::Control,
+    control::{self, Control},
     names::{Arn, BucketName, RoleArn},
     plan::Echo,
     registry, rules,
@@ -39,6 +39,8 @@ pub struct Event {
 pub enum Subject {
     /// A bucket; what stands there instead when that cannot be a bucket's name, which a failed call may carry.
     Bucket(Result<BucketName, String>),
+    /// An access point, by name; the event does not say whose bucket it leads to.
+    AccessPoint(String),
     /// A key: its ARN, its id, its alias, whatever the event names.
     KmsKey(Vec<String>),
     /// A trail: its ARN or its name.
@@ -197,11 +199,42 @@ fn subject(event: &Value) -> Option<Subject> {
         "sns.amazonaws.com" => Some(Subject::Part(named(event, "sns", &["topicArn", "subscriptionArn"]))),
         "sqs.amazonaws.com" => Some(Subject::Part(named(event, "sqs", &["queueUrl"]))),
         "ssm.amazonaws.com" => Some(Subject::Part(named(event, "ssm", &["name", "names"]))),
-        _ => {
-            let bucket = bucket_name(event)?;
-            Some(Subject::Bucket(bucket.parse().map_err(|_| clean(&bucket))))
-        }
+        _ => s3_subject(event),
     }
+}
+
+fn s3_subject(event: &Value) -> Option<Subject> {
+    let bucket = |name: String| Subject::Bucket(name.parse().map_err(|_| clean(&name)));
+    if let Some(name) = bucket_name(event) {
+        return Some(bucket(name));
+    }
+    let event_name = event.pointer("/detail/eventName").and_then(Value::as_str).unwrap_or_default();
+    // What is left is S3 Control's.
+    if !control::is_told(event_name) || event_name.contains("Bucket") {
+        return None;
+    }
+    let named = |names: &[&str]| parameter(event.pointer("/detail/requestParameters")?, names);
+    let arns = s3_arns(event).chain(named(&["resourceArn"])).filter_map(Arn::parse);
+    let access_point = arns.filter(|it| it.service == "s3").find_map(|it| it.resource.strip_prefix("accesspoint/"));
+    let is_of_access_points = event_name.contains("AccessPoint");
+    let access_point = access_point.or_else(|| named(&["name", "accessPointName"])).filter(|_| is_of_access_points);
+    // Tags of other things, and denied calls without parameters, come here and are about no bucket.
+    Some(access_point.map_or_else(|| bucket(String::new()), |it| Subject::AccessPoint(clean(it))))
+}
+
+/// A parameter of one of these names, in whatever case. S3 Control's records keep some of them inside the request's name.
+fn parameter<'a>(parameters: &'a Value, names: &[&str]) -> Option<&'a str> {
+    let here = |it: &'a Value| {
+        let named = it.as_object()?.iter().find(|it| names.iter().any(|name| it.0.eq_ignore_ascii_case(name)));
+        named?.1.as_str()
+    };
+    here(parameters).or_else(|| parameters.as_object()?.values().find_map(here))
+}
+
+/// What the record says that the call was about.
+fn s3_arns(event: &Value) -> impl Iterator<Item = &str> {
+    let resources = event.pointer("/detail/resources").and_then(Value::as_array).into_iter().flatten();
+    resources.filter_map(|it| it.get("ARN")?.as_str())
 }
 
 /// What the event's parameters and resources name. Denied calls have no parameters, but most say in words what they
@@ -232,10 +265,16 @@ fn bucket_name(event: &Value) -> Option<String> {
         // A caller can send anything; whatever this is, it is not a bucket.
         Some(_) => return Some(String::new()),
     }
+    let event_name = event.pointer("/detail/eventName").and_then(Value::as_str).unwrap_or_default();
+    let named = |names| parameter(event.pointer("/detail/requestParameters")?, names);
+    if let Some(bucket) = named(&["bucket"]).filter(|_| event_name == "CreateAccessPoint") {
+        return Some(bucket.to_owned());
+    }
+    let tagged = named(&["resourceArn"]).filter(|_| ["TagResource", "UntagResource"].contains(&event_name));
     // Request parameters of more than 100 KB are cut, and some denied calls have none.
-    let arns = event.pointer("/detail/resources")?.as_array()?.iter().filter_map(|it| it.get("ARN")?.as_str());
-    let buckets = arns.filter_map(|it| Arn::parse(it).filter(|it| it.service == "s3" && it.account.is_empty()));
-    buckets.map(|it| it.resource.split('/').next().unwrap_or_default().to_owned()).next()
+    let arns = tagged.into_iter().chain(s3_arns(event));
+    let mut buckets = arns.filter_map(|it| Arn::parse(it).filter(|it| it.service == "s3" && it.account.is_empty()));
+    buckets.next().map(|it| it.resource.split('/').next().unwrap_or_default().to_owned())
 }
 
 pub(crate) fn clean(text: &str) -> String {

@@ -10,7 +10,7 @@ use crate::{
     api::{self, ApiError, Denial},
     caller,
     config::Place,
-    control::{Control, TOLD_EVENTS},
+    control::{self, Control},
     event::Trigger,
     exposure::{Exposure, ExposureKind},
     names::TopicArn,
@@ -180,8 +180,14 @@ fn severity(report: &Report, swept: bool) -> Option<Severity> {
         }
         BucketOutcome::Compliant => {
             let trigger = report.trigger.as_ref()?;
-            let told = TOLD_EVENTS.contains(&trigger.event_name.as_str()) && trigger.error_code.is_none();
-            told.then_some(Severity::Info)
+            if !control::is_told(&trigger.event_name) || trigger.error_code.is_some() {
+                return None;
+            }
+            Some(if control::owners_setting(&trigger.event_name).is_some() {
+                Severity::Warning
+            } else {
+                Severity::Info
+            })
         }
         BucketOutcome::Unguarded => None,
     }
@@ -318,6 +324,9 @@ fn headline(report: &Report, own: &str) -> String {
             _ => "the guarded bucket does not exist".to_owned(),
         },
         BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
+            Some(trigger) if control::owners_setting(&trigger.event_name).is_some() => {
+                format!("{} by {}, the owner's to undo", trigger.event_name, short_actor(trigger, own))
+            }
             Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger, own)),
             None => "nothing to restore".to_owned(),
         },
@@ -364,12 +373,21 @@ fn innocence(report: &Report) -> Option<String> {
     })
 }
 
+/// What the call that led here has changed of what belongs to the bucket's owner.
+fn owners_setting(report: &Report) -> Option<&'static str> {
+    let trigger = report.trigger.as_ref().filter(|it| it.error_code.is_none())?;
+    control::owners_setting(&trigger.event_name)
+}
+
 /// What a person reads at night.
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
     if let Some(innocence) = innocence(report) {
         let _ = write!(text, "\n{innocence}\n");
+    }
+    if let Some(setting) = owners_setting(report) {
+        let _ = write!(text, "\nThe call decides {setting}.\n");
     }
     if report.missed_event {
         text.push_str("\nThe sweep found this. No event had told of it by then.\n");
@@ -455,6 +473,9 @@ fn outcome_in_words(finding: &Finding) -> String {
 fn advice(report: &Report) -> String {
     let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
     let mut lines = Vec::new();
+    if owners_setting(report).is_some() {
+        lines.push("Nothing was undone: it belongs to the owner. Ask whoever made the call what it was for; if it was not meant, undo it and take the caller's rights away.");
+    }
     if report.outcome == BucketOutcome::Gone {
         lines.push("If that was meant, delete the bucket's registry parameter. If not: somebody else can take the name now; create the bucket again at once, then run guardrail-bootstrap.");
     }

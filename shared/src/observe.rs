@@ -123,6 +123,17 @@ pub async fn account_public_access_block(
     }))
 }
 
+/// The name of the bucket that an access point of the account leads to; `None`: there is no such access point.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_GetAccessPoint.html>
+pub async fn bucket_of_access_point(
+    s3control: &aws_sdk_s3control::Client,
+    account: &AccountId,
+    name: &str,
+) -> Result<Option<String>, ApiError> {
+    let sent = s3control.get_access_point().account_id(account.as_str()).name(name).send().await;
+    Ok(unless_absent("GetAccessPoint", sent, "NoSuchAccessPoint")?.and_then(|it| it.bucket))
+}
+
 /// Reads who owns objects, and the ACL.
 pub async fn object_ownership(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
     // Both to their end: a request that is given up takes its connection with it.

@@ -86,6 +86,17 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
             let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
             Ok(json!(report))
         }
+        Subject::AccessPoint(name) => {
+            let owner = guardrail.config.account();
+            let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, name).await?;
+            match bucket.as_deref().map(str::parse) {
+                Some(Ok(bucket)) => {
+                    answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
+                }
+                // It is gone, and so is what it opened.
+                _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
+            }
+        }
         Subject::KmsKey(names) if !names.is_empty() => {
             let place = guardrail.config.place();
             let uses = |it: &Registration| names.iter().any(|named| uses_key(it, named, place.region));
@@ -251,7 +262,10 @@ async fn told(
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
     history::name(&mut report, registration.as_ref(), Timestamp::now());
-    let alert = notify::alert(&report, guardrail.config.place(), swept);
+    let own = matches!(reason, Reason::Event(event) if event.is_own(&guardrail.config.role, &guardrail.config.region));
+    // Of our own calls, what they left is told, and not that they were made.
+    let silent = own && report.outcome == BucketOutcome::Compliant;
+    let alert = notify::alert(&report, guardrail.config.place(), swept).filter(|_| !silent);
     let (published, kept) = tokio::join!(
         async {
             let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;

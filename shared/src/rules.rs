@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Place,
-    control::{Control, TOLD_EVENTS},
+    control::{Control, OWNERS_EVENTS, TOLD_EVENTS},
     names::RoleArn,
 };
 
@@ -79,7 +79,8 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
     let role = |name: &&str| format!("{name}-{region}");
     let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC}:");
     let events = |control: Control| control.vocabulary().events.to_vec();
-    let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(TOLD_EVENTS).collect();
+    let told = TOLD_EVENTS.into_iter().chain(OWNERS_EVENTS.map(|it| it.0));
+    let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(told).collect();
     let rule = |name, function, pattern| Rule { name, function, pattern: Some(pattern) };
     [
         rule("s3-guardrail-bucket-changed", REMEDIATE, calls("s3", bucket_events)),

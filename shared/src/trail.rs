@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{ApiError, UNREAD},
-    control::{Control, TOLD_EVENTS},
+    control::{self, Control},
     names::{BucketName, KeyArn, TrailArn},
     plan::Drift,
     rules::is_tampering,
@@ -590,8 +590,7 @@ impl FieldSelector {
     /// Whether it does no more than leave out calls that the guardrail does not need to hear of.
     fn leaves_out_only_unneeded_calls(&self) -> bool {
         let Self { field: _, equals, starts_with, ends_with, not_equals, not_starts_with, not_ends_with } = self;
-        let needed =
-            |it: &String| Control::of_event(it).is_some() || TOLD_EVENTS.contains(&it.as_str()) || is_tampering(it);
+        let needed = |it: &String| Control::of_event(it).is_some() || control::is_told(it) || is_tampering(it);
         [equals, starts_with, ends_with, not_starts_with, not_ends_with].iter().all(|it| it.is_empty())
             && !not_equals.iter().any(needed)
     }

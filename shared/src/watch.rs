@@ -79,7 +79,7 @@ pub enum WatchError {
 pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, WatchError> {
     let named = match &event.subject {
         Subject::Part(names) | Subject::KmsKey(names) | Subject::Trail(names) => names.as_slice(),
-        Subject::Bucket(_) => &[],
+        Subject::Bucket(_) | Subject::AccessPoint(_) => &[],
     };
     let part = named.iter().find_map(|it| own_part(it, &guardrail.config.parameter_prefix));
     let mut watched = Watched {

@@ -26,6 +26,7 @@ fn of_event(event: &Event) -> String {
     let own: RoleArn = ROLE.parse().unwrap();
     let subject = match &event.subject {
         Subject::Bucket(bucket) => bucket.as_ref().map_or("no bucket".to_owned(), ToString::to_string),
+        Subject::AccessPoint(name) => format!("the access point {name}"),
         Subject::KmsKey(names) => format!("the key {}", names.join(" ")),
         Subject::Trail(names) => format!("the trail {}", names.join(" ")),
         Subject::Part(names) => format!("the part {}", names.join(" ")),
@@ -54,7 +55,10 @@ fn each_sample_is_what_its_name_says() {
     expect![[r#"
         another-account: DeleteBucketPolicy of acme-data
         bootstrap: error: the request is not valid: key_alias: unknown field `key_alias`, expected `bucket` or `dry_run`
+        create-access-point: CreateAccessPoint of acme-data
         create-bucket: CreateBucket of acme-data
+        delete-access-point-policy: DeleteAccessPointPolicy of the access point acme-reports
+        delete-access-point: DeleteAccessPoint of the access point acme-reports
         delete-alias: DeleteAlias of the key alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         delete-bucket-encryption: DeleteBucketEncryption of acme-data
         delete-bucket-inventory-configuration: DeleteBucketInventoryConfiguration of acme-data
@@ -62,6 +66,9 @@ fn each_sample_is_what_its_name_says() {
         delete-bucket-ownership-controls: DeleteBucketOwnershipControls of acme-data
         delete-bucket-policy: DeleteBucketPolicy of acme-data
         delete-bucket-public-access-block: DeleteBucketPublicAccessBlock of acme-data
+        delete-bucket-replication: DeleteBucketReplication of acme-data
+        delete-bucket-tagging: DeleteBucketTagging of acme-data
+        delete-bucket-website: DeleteBucketWebsite of acme-data
         delete-bucket: DeleteBucket of acme-data
         delete-imported-key-material: DeleteImportedKeyMaterial of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         delete-trail: DeleteTrail of the trail acme-data-trail
@@ -78,15 +85,21 @@ fn each_sample_is_what_its_name_says() {
         no-bucket: error: the event PutAccountPublicAccessBlock names no bucket: neither detail.requestParameters.bucketName nor detail.resources
         own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, echo of lifecycle
         own-echo-put-bucket-policy: PutBucketPolicy of acme-data, echo of bucket-policy
+        put-access-point-policy: PutAccessPointPolicy of the access point acme-reports
         put-bucket-acl: PutBucketAcl of acme-data
         put-bucket-encryption: PutBucketEncryption of acme-data
         put-bucket-inventory-configuration: PutBucketInventoryConfiguration of acme-data
         put-bucket-lifecycle: PutBucketLifecycle of acme-data
+        put-bucket-logging: PutBucketLogging of acme-data
+        put-bucket-notification: PutBucketNotification of acme-data
+        put-bucket-object-lock-configuration: PutBucketObjectLockConfiguration of acme-data
         put-bucket-ownership-controls: PutBucketOwnershipControls of acme-data
         put-bucket-policy: PutBucketPolicy of acme-data
         put-bucket-public-access-block: PutBucketPublicAccessBlock of acme-data
+        put-bucket-replication: PutBucketReplication of acme-data
         put-bucket-tagging: PutBucketTagging of acme-data
         put-bucket-versioning: PutBucketVersioning of acme-data
+        put-bucket-website: PutBucketWebsite of acme-data
         put-event-selectors: PutEventSelectors of the trail acme-data-trail
         put-key-policy: PutKeyPolicy of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         put-object-data-event: PutObject of acme-data
@@ -94,8 +107,10 @@ fn each_sample_is_what_its_name_says() {
         schedule: error: the event has no detail.eventName
         sqs-batch: a batch of 2
         stop-logging: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail
+        tag-resource: TagResource of acme-data
         truncated-parameters: PutBucketLifecycle of acme-data
         unknown-name: PutBucketQuantumConfiguration of acme-data
+        untag-resource: UntagResource of acme-data
         update-alias: UpdateAlias of the key 0987dcba-09fe-87dc-65ba-ab0987654321 alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:alias/s3-secure-data arn:aws:kms:eu-west-2:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321
         update-trail: UpdateTrail of the trail acme-data-trail
     "#]]
@@ -117,6 +132,13 @@ fn an_event_without_any_one_of_its_fields_is_still_an_event() {
                     None => drop(detail.shift_remove(field)),
                 }
                 match Input::parse(event_without) {
+                    // S3 Control's name the bucket in one place only.
+                    Ok(Input::Event(it))
+                        if event.trigger.event_name.contains("AccessPoint")
+                            || event.trigger.event_name.ends_with("agResource") =>
+                    {
+                        assert!(it.subject == event.subject || field == "requestParameters" || field == "eventSource");
+                    }
                     Ok(Input::Event(it)) if matches!(event.subject, Subject::Bucket(_)) && field != "eventSource" => {
                         assert_eq!(it.subject, event.subject, "{} {field}", sample.display());
                     }

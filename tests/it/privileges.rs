@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Permissions that AWS itself uses in the role's name, for Lambda's logs, queues and dead letters, or for encrypting on
 /// the way to SNS. The local AWS asks for none of them, so it cannot show what fails without; and what it does not have.
-const USED_BY_AWS: [&str; 11] = [
+const USED_BY_AWS: [&str; 12] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:DeleteMessage",
@@ -24,6 +24,8 @@ const USED_BY_AWS: [&str; 11] = [
     "EncryptHistory kms:GenerateDataKey",
     // The account's own settings are at `ACCOUNT.host`, and the local AWS has no name; see around.rs for it.
     "s3:GetAccountPublicAccessBlock",
+    // The local AWS records no calls of S3 Control.
+    "s3:GetAccessPoint",
     // AWS authorizes it for the tags of CreateKey.
     "kms:TagResource",
 ];

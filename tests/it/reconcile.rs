@@ -578,6 +578,65 @@ async fn a_change_of_tags_is_told_and_not_restored() {
 }
 
 #[tokio::test]
+async fn what_an_owner_opens_beside_the_baseline_is_told_and_never_undone() {
+    for (event, decides) in guardrail::control::OWNERS_EVENTS {
+        let fake = FakeAws::compliant().await;
+        fake.state().access_points.insert("acme-reports".to_owned(), BUCKET.to_owned());
+        let report = fake.remediate(sample(&format!("{}.json", kebab(event)))).await.unwrap();
+        assert_eq!((&report["bucket"], &report["outcome"]), (&json!(BUCKET), &json!("compliant")), "{event}");
+        let alert = fake.alerts().remove(0);
+        assert_eq!((&alert["severity"], &alert["trigger"]["event_name"]), (&json!("WARNING"), &json!(event)));
+        assert!(alert["trigger"]["actor"].as_str().unwrap().ends_with("assumed-role/dev-ci/build-4711"), "{alert}");
+        let told = fake.state().published[0].clone();
+        assert!(told["Message"].contains(decides) && told["Message"].contains("belongs to the owner"), "{told:?}");
+        assert!(told["Subject"].contains(&format!("{event} by role/dev-ci")), "{told:?}");
+        assert!(!told["Message"].contains("444455556666"), "a stranger's text stays where it is");
+        assert_eq!(fake.writes(), Vec::<String>::new(), "{event}");
+        // A call that failed opened nothing, and our own is no news.
+        let mut failed = sample(&format!("{}.json", kebab(event)));
+        failed["detail"]["errorCode"] = json!("AccessDenied");
+        let mut own = sample(&format!("{}.json", kebab(event)));
+        own["detail"]["userIdentity"]["arn"] =
+            json!(format!("{}/x", ROLE.replace(":role/", ":assumed-role/").replace("iam", "sts")));
+        fake.forget();
+        for event in [failed, own] {
+            fake.remediate(event).await.unwrap();
+        }
+        assert!(fake.alerts().is_empty(), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_point_that_leads_elsewhere_or_is_gone_is_nobodys_concern() {
+    for leads_to in [Some("somebody-elses"), None] {
+        let fake = FakeAws::compliant().await;
+        fake.state().access_points.extend(leads_to.map(|it| ("acme-reports".to_owned(), it.to_owned())));
+        let report = fake.remediate(sample("put-access-point-policy.json")).await.unwrap();
+        assert_eq!((&report["outcome"], fake.alerts().len()), (&json!("unguarded"), 0), "{leads_to:?}");
+    }
+}
+
+#[tokio::test]
+async fn tags_are_told_whichever_api_changed_them_and_tags_of_other_things_are_not() {
+    for (event, arn, alerts) in [
+        ("tag-resource.json", "arn:aws-us-gov:s3:::acme-data", 1),
+        ("untag-resource.json", "arn:aws:s3:::acme-data", 1),
+        ("tag-resource.json", "arn:aws:s3:eu-west-2:111122223333:accesspoint/acme-data", 0),
+        ("untag-resource.json", "arn:aws:s3:eu-west-2:111122223333:storage-lens/acme-data", 0),
+        ("tag-resource.json", "acme-data", 0),
+    ] {
+        let fake = FakeAws::compliant().await;
+        let mut event = sample(event);
+        event["detail"]["requestParameters"]["resourceArn"] = json!(arn);
+        fake.remediate(event.clone()).await.unwrap();
+        assert_eq!(fake.alerts().len(), alerts, "{arn}");
+        // Denied calls of S3 Control may be recorded without parameters.
+        event["detail"]["requestParameters"] = json!(null);
+        assert_eq!(fake.remediate(event).await.unwrap()["outcome"], "unguarded");
+    }
+}
+
+#[tokio::test]
 async fn every_event_that_names_the_bucket_restores_it() {
     let not_ours = [
         "README.md",
@@ -604,6 +663,7 @@ async fn every_event_that_names_the_bucket_restores_it() {
         "own-echo",
     ];
     let fake = FakeAws::compliant().await;
+    fake.state().access_points.insert("acme-reports".to_owned(), BUCKET.to_owned());
     let baseline = fake.documents();
     let mut restored = 0;
     for file in std::fs::read_dir(workspace().join("events")).unwrap() {
@@ -619,16 +679,18 @@ async fn every_event_that_names_the_bucket_restores_it() {
     assert!(restored >= 23, "{restored}");
 }
 
+fn kebab(name: &str) -> String {
+    name.chars().fold(String::new(), |text, c| match c.is_ascii_uppercase() {
+        true if text.is_empty() => c.to_ascii_lowercase().to_string(),
+        true => format!("{text}-{}", c.to_ascii_lowercase()),
+        false => format!("{text}{c}"),
+    })
+}
+
 #[tokio::test]
 async fn every_event_name_of_the_table_has_a_sample() {
-    let kebab = |name: &str| {
-        name.chars().fold(String::new(), |text, c| match c.is_ascii_uppercase() {
-            true if text.is_empty() => c.to_ascii_lowercase().to_string(),
-            true => format!("{text}-{}", c.to_ascii_lowercase()),
-            false => format!("{text}{c}"),
-        })
-    };
     let names = Control::ALL.iter().flat_map(|it| it.vocabulary().events).chain(&guardrail::control::TOLD_EVENTS);
+    let names = names.chain(guardrail::control::OWNERS_EVENTS.iter().map(|it| &it.0));
     for name in names {
         let event = sample(&format!("{}.json", kebab(name)));
         assert_eq!(event["detail"]["eventName"], *name);

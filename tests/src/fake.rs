@@ -112,6 +112,8 @@ pub struct State {
     pub mailed: Option<Vec<Value>>,
     /// Whether the whole account blocks public access.
     pub account_blocks: bool,
+    /// Access points of the account, and whose bucket each leads to.
+    pub access_points: BTreeMap<String, String>,
     /// Messages that SQS took.
     pub queued: Vec<String>,
     /// Objects that S3 took, by `BUCKET/KEY`. Each has one version.
@@ -388,6 +390,21 @@ impl FakeAws {
 
     fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let mut state = self.state();
+        if let Some((_, name)) = request.uri().split_once("/accesspoint/") {
+            state.calls.push("GetAccessPoint".to_owned());
+            return Ok(match state.access_points.get(name) {
+                Some(bucket) => response(
+                    200,
+                    &format!(
+                        "<GetAccessPointResult><Name>{name}</Name><Bucket>{bucket}</Bucket></GetAccessPointResult>"
+                    ),
+                ),
+                None => response(
+                    404,
+                    "<ErrorResponse><Error><Code>NoSuchAccessPoint</Code><Message>no</Message></Error></ErrorResponse>",
+                ),
+            });
+        }
         if request.uri().contains(".s3-control.") {
             let block = state.account_blocks;
             return Ok(response(

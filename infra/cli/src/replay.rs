@@ -9,7 +9,7 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use guardrail::{
     config::DEFAULT_PREFIX,
-    control::{Control, TOLD_EVENTS},
+    control::{self, Control},
     event::{Event, Input, Subject},
     log_file, rules,
 };
@@ -151,9 +151,10 @@ fn hit(record: Value) -> Option<Hit> {
     let control = Control::of_event(name);
     let bucket = match subject {
         // What cannot be a bucket's name is looked at and left alone.
-        Subject::Bucket(bucket) if from_s3 && (control.is_some() || TOLD_EVENTS.contains(&name)) => {
+        Subject::Bucket(bucket) if from_s3 && (control.is_some() || control::is_told(name)) => {
             bucket.map_or_else(|it| it, |it| it.to_string())
         }
+        Subject::AccessPoint(name) if from_s3 => format!("access point {name}"),
         // Every bucket that uses it.
         Subject::KmsKey(names) | Subject::Trail(names) if control.is_some() => {
             names.into_iter().next().unwrap_or_default()
