@@ -66,8 +66,34 @@ pub struct Rule {
     pub name: &'static str,
     /// The function it wakes.
     pub function: &'static str,
-    /// The event pattern; `None`: it is a schedule.
-    pub pattern: Option<Value>,
+    pub wakes: Wakes,
+}
+
+/// When a rule wakes its function.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wakes {
+    /// On events that this pattern matches.
+    OnEvents(Value),
+    /// By this schedule expression.
+    BySchedule(&'static str),
+}
+
+impl Wakes {
+    /// The event pattern as EventBridge takes it.
+    pub fn pattern(&self) -> Option<String> {
+        match self {
+            Self::OnEvents(pattern) => Some(pattern.to_string()),
+            Self::BySchedule(_) => None,
+        }
+    }
+
+    /// The schedule expression.
+    pub fn schedule(&self) -> Option<&'static str> {
+        match self {
+            Self::OnEvents(_) => None,
+            Self::BySchedule(expression) => Some(expression),
+        }
+    }
 }
 
 /// All rules of a guardrail at this place, for a registry at this path of the Parameter Store.
@@ -81,7 +107,7 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
     let events = |control: Control| control.vocabulary().events.to_vec();
     let told = TOLD_EVENTS.into_iter().chain(OWNERS_EVENTS.map(|it| it.0));
     let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(told).collect();
-    let rule = |name, function, pattern| Rule { name, function, pattern: Some(pattern) };
+    let rule = |name, function, pattern| Rule { name, function, wakes: Wakes::OnEvents(pattern) };
     [
         rule("s3-guardrail-bucket-changed", REMEDIATE, calls("s3", bucket_events)),
         rule("s3-guardrail-key-changed", REMEDIATE, calls("kms", events(Control::KmsKey))),
@@ -113,7 +139,7 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
         // CloudTrail records most denied calls without saying what they were aimed at: null exists, an object does not,
         // nor does what is absent.
         rule("s3-guardrail-tampering-denied", REMEDIATE, tampering(json!([{"exists": true}]))),
-        Rule { name: "s3-guardrail-sweep", function: SWEEP, pattern: None },
+        Rule { name: "s3-guardrail-sweep", function: SWEEP, wakes: Wakes::BySchedule("rate(15 minutes)") },
     ]
 }
 
@@ -215,6 +241,7 @@ pub fn is_own_role(arn: &str, own: &RoleArn, region: &str) -> bool {
 pub struct ObservedRule {
     pub enabled: bool,
     pub pattern: Option<Value>,
+    pub schedule: Option<String>,
     pub targets: Vec<Target>,
 }
 
@@ -229,11 +256,15 @@ pub struct Target {
 /// One call that mends a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleCall {
-    /// With our pattern, enabled.
+    /// With our pattern or schedule, enabled.
     Put,
     Enable,
     PutTarget {
         id: String,
+    },
+    /// Those that are not ours. A second one of our own function would hand it whatever somebody wrote there.
+    RemoveTargets {
+        ids: Vec<String>,
     },
 }
 
@@ -280,16 +311,31 @@ pub fn mend(rule: &Rule, observed: Option<&ObservedRule>, function_arn: &str) ->
     let mut calls = Vec::new();
     match observed {
         None => calls.push(RuleCall::Put),
-        Some(it) if rule.pattern.is_some() && it.pattern != rule.pattern => calls.push(RuleCall::Put),
+        Some(it) if !wakes_like(rule, it) => calls.push(RuleCall::Put),
         Some(it) if !it.enabled => calls.push(RuleCall::Enable),
         Some(_) => {}
     }
     let targets = observed.map(|it| it.targets.as_slice()).unwrap_or_default();
-    let ours = targets.iter().find(|it| it.arn == function_arn);
+    let ours = || targets.iter().filter(|it| it.arn == function_arn);
+    let ours = ours().find(|it| it.plain).or_else(|| ours().next());
+    let id = ours.map_or("function", |it| &it.id);
     if !ours.is_some_and(|it| it.plain) {
-        calls.push(RuleCall::PutTarget { id: ours.map_or_else(|| "function".to_owned(), |it| it.id.clone()) });
+        calls.push(RuleCall::PutTarget { id: id.to_owned() });
+    }
+    let ids: Vec<_> = targets.iter().filter(|it| it.id != id).map(|it| it.id.clone()).collect();
+    if !ids.is_empty() {
+        calls.push(RuleCall::RemoveTargets { ids });
     }
     calls
+}
+
+fn wakes_like(rule: &Rule, observed: &ObservedRule) -> bool {
+    match &rule.wakes {
+        Wakes::OnEvents(pattern) => observed.pattern.as_ref() == Some(pattern) && observed.schedule.is_none(),
+        Wakes::BySchedule(expression) => {
+            observed.schedule.as_deref() == Some(*expression) && observed.pattern.is_none()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -304,7 +350,7 @@ mod tests {
         // The longest that the templates take.
         let farthest = Place { partition: "aws-us-gov", region: "ap-southeast-1", ..PLACE };
         for rule in rules(&"/".repeat(80), farthest) {
-            let bytes = rule.pattern.map_or(0, |it| it.to_string().len());
+            let bytes = rule.wakes.pattern().map_or(0, |it| it.len());
             assert!(bytes <= 2048, "{}: {bytes}", rule.name);
         }
     }
@@ -312,7 +358,8 @@ mod tests {
     /// Whether a call with this parameter comes through one of these rules.
     fn comes_through(rule: &Rule, parameter: &str, value: &str) -> bool {
         let text = |it: &Value, kind: &str| it[kind].as_str().map(str::to_owned);
-        let choices = rule.pattern.as_ref().and_then(|it| it.pointer("/detail/requestParameters/$or")?.as_array());
+        let Wakes::OnEvents(pattern) = &rule.wakes else { return false };
+        let choices = pattern.pointer("/detail/requestParameters/$or").and_then(Value::as_array);
         let named = choices.into_iter().flatten().filter_map(|it| it[parameter].as_array());
         named.flatten().any(|it| {
             it == value
@@ -437,7 +484,7 @@ mod tests {
 
     #[test]
     fn what_cloudformation_is_at_work_on_or_has_yet_to_create_is_left_to_it() {
-        let whole = ObservedRule { enabled: true, pattern: None, targets: vec![] };
+        let whole = ObservedRule { enabled: true, pattern: None, schedule: None, targets: vec![] };
         for (status, absent_is_left, other_is_left) in [
             (None, true, false),
             (Some("CREATE_IN_PROGRESS"), true, true),
@@ -459,18 +506,50 @@ mod tests {
 
     #[test]
     fn whatever_is_done_to_a_rule_is_undone() {
-        let [rule, ..] = rules(PREFIX, PLACE);
+        let [rule, .., sweep] = rules(PREFIX, PLACE);
         let arn = "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-remediate";
         let target = Target { id: "1".to_owned(), arn: arn.to_owned(), plain: true };
-        let whole = ObservedRule { enabled: true, pattern: rule.pattern.clone(), targets: vec![target.clone()] };
+        let Wakes::OnEvents(pattern) = rule.wakes.clone() else { panic!() };
+        let whole =
+            ObservedRule { enabled: true, pattern: Some(pattern), schedule: None, targets: vec![target.clone()] };
         let mend = |observed: &ObservedRule| mend(&rule, Some(observed), arn);
         let put_target = |id: &str| RuleCall::PutTarget { id: id.to_owned() };
         assert_eq!(mend(&whole), []);
         assert_eq!(mend(&ObservedRule { enabled: false, ..whole.clone() }), [RuleCall::Enable]);
         assert_eq!(mend(&ObservedRule { pattern: Some(json!({})), enabled: false, ..whole.clone() }), [RuleCall::Put]);
         assert_eq!(mend(&ObservedRule { targets: vec![], ..whole.clone() }), [put_target("function")]);
-        let blinded = Target { plain: false, ..target };
-        assert_eq!(mend(&ObservedRule { targets: vec![blinded], ..whole }), [put_target("1")]);
+        let blinded = Target { plain: false, ..target.clone() };
+        assert_eq!(mend(&ObservedRule { targets: vec![blinded.clone()], ..whole.clone() }), [put_target("1")]);
+        let scheduled = ObservedRule { schedule: Some("rate(1 day)".to_owned()), ..whole.clone() };
+        assert_eq!(mend(&scheduled), [RuleCall::Put]);
+        // A target more, of a stranger's or with a stranger's words for our function.
+        let queue = Target { id: "q".to_owned(), arn: "arn:aws:sqs:eu-west-2:444455556666:q".to_owned(), plain: true };
+        let forged = Target { id: "2".to_owned(), ..blinded };
+        for (targets, ids) in [(vec![queue.clone(), target.clone()], ["q"]), (vec![forged, target.clone()], ["2"])] {
+            let remove = RuleCall::RemoveTargets { ids: ids.map(str::to_owned).into() };
+            assert_eq!(mend(&ObservedRule { targets, ..whole.clone() }), [remove]);
+        }
+        let remove = RuleCall::RemoveTargets { ids: vec!["q".to_owned()] };
+        assert_eq!(mend(&ObservedRule { targets: vec![queue], ..whole }), [put_target("function"), remove]);
+
+        let schedule = |expression: Option<&str>, pattern: Option<Value>| {
+            let observed = ObservedRule {
+                enabled: true,
+                pattern,
+                schedule: expression.map(str::to_owned),
+                targets: vec![target.clone()],
+            };
+            super::mend(&sweep, Some(&observed), arn)
+        };
+        assert_eq!(schedule(Some("rate(15 minutes)"), None), []);
+        for (expression, pattern) in [
+            (Some("rate(365 days)"), None),
+            (Some("cron(0 0 1 1 ? 2099)"), None),
+            (None, None),
+            (Some("rate(15 minutes)"), Some(json!({"source": ["aws.s3"]}))),
+        ] {
+            assert_eq!(schedule(expression, pattern), [RuleCall::Put], "{expression:?}");
+        }
         assert_eq!(super::mend(&rule, None, arn), [RuleCall::Put, put_target("function")]);
     }
 }

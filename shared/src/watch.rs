@@ -6,7 +6,7 @@
 use aws_sdk_cloudtrail::types::Trail as CloudTrail;
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Guardrail,
@@ -17,8 +17,8 @@ use crate::{
     names::TrailArn,
     notify, observe,
     rules::{
-        DEAD_LETTERS, InStack, ObservedRule, REMEDIATE, Rule, RuleCall, STACK, SWEEP, Target, leave, mend, own_part,
-        rules,
+        DEAD_LETTERS, InStack, ObservedRule, REMEDIATE, Rule, RuleCall, STACK, SWEEP, Target, Wakes, leave, mend,
+        own_part, rules,
     },
 };
 
@@ -183,9 +183,10 @@ async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
 
 fn in_words(calls: &[RuleCall]) -> String {
     let word = |it: &RuleCall| match it {
-        RuleCall::Put => "its pattern was not ours, or it was gone",
+        RuleCall::Put => "its pattern or schedule was not ours, or it was gone",
         RuleCall::Enable => "it was disabled",
         RuleCall::PutTarget { .. } => "its target was gone or changed",
+        RuleCall::RemoveTargets { .. } => "it had targets that were not ours",
     };
     calls.iter().map(word).collect::<Vec<_>>().join(", and ")
 }
@@ -250,6 +251,7 @@ async fn observe_rule(guardrail: &Guardrail, name: &str) -> Result<Option<Observ
     Ok(Some(ObservedRule {
         enabled: rule.state.is_some_and(|it| it != RuleState::Disabled),
         pattern: rule.event_pattern.and_then(|it| serde_json::from_str::<Value>(&it).ok()),
+        schedule: rule.schedule_expression.filter(|it| !it.is_empty()),
         targets: targets.into_iter().map(target).collect(),
     }))
 }
@@ -259,9 +261,9 @@ async fn carry_out(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &st
     match call {
         RuleCall::Put => {
             let put = events.put_rule().name(rule.name).state(RuleState::Enabled);
-            let put = match &rule.pattern {
-                Some(pattern) => put.event_pattern(pattern.to_string()),
-                None => put.schedule_expression("rate(15 minutes)"),
+            let put = match &rule.wakes {
+                Wakes::OnEvents(pattern) => put.event_pattern(pattern.to_string()),
+                Wakes::BySchedule(expression) => put.schedule_expression(*expression),
             };
             done("PutRule", put.send().await)
         }
@@ -273,6 +275,14 @@ async fn carry_out(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &st
             let target = target.map_err(|error| ApiError::new(OPERATION, error))?;
             let put = output(OPERATION, events.put_targets().rule(rule.name).targets(target).send().await)?;
             match put.failed_entries().first() {
+                None => Ok(()),
+                Some(it) => Err(ApiError::new(OPERATION, it.error_message().unwrap_or("refused").to_owned())),
+            }
+        }
+        RuleCall::RemoveTargets { ids } => {
+            const OPERATION: &str = "RemoveTargets";
+            let remove = events.remove_targets().rule(rule.name).set_ids(Some(ids.clone()));
+            match output(OPERATION, remove.send().await)?.failed_entries().first() {
                 None => Ok(()),
                 Some(it) => Err(ApiError::new(OPERATION, it.error_message().unwrap_or("refused").to_owned())),
             }
@@ -317,27 +327,37 @@ async fn permission_missing(
     };
     let policy: Value = serde_json::from_str(&policy).map_err(|error| ApiError::new(OPERATION, error))?;
     let Place { partition, region, account } = place;
-    let missing = rules(&guardrail.config.parameter_prefix, guardrail.config.place())
-        .into_iter()
-        .filter(|it| it.function == function)
-        .find(|it| !may_invoke(&policy, &format!("arn:{partition}:events:{region}:{account}:rule/{}", it.name)));
-    Ok(missing.map(|it| format!("rule {} may not invoke it", it.name)))
+    let ours = rules(&guardrail.config.parameter_prefix, guardrail.config.place());
+    let ours = ours.iter().filter(|it| it.function == function).map(|it| it.name);
+    let ours: Vec<_> = ours.map(|it| (it, format!("arn:{partition}:events:{region}:{account}:rule/{it}"))).collect();
+    Ok(permission_problem(&policy, &ours))
 }
 
-/// Whether a function's policy lets EventBridge invoke it for this rule.
-fn may_invoke(policy: &Value, rule_arn: &str) -> bool {
-    let statements = policy["Statement"].as_array().into_iter().flatten();
-    statements.into_iter().any(|it| {
-        let source = it["Condition"].as_object().into_iter().flatten().find_map(|(_, keys)| {
-            keys.as_object()?.iter().find(|it| it.0.eq_ignore_ascii_case("aws:SourceArn"))?.1.as_str()
-        });
-        it["Effect"] == "Allow"
-            && it["Principal"]["Service"] == "events.amazonaws.com"
-            && source.is_none_or(|it| match it.split_once('*') {
-                Some((start, end)) => rule_arn.starts_with(start) && rule_arn.ends_with(end),
-                None => it == rule_arn,
-            })
-    })
+/// What is wrong with a function's policy, which must let each of these rules invoke it, and nobody else: whoever may
+/// invoke it can make up an event, with any actor. `rules`: name and ARN.
+fn permission_problem(policy: &Value, rules: &[(&str, String)]) -> Option<String> {
+    let allowed: Vec<_> =
+        policy["Statement"].as_array().into_iter().flatten().filter(|it| it["Effect"] != "Deny").collect();
+    let denied = policy["Statement"].as_array().into_iter().flatten().any(|it| it["Effect"] == "Deny");
+    if let Some((name, _)) = rules.iter().find(|rule| !allowed.iter().any(|it| rule_of(it) == Some(&rule.1))) {
+        return Some(format!("rule {name} may not invoke it"));
+    }
+    if denied {
+        return Some("its policy has a Deny, which no part of the guardrail wrote: remove it".to_owned());
+    }
+    let foreign = allowed.iter().find(|it| !rules.iter().any(|rule| rule_of(it) == Some(&rule.1)))?;
+    let name = foreign["Sid"].as_str().unwrap_or("without an id");
+    Some(format!(
+        "its policy lets somebody else invoke it, who can make up an event with any actor: remove the statement {name}"
+    ))
+}
+
+/// The only rule for which a statement lets EventBridge invoke a function.
+fn rule_of(statement: &Value) -> Option<&str> {
+    let conditions = statement["Condition"].as_object()?.values().filter_map(Value::as_object).flatten();
+    let source = conditions.into_iter().find(|it| it.0.eq_ignore_ascii_case("aws:SourceArn"))?.1.as_str()?;
+    let only = statement["Principal"] == json!({"Service": "events.amazonaws.com"}) && !source.contains(['*', '?']);
+    only.then_some(source)
 }
 
 /// Whether some trail that logs in this region logs management writes: without one EventBridge hears of nothing.
@@ -398,23 +418,31 @@ async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_permission_is_for_a_rule_or_for_all_like_it() {
-        const RULE: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-sweep";
-        let policy = |effect: &str, service: &str, source: Value| json!({"Statement": [{"Effect": effect, "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}}]});
+    fn a_function_may_be_invoked_for_its_own_rules_and_for_nothing_else() {
+        const ARN: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail";
+        let statement = |sid: &str, service: &str, source: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}});
         let events = "events.amazonaws.com";
-        assert!(may_invoke(&policy("Allow", events, json!(RULE)), RULE));
-        assert!(may_invoke(
-            &policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-*")),
-            RULE
-        ));
-        assert!(!may_invoke(&policy("Allow", events, json!("arn:aws:events:eu-west-2:111122223333:rule/other")), RULE));
-        assert!(!may_invoke(&policy("Deny", events, json!(RULE)), RULE));
-        assert!(!may_invoke(&policy("Allow", "sns.amazonaws.com", json!(RULE)), RULE));
-        assert!(!may_invoke(&json!({}), RULE));
+        let rules = ["sweep", "tampered"].map(|it| (it, format!("{ARN}-{it}")));
+        let ours: Vec<_> = rules.iter().map(|it| statement(it.0, events, &it.1)).collect();
+        let problem = |statements: &[Value]| permission_problem(&json!({"Statement": statements}), &rules);
+        assert_eq!(problem(&ours), None);
+        assert_eq!(problem(&ours[..1]).unwrap(), "rule tampered may not invoke it");
+        assert!(problem(&[]).is_some());
+        assert!(problem(&[statement("a", "sns.amazonaws.com", &rules[0].1), ours[1].clone()]).is_some());
+        assert!(problem(&[statement("a", events, &format!("{ARN}-*"))]).is_some(), "none is named");
+        for more in [
+            statement("theirs", events, &format!("{ARN}-*")),
+            statement("theirs", events, &format!("{ARN}-other")),
+            statement("theirs", "s3.amazonaws.com", "arn:aws:s3:::acme-data"),
+            json!({"Sid": "theirs", "Effect": "Allow", "Principal": {"Service": events}, "Action": "lambda:InvokeFunction"}),
+            json!({"Sid": "theirs", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": "lambda:*"}),
+            json!({"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction"}),
+        ] {
+            let said = problem(&[&ours[..], &[more]].concat()).unwrap();
+            assert!(said.ends_with("remove the statement theirs"), "{said}");
+        }
     }
 }

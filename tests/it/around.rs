@@ -1,8 +1,7 @@
 //! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
 
-use guardrail::rules::rules;
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, PLACE, TRAIL},
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL},
     local_aws::workspace,
 };
 use serde_json::{Value, json};
@@ -233,12 +232,7 @@ async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
 
 /// All rules as they are deployed.
 fn deployed(fake: &FakeAws) {
-    for rule in rules("/s3-guardrail/buckets/", PLACE) {
-        let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
-        let shown =
-            json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
-        fake.state().rules.insert(rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]));
-    }
+    fake.deploy_rules();
 }
 
 #[tokio::test]
@@ -258,7 +252,12 @@ async fn every_registered_bucket_gets_one_message() {
 #[tokio::test]
 async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
     type Harm = fn(&mut (Value, Vec<Value>));
-    let harms: [(&str, Harm, &[&str]); 4] = [
+    let harms: [(&str, Harm, &[&str]); 5] = [
+        (
+            "PutTargets",
+            |it| it.1.push(json!({"Id": "2", "Arn": it.1[0]["Arn"], "Input": "{\"detail\":{}}"})),
+            &["RemoveTargets"],
+        ),
         ("DisableRule", |it| it.0["State"] = json!("DISABLED"), &["EnableRule"]),
         ("PutRule", |it| it.0["EventPattern"] = json!("{\"source\":[\"nothing\"]}"), &["PutRule"]),
         ("RemoveTargets", |it| it.1.clear(), &["PutTargets"]),
@@ -285,6 +284,42 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
         let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
         assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
     }
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_slowed_down_gets_its_pace_back_and_people_hear_of_it() {
+    for (expression, enabled) in [("rate(30 days)", "ENABLED"), ("cron(0 0 29 2 ? *)", "DISABLED")] {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        let rule = json!({"Name": "s3-guardrail-sweep", "State": enabled, "ScheduleExpression": expression});
+        fake.state().rules.get_mut("s3-guardrail-sweep").unwrap().0 = rule;
+        let event = call("events", "PutRule", json!({"name": "s3-guardrail-sweep"}));
+        let answer = fake.remediate(event.clone()).await.unwrap();
+        assert_eq!((&answer["outcome"], fake.writes()), (&json!("tampered"), vec!["PutRule".to_owned()]));
+        let alert = fake.alerts().remove(0);
+        assert_eq!(
+            (&alert["severity"], &alert["findings"][0]["part"]),
+            (&json!("CRITICAL"), &json!("rule s3-guardrail-sweep"))
+        );
+        let rule = fake.state().rules["s3-guardrail-sweep"].0.clone();
+        assert_eq!((&rule["ScheduleExpression"], &rule["State"]), (&json!("rate(15 minutes)"), &json!("ENABLED")));
+        assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
+    }
+}
+
+#[tokio::test]
+async fn the_sweep_tells_of_a_permission_by_which_a_strangers_rule_could_make_up_events() {
+    let fake = FakeAws::guarded();
+    deployed(&fake);
+    let _ = sweep(&fake, json!({})).await;
+    fake.forget();
+    let rules = format!("arn:aws:events:eu-west-2:{ACCOUNT}:rule/s3-*");
+    fake.state().permissions.push(json!({"Sid": "theirs", "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": rules}}}));
+    sweep(&fake, json!({})).await.unwrap();
+    let alerts = fake.alerts();
+    let problem =
+        alerts[0]["findings"].as_array().unwrap().iter().find(|it| it["part"] == "function guardrail-remediate");
+    assert!(problem.unwrap()["problem"].as_str().unwrap().contains("remove the statement theirs"), "{alerts:?}");
 }
 
 #[tokio::test]

@@ -6,11 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
-use guardrail::{
-    Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, rules::rules, sweep::sweep,
-};
+use guardrail::{Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, sweep::sweep};
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, PLACE, TRAIL, World, acl},
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
 };
 use serde_json::{Value, json};
@@ -104,13 +102,9 @@ fn drifted() -> World {
 
 /// The guardrail's own rules, as they are deployed.
 fn deployed() -> BTreeMap<String, (Value, Vec<Value>)> {
-    let shown = rules("/s3-guardrail/buckets/", PLACE).into_iter().map(|rule| {
-        let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
-        let shown =
-            json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
-        (rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]))
-    });
-    shown.collect()
+    let fake = FakeAws::default();
+    fake.deploy_rules();
+    fake.state().rules.clone()
 }
 
 async fn flows() -> Vec<Flow> {

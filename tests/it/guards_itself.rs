@@ -304,6 +304,33 @@ fn wrong_options_are_named_before_anything_is_created() {
 }
 
 #[test]
+fn each_function_may_be_invoked_for_its_own_rules_and_for_nothing_else() {
+    for function in [REMEDIATE, SWEEP] {
+        let policy = ask(&["lambda", "get-policy", "--function-name", function], "Policy");
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let sources: BTreeSet<_> = policy["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["Condition"])
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|it| it["ArnLike"].as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned())
+            .collect();
+        let list = [
+            "events",
+            "list-rule-names-by-target",
+            "--target-arn",
+            &format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"),
+        ];
+        let rules: Vec<String> = serde_json::from_str(&aws(&[&list[..], &["--query", "RuleNames"]].concat())).unwrap();
+        let rules: BTreeSet<_> =
+            rules.iter().map(|it| format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{it}")).collect();
+        assert_eq!(sources, rules, "{function}");
+    }
+}
+
+#[test]
 fn every_alarm_tells_the_topic() {
     let alarms = aws(&["cloudwatch", "describe-alarms", "--alarm-name-prefix", "s3-guardrail-", "--output", "json"]);
     let alarms: Value = serde_json::from_str(&alarms).unwrap();

@@ -1,7 +1,7 @@
 //! What real AWS says of keys and trails, over the fake: states, kinds, limits, regions and other accounts.
 
-use guardrail::{api::chain, bootstrap::bootstrap, rules::rules};
-use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, PLACE, TRAIL};
+use guardrail::{api::chain, bootstrap::bootstrap};
+use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, TRAIL};
 use serde_json::{Value, json};
 
 const ALIAS: &str = "alias/s3-secure-data";
@@ -231,12 +231,7 @@ async fn cloudtrail_may_decrypt_where_the_log_bucket_has_a_bucket_key() {
 
 /// The guardrail's own rules, as they are deployed, so that the sweep finds nothing else.
 fn deployed(fake: &FakeAws) {
-    for rule in rules("/s3-guardrail/buckets/", PLACE) {
-        let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
-        let shown =
-            json!({"Name": rule.name, "State": "ENABLED", "EventPattern": rule.pattern.map(|it| it.to_string())});
-        fake.state().rules.insert(rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]));
-    }
+    fake.deploy_rules();
 }
 
 /// What the sweep finds wrong with the account's trails; empty: nothing.

@@ -174,6 +174,10 @@ fn harm(place: &Place, key: &str, action: &str) {
             "--ids",
             "function",
         ])),
+        "events:RemoveTargets" => {
+            let theirs = format!("Id=theirs,Arn=arn:aws:sqs:{REGION}:{ACCOUNT}:s3-guardrail-dead-letters");
+            place.aws(&["events", "put-targets", "--rule", "s3-guardrail-tampering-denied", "--targets", &theirs]);
+        }
         "cloudformation:DescribeStackResources" => {
             let rule = "s3-guardrail-remediate-tampered";
             let aws = &place.deployment.aws;

@@ -106,6 +106,8 @@ pub struct State {
     pub other_trails: Vec<Value>,
     /// EventBridge rules: as DescribeRule shows them, with their targets.
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
+    /// Statements of the functions' policies, beside those for the rules.
+    pub permissions: Vec<Value>,
     /// What the stack of the rules has: rule and status; `None`: every rule, complete.
     pub stack: Option<BTreeMap<String, String>>,
     /// Whom the zero-spend budget mails; `None`: there is no budget.
@@ -279,6 +281,18 @@ impl FakeAws {
         assert_eq!(report["outcome"], "restored", "{report}");
         fake.forget();
         fake
+    }
+
+    /// Puts all rules as they are deployed.
+    pub fn deploy_rules(&self) {
+        for rule in rules("/s3-guardrail/buckets/", PLACE) {
+            let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
+            let (pattern, schedule) = (rule.wakes.pattern(), rule.wakes.schedule());
+            let shown = json!({
+                "Name": rule.name, "State": "ENABLED", "EventPattern": pattern, "ScheduleExpression": schedule,
+            });
+            self.state().rules.insert(rule.name.to_owned(), (shown, vec![json!({"Id": "function", "Arn": arn})]));
+        }
     }
 
     /// Writes the registry document: the required fields, and these.
@@ -537,6 +551,8 @@ struct Call {
     bucket: String,
     /// Where it was sent.
     region: String,
+    /// Of its URI.
+    path: String,
     body: String,
 }
 
@@ -551,6 +567,7 @@ impl Call {
             subresource: subresource.to_owned(),
             bucket: bucket.to_owned(),
             region: host.split('.').nth(1).unwrap_or_default().to_owned(),
+            path: path.to_owned(),
             body: body.clone(),
         };
         if let Some(target) = request.headers().get("x-amz-target") {
@@ -963,9 +980,11 @@ impl State {
             }
             // What surrounds the rules is there when they are.
             "GetPolicy" if !self.rules.is_empty() => {
-                let any_rule = format!("arn:aws:events:eu-west-2:{ACCOUNT}:rule/*");
-                let statement = json!({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": any_rule}}});
-                Ok(json!({"Policy": json!({"Statement": [statement]}).to_string()}))
+                let arn = |name: &str| format!("arn:aws:events:eu-west-2:{ACCOUNT}:rule/{name}");
+                let own = rules("/s3-guardrail/buckets/", PLACE);
+                let own = own.iter().filter(|it| call.path.contains(&format!("/{}/", it.function)));
+                let statements: Vec<_> = own.map(|it| json!({"Sid": it.name, "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": arn(it.name)}}})).chain(self.permissions.clone()).collect();
+                Ok(json!({"Policy": json!({"Statement": statements}).to_string()}))
             }
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
             "DescribeTrails" => Ok(json!({"trailList": self.trails_shown_in(region)})),
@@ -974,7 +993,7 @@ impl State {
             {
                 self.serve_trail(operation, input, region)
             }
-            _ if operation.contains("Rule") || operation == "PutTargets" => self.serve_rule(operation, input),
+            _ if operation.contains("Rule") || operation.ends_with("Targets") => self.serve_rule(operation, input),
             _ => self.serve_key(operation, input, region),
         }
     }
@@ -1154,6 +1173,11 @@ impl State {
             "EnableRule" => {
                 self.rules.get_mut(&name).ok_or(ABSENT)?.0["State"] = json!("ENABLED");
                 Ok(json!({}))
+            }
+            "RemoveTargets" => {
+                let ids = input["Ids"].as_array().cloned().unwrap_or_default();
+                self.rules.get_mut(&name).ok_or(ABSENT)?.1.retain(|it| !ids.contains(&it["Id"]));
+                Ok(json!({"FailedEntryCount": 0, "FailedEntries": []}))
             }
             "PutTargets" => {
                 let rule = self.rules.get_mut(&name).ok_or(ABSENT)?;
