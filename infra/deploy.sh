@@ -438,6 +438,7 @@ build_functions() {
 
 # The lines of `NAME=VALUE` of a function's environment.
 environment_of() { # FUNCTION
+  echo "GUARDRAIL_KEY_ARN=$(output KeyArn)"
   echo "GUARDRAIL_PARAMETER_PREFIX=$prefix"
   echo "GUARDRAIL_ROLE_ARN=$(output RemediateRoleArn)"
   echo "GUARDRAIL_TOPIC_ARN=$topic"

@@ -157,7 +157,7 @@ pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) 
     }
 }
 
-async fn restore_key(kms: &aws_sdk_kms::Client, key: &str, call: KeyCall) -> Result<(), ApiError> {
+pub(crate) async fn restore_key(kms: &aws_sdk_kms::Client, key: &str, call: KeyCall) -> Result<(), ApiError> {
     match call {
         KeyCall::CancelDeletion => done("CancelKeyDeletion", kms.cancel_key_deletion().key_id(key).send().await),
         KeyCall::Enable => done("EnableKey", kms.enable_key().key_id(key).send().await),

@@ -1,6 +1,6 @@
 //! The environment, read once.
 
-use crate::names::{AccountId, RoleArn, TopicArn};
+use crate::names::{AccountId, KeyArn, RoleArn, TopicArn};
 
 /// Where the registry is, unless the environment says otherwise.
 pub const DEFAULT_PREFIX: &str = "/s3-guardrail/buckets/";
@@ -18,6 +18,8 @@ pub struct Config {
     pub parameter_prefix: String,
     /// Where the sweep's messages go; `None` where nobody sweeps.
     pub queue_url: Option<String>,
+    /// The key of alerts and logs; `None` where nobody watches over it.
+    pub key: Option<KeyArn>,
     /// Where S3 answers without TLS, when the endpoint is one's own; `guardrail-verify` asks there to be refused.
     pub http_endpoint: Option<String>,
 }
@@ -80,13 +82,17 @@ impl Config {
             Needs::NoQueue => Ok(None),
             Needs::Queue => required("GUARDRAIL_QUEUE_URL", read("GUARDRAIL_QUEUE_URL")).map(Some),
         };
-        match (topic, role, region, prefix, queue) {
-            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url)) => {
+        let key = match read("GUARDRAIL_KEY_ARN") {
+            None => Ok(None),
+            given => required("GUARDRAIL_KEY_ARN", given).map(Some),
+        };
+        match (topic, role, region, prefix, queue, key) {
+            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url), Ok(key)) => {
                 let http_endpoint = read("GUARDRAIL_HTTP_ENDPOINT_URL");
-                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url, http_endpoint })
+                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url, key, http_endpoint })
             }
-            (topic, role, region, prefix, queue) => {
-                let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err()];
+            (topic, role, region, prefix, queue, key) => {
+                let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err(), key.err()];
                 Err(ConfigError(problems.into_iter().flatten().collect()))
             }
         }

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod names;
 pub mod notify;
 pub mod observe;
+pub mod own_key;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;

@@ -18,6 +18,7 @@ use crate::{
     names::{AccountId, Arn, BucketName},
     notify,
     observe::{self, Bucket, Scope, observe},
+    own_key,
     plan::{Echo, Seen, Stance},
     reconcile::reconcile,
     registry::{self, Registration, RegistryError},
@@ -96,6 +97,9 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
                 // It is gone, and so is what it opened.
                 _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
             }
+        }
+        Subject::KmsKey(names) if names.iter().any(|it| own_key::named(it, &guardrail.config).is_some()) => {
+            Ok(json!(watch::touched(guardrail, &event).await?))
         }
         Subject::KmsKey(names) if !names.is_empty() => {
             let place = guardrail.config.place();

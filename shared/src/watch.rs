@@ -15,7 +15,7 @@ use crate::{
     event::{Event, Subject, Trigger},
     metrics,
     names::TrailArn,
-    notify, observe,
+    notify, observe, own_key,
     rules::{
         DEAD_LETTERS, InStack, ObservedRule, REMEDIATE, Rule, RuleCall, STACK, SWEEP, Target, Wakes, leave, mend,
         own_part, rules,
@@ -81,7 +81,9 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         Subject::Part(names) | Subject::KmsKey(names) | Subject::Trail(names) => names.as_slice(),
         Subject::Bucket(_) | Subject::AccessPoint(_) => &[],
     };
-    let part = named.iter().find_map(|it| own_part(it, &guardrail.config.parameter_prefix));
+    let config = &guardrail.config;
+    let part =
+        named.iter().find_map(|it| own_key::named(it, config).or_else(|| own_part(it, &config.parameter_prefix)));
     let mut watched = Watched {
         outcome: WatchOutcome::Unguarded,
         part,
@@ -97,7 +99,9 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         watched.outcome = WatchOutcome::Attempted;
     } else {
         watched.outcome = WatchOutcome::Tampered;
-        watched.findings = mend_rules(guardrail).await;
+        // The key first: without it nobody can be told.
+        watched.findings = own_key::mend(guardrail).await;
+        watched.findings.extend(mend_rules(guardrail).await);
     }
     mended(tell(guardrail, watched).await?)
 }
@@ -112,12 +116,14 @@ pub async fn attempted(guardrail: &Guardrail, trigger: &Trigger, part: String) -
 /// Looks at the whole chain. `None`: it is as it should be. What cannot be mended is told, and is no error: the next
 /// sweep looks again. `strangers`: parameters of the registry that are nobody's.
 pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option<Watched>, WatchError> {
-    let (mut findings, permissions, trail, topic) = tokio::join!(
+    let mut findings = own_key::mend(guardrail).await;
+    let (rules, permissions, trail, topic) = tokio::join!(
         mend_rules(guardrail),
         functions(guardrail),
         some_trail_logs(guardrail),
         somebody_listens(guardrail)
     );
+    findings.extend(rules);
     findings.extend(permissions);
     findings.extend(trail);
     findings.extend(topic);
@@ -152,11 +158,11 @@ fn mended(watched: Watched) -> Result<Watched, WatchError> {
 }
 
 impl PartFinding {
-    fn new(part: impl Into<String>, outcome: PartOutcome, problem: impl ToString) -> Self {
+    pub(crate) fn new(part: impl Into<String>, outcome: PartOutcome, problem: impl ToString) -> Self {
         Self { part: part.into(), outcome, problem: problem.to_string() }
     }
 
-    fn unreadable(part: impl Into<String>, error: &ApiError) -> Self {
+    pub(crate) fn unreadable(part: impl Into<String>, error: &ApiError) -> Self {
         Self::new(part, PartOutcome::Unreadable, error)
     }
 }

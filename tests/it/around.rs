@@ -1,7 +1,7 @@
 //! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
 
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL},
+    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
     local_aws::workspace,
 };
 use serde_json::{Value, json};
@@ -284,6 +284,92 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
         let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
         assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
     }
+}
+
+/// The guardrail with its own key, as deployed.
+async fn with_own_key() -> FakeAws {
+    let fake = compliant().await;
+    deployed(&fake);
+    fake.state().own_key =
+        Some(FakeKey { aliases: [("alias/s3-guardrail".to_owned(), OWN_KEY.to_owned())].into(), ..FakeKey::good() });
+    // The fake's policy has none of its own statements.
+    let _ = sweep(&fake, json!({})).await;
+    assert_eq!(sweep(&fake, json!({})).await.unwrap()["guardrail"], json!(null));
+    fake.forget();
+    fake
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_the_guardrails_own_key_is_undone_first_and_then_told() {
+    type Harm = fn(&mut FakeKey);
+    let id = OWN_KEY.rsplit('/').next().unwrap();
+    let harms: [(&str, Value, Harm, &[&str]); 6] = [
+        ("DisableKey", json!({"keyId": OWN_KEY}), |it| it.state = "Disabled".to_owned(), &["EnableKey"]),
+        (
+            "ScheduleKeyDeletion",
+            json!({"keyId": id, "pendingWindowInDays": 7}),
+            |it| {
+                it.state = "PendingDeletion".to_owned();
+                it.rotation = false;
+            },
+            &["CancelKeyDeletion", "EnableKey", "EnableKeyRotation"],
+        ),
+        ("DisableKeyRotation", json!({"keyId": id}), |it| it.rotation = false, &["EnableKeyRotation"]),
+        (
+            "PutKeyPolicy",
+            json!({"keyId": id}),
+            |it| it.policy = it.policy.replace("cloudwatch.amazonaws.com", "nothing.amazonaws.com"),
+            &["PutKeyPolicy"],
+        ),
+        ("DeleteAlias", json!({"aliasName": "alias/s3-guardrail"}), |it| it.aliases.clear(), &["CreateAlias"]),
+        (
+            "UpdateAlias",
+            json!({"aliasName": "alias/s3-guardrail", "targetKeyId": KEY}),
+            |it| drop(it.aliases.insert("alias/s3-guardrail".to_owned(), KEY.to_owned())),
+            &["UpdateAlias"],
+        ),
+    ];
+    for (name, parameters, harm, calls) in harms {
+        for swept in [false, true] {
+            let fake = with_own_key().await;
+            let before = fake.state().own_key.clone();
+            harm(fake.state().own_key.as_mut().unwrap());
+            let answer = match swept {
+                false => fake.remediate(call("kms", name, parameters.clone())).await.unwrap(),
+                true => sweep(&fake, json!({})).await.unwrap()["guardrail"].clone(),
+            };
+            let outcome = if swept { "broken" } else { "tampered" };
+            assert_eq!((&answer["outcome"], &answer["notified"]), (&json!(outcome), &json!(true)), "{name}: {answer}");
+            assert_eq!(answer["findings"].as_array().unwrap().len(), 1, "{answer}");
+            assert_eq!(
+                (&answer["findings"][0]["part"], &answer["findings"][0]["outcome"]),
+                (&json!("key alias/s3-guardrail"), &json!("restored"))
+            );
+            assert_eq!(fake.writes(), calls, "{name}");
+            if name != "PutKeyPolicy" {
+                assert_eq!(fake.state().own_key, before);
+            }
+            let alert = fake.alerts().remove(0);
+            assert_eq!(alert["severity"], "CRITICAL");
+            assert!(swept || alert["trigger"]["actor"].as_str().unwrap().ends_with("user/mallory"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_denied_attempt_on_the_own_key_is_told_and_an_own_key_that_cannot_be_mended_fails_aloud() {
+    let fake = with_own_key().await;
+    let mut denied = call("kms", "ScheduleKeyDeletion", json!(null));
+    denied["detail"]["errorCode"] = json!("AccessDenied");
+    denied["detail"]["errorMessage"] =
+        json!(format!("User: x is not authorized to perform: kms:ScheduleKeyDeletion on resource: {OWN_KEY} because"));
+    let answer = fake.remediate(denied).await.unwrap();
+    assert_eq!((&answer["outcome"], fake.alerts().len()), (&json!("attempted"), 1));
+    fake.fail("EnableKey", usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+    fake.state().own_key.as_mut().unwrap().state = "Disabled".to_owned();
+    assert!(fake.remediate(call("kms", "DisableKey", json!({"keyId": OWN_KEY}))).await.is_err());
+    let error = sweep(&fake, json!({})).await.unwrap_err();
+    assert!(error.contains("people could not be told"), "{error}");
 }
 
 #[tokio::test]

@@ -89,9 +89,11 @@ impl Deployment {
             let policy = self.aws.aws(&self.administrator, &get)?;
             let policy: Value =
                 serde_json::from_str(&policy).map_err(|error| SetupError(format!("{function}'s policy: {error}")))?;
-            let sid = policy["Statement"][0]["Sid"].as_str().unwrap_or_default();
-            let remove = ["lambda", "remove-permission", "--function-name", function, "--statement-id", sid];
-            self.aws.aws(&self.administrator, &remove)?;
+            for statement in policy["Statement"].as_array().into_iter().flatten() {
+                let sid = statement["Sid"].as_str().unwrap_or_default();
+                let remove = ["lambda", "remove-permission", "--function-name", function, "--statement-id", sid];
+                self.aws.aws(&self.administrator, &remove)?;
+            }
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub const ACCOUNT: &str = "111122223333";
 pub const BUCKET: &str = "acme-data";
 /// The guarded bucket's key.
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// The guardrail's own key.
+pub const OWN_KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/0987dcba-0fed-0000-0000-0a0b0c0d0e0f";
 /// The guardrail's own role.
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
 /// Where it is.
@@ -100,6 +102,8 @@ pub struct State {
     pub key: Option<FakeKey>,
     /// Other keys of the account, whose policies do not let us in.
     pub closed_keys: BTreeSet<String>,
+    /// The guardrail's own key; `None`: the functions are told of none.
+    pub own_key: Option<FakeKey>,
     /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
     pub trail: Option<Value>,
     /// Other trails of this account, and those of others that DescribeTrails shows here, in the same form.
@@ -382,6 +386,7 @@ impl FakeAws {
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
             "GUARDRAIL_QUEUE_URL" => Some(format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/s3-guardrail-work")),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
+            "GUARDRAIL_KEY_ARN" => self.state().own_key.as_ref().map(|_| OWN_KEY.to_owned()),
             _ => None,
         };
         let mut timeouts = TimeoutConfig::builder();
@@ -707,6 +712,10 @@ impl State {
                     None => call.error(400, "ParameterNotFound"),
                 }
             }
+            // The topic is encrypted with it.
+            "Publish" if self.own_key.as_ref().is_some_and(|it| it.state != "Enabled") => {
+                call.error(400, "KMSDisabled")
+            }
             "Publish" => {
                 let fields = form(&call.body);
                 let region = fields.get("TopicArn").and_then(|it| Arn::parse(it)).map_or("", |it| it.region);
@@ -1005,7 +1014,9 @@ impl State {
         if Arn::parse(&text("KeyId")).is_some_and(|it| it.region != region) {
             return Err("NotFoundException");
         }
-        let key = self.key.as_mut().ok_or("NotFoundException")?;
+        let own = [text("KeyId"), text("TargetKeyId")].contains(&OWN_KEY.to_owned())
+            || [text("KeyId"), text("AliasName")].contains(&"alias/s3-guardrail".to_owned());
+        let key = if own { self.own_key.as_mut() } else { self.key.as_mut() }.ok_or("NotFoundException")?;
         let pending = key.is_pending_deletion();
         match operation {
             "DescribeKey" => {

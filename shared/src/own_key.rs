@@ -1,0 +1,113 @@
+//! The guardrail's own key. It encrypts alerts and logs, so it is mended before anything is told.
+
+use serde_json::{Value, json};
+
+use crate::{
+    Guardrail, apply,
+    config::{Config, Place},
+    kms_key::{self, KmsKey, RequiredKey},
+    names::{Arn, KeyArn},
+    observe,
+    plan::Drift,
+    policy::Statement,
+    watch::{PartFinding, PartOutcome},
+};
+
+const ALIAS: &str = "alias/s3-guardrail";
+const PART: &str = "key alias/s3-guardrail";
+
+/// The part in words, if this names the key or its alias.
+pub fn named(named: &str, config: &Config) -> Option<String> {
+    let key = config.key.as_ref()?;
+    let Place { partition, region, account } = config.place();
+    let is_ours = named == key.as_str()
+        || Some(named) == key.parts().resource.strip_prefix("key/")
+        || named == ALIAS
+        || Arn::parse(named).is_some_and(|it| {
+            (it.partition, it.service, it.region, it.account, it.resource) == (partition, "kms", region, account, ALIAS)
+        });
+    is_ours.then(|| PART.to_owned())
+}
+
+/// What the key should be, as infra/foundation.yaml has it. A statement that is to say something else in another
+/// version needs another Sid: during an upgrade, the functions of before are still at work.
+fn required(key: &KeyArn, place: Place<'_>) -> RequiredKey {
+    let Place { partition, region, account } = place;
+    let logs = format!("arn:{partition}:logs:{region}:{account}:log-group:/aws/lambda/guardrail-*");
+    let statements = json!([
+        {
+            "Sid": "Account", "Effect": "Allow", "Principal": {"AWS": format!("arn:{partition}:iam::{account}:root")},
+            "Action": "kms:*", "Resource": "*",
+        },
+        {
+            "Sid": "AlarmsToTopic", "Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        },
+        {
+            "Sid": "Logs", "Effect": "Allow", "Principal": {"Service": format!("logs.{region}.amazonaws.com")},
+            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": "*", "Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logs}},
+        },
+    ]);
+    let statements = match statements {
+        Value::Array(all) => all.into_iter().map(Statement).collect(),
+        _ => Vec::new(),
+    };
+    RequiredKey { arn: key.clone(), alias: ALIAS.parse().ok(), statements }
+}
+
+/// Puts the key back as it should be. Empty: it is, or nobody said which it is.
+pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let Some(key) = &guardrail.config.key else { return Vec::new() };
+    let required = required(key, guardrail.config.place());
+    let mut problems = Vec::new();
+    let mut errors = Vec::new();
+    // Whether a key rotates shows only once its deletion is cancelled.
+    for _ in 0..2 {
+        let observed = match observe::kms_key(&guardrail.kms, &required).await {
+            Ok(it) => it,
+            Err(error) => return vec![PartFinding::unreadable(PART, &error)],
+        };
+        errors.extend(observed.unread.iter().map(|it| it.1.to_string()));
+        let drift = Drift { desired: observed.requiring(&required), observed };
+        if drift.observed == drift.desired {
+            break;
+        }
+        problems.extend(differences(&drift));
+        for call in kms_key::calls(&drift, &required) {
+            if let Err(error) = apply::restore_key(&guardrail.kms, key.as_str(), call).await {
+                errors.push(error.to_string());
+            }
+        }
+        if let Some(refusal) = kms_key::beyond(&drift, &required) {
+            return vec![PartFinding::new(PART, PartOutcome::Broken, refusal)];
+        }
+        if !kms_key::must_be_read_again(&drift) {
+            break;
+        }
+    }
+    let found = |outcome, problems: &[String]| vec![PartFinding::new(PART, outcome, problems.join(", and "))];
+    match (problems.as_slice(), errors.as_slice()) {
+        ([], []) => Vec::new(),
+        ([], errors) => found(PartOutcome::Unreadable, errors),
+        (problems, []) => found(PartOutcome::Restored, problems),
+        (problems, errors) => found(PartOutcome::Failed, &[problems, errors].concat()),
+    }
+}
+
+fn differences(drift: &Drift<KmsKey>) -> Vec<String> {
+    let Drift { observed, desired } = drift;
+    let KmsKey { state, purpose: _, rotation, alias_target, policy, unread: _ } = observed;
+    let mut problems = Vec::new();
+    let mut say = |differs: bool, problem: String| {
+        if differs {
+            problems.push(problem);
+        }
+    };
+    say(*state != desired.state, format!("it was {state}"));
+    say(*rotation != desired.rotation, "it did not rotate".to_owned());
+    say(*alias_target != desired.alias_target, format!("{ALIAS} did not lead to it"));
+    say(*policy != desired.policy, "its policy lacked a statement that alerts or logs need".to_owned());
+    problems
+}
