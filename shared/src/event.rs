@@ -193,14 +193,30 @@ fn subject(event: &Value) -> Option<Subject> {
     match source {
         "kms.amazonaws.com" => Some(Subject::KmsKey(named(event, "kms", &["keyId", "targetKeyId", "aliasName"]))),
         "cloudtrail.amazonaws.com" => Some(Subject::Trail(named(event, "cloudtrail", &["name", "trailName"]))),
-        "events.amazonaws.com" => Some(Subject::Part(named(event, "events", &["name", "rule"]))),
+        "events.amazonaws.com" => Some(Subject::Part(marked("rule/", named(event, "events", &["name", "rule"])))),
+        "logs.amazonaws.com" => {
+            Some(Subject::Part(named(event, "logs", &["logGroupName", "logGroupIdentifier", "resourceIdentifier"])))
+        }
+        "monitoring.amazonaws.com" => {
+            Some(Subject::Part(marked("alarm:", named(event, "cloudwatch", &["alarmName", "alarmNames"]))))
+        }
         "iam.amazonaws.com" => Some(Subject::Part(named(event, "iam", &["roleName"]))),
-        "lambda.amazonaws.com" => Some(Subject::Part(named(event, "lambda", &["functionName"]))),
+        "lambda.amazonaws.com" => {
+            let mut names = named(event, "lambda", &["functionName"]);
+            // A call about an event source names the function in the answer.
+            names.extend(event.pointer("/detail/responseElements/functionArn").and_then(Value::as_str).map(clean));
+            Some(Subject::Part(names))
+        }
         "sns.amazonaws.com" => Some(Subject::Part(named(event, "sns", &["topicArn", "subscriptionArn"]))),
         "sqs.amazonaws.com" => Some(Subject::Part(named(event, "sqs", &["queueUrl"]))),
         "ssm.amazonaws.com" => Some(Subject::Part(named(event, "ssm", &["name", "names"]))),
         _ => s3_subject(event),
     }
+}
+
+/// Names that could be anything's, marked as what they are as ARNs are.
+fn marked(mark: &str, names: Vec<String>) -> Vec<String> {
+    names.into_iter().map(|it| if it.contains(mark) { it } else { format!("{mark}{it}") }).collect()
 }
 
 fn s3_subject(event: &Value) -> Option<Subject> {

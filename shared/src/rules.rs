@@ -25,15 +25,23 @@ const TOPIC: &str = "s3-guardrail-alerts";
 pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
 const QUEUES: [&str; 2] = ["s3-guardrail-work", DEAD_LETTERS];
 
-/// Rules whose tampering `guardrail-remediate` tells.
-const WATCHED_BY_REMEDIATE: [&str; 5] = [
+/// Every rule of the guardrail begins so, and no other should: whoever looks for it finds what is there.
+const RULE_PREFIX: &str = "s3-guardrail-";
+/// Those that another region's guardrail has where IAM's events are recorded.
+const FORWARDING_PREFIX: &str = "s3-guardrail-roles-";
+const ALARM_PREFIX: &str = "s3-guardrail-";
+const LOG_GROUPS: &str = "/aws/lambda/";
+
+/// Rules whose tampering `guardrail-remediate` tells; also of those of such a name that are none of ours.
+const WATCHED_BY_REMEDIATE: [&str; 6] = [
+    "s3-guardrail-beside-tampered",
     "s3-guardrail-bucket-changed",
     "s3-guardrail-key-changed",
     "s3-guardrail-trail-changed",
     "s3-guardrail-remediate-tampered",
     "s3-guardrail-sweep",
 ];
-/// Rules that lead to the above, so that somebody else has to tell.
+/// Rules that lead to the above, so that somebody else has to tell, too.
 const WATCHED_BY_SWEEP: [&str; 2] = ["s3-guardrail-tampered", "s3-guardrail-tampering-denied"];
 
 /// Calls that can switch the guardrail off. Lambda's names end in versions, so those are prefixes.
@@ -55,10 +63,33 @@ const TAMPERING: [&str; 15] = [
     "PutRolePermissionsBoundary",
     "DeleteRole",
 ];
-const TAMPERING_PREFIXES: [&str; 5] =
-    ["DeleteParameter", "DeleteFunction", "UpdateFunction", "PutFunction", "RemovePermission"];
+const TAMPERING_PREFIXES: [&str; 7] = [
+    "DeleteParameter",
+    "DeleteFunction",
+    "UpdateFunction",
+    "PutFunction",
+    "AddPermission",
+    "RemovePermission",
+    "CreateEventSource",
+];
 /// Put, Attach, Detach, Delete and UpdateAssume.
 const TAMPERING_SUFFIX: &str = "RolePolicy";
+
+/// Calls that can silence what stands beside the functions: logs, alarms, what hands the queue's messages over.
+const TAMPERING_BESIDE: [&str; 10] = [
+    "DeleteLogGroup",
+    "DeleteLogStream",
+    "PutRetentionPolicy",
+    "PutDataProtectionPolicy",
+    "DisassociateKmsKey",
+    "DeleteAlarms",
+    "DisableAlarmActions",
+    "PutMetricAlarm",
+    "PutCompositeAlarm",
+    "SetAlarmState",
+];
+/// Their records name the function in the answer only.
+const MAPPING_PREFIXES: [&str; 2] = ["UpdateEventSource", "DeleteEventSource"];
 
 /// A rule of the default event bus.
 #[derive(Clone, Debug)]
@@ -100,7 +131,7 @@ impl Wakes {
 ///
 /// EventBridge takes 2,048 characters of pattern, and few wildcards: what names a part is told by its start and its end.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
-pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
+pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
     let Place { partition, account, region } = place;
     let role = |name: &&str| format!("{name}-{region}");
     let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC}:");
@@ -116,9 +147,9 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
             "s3-guardrail-tampered",
             REMEDIATE,
             tampering(json!({"$or": [
-                {"name": names(&WATCHED_BY_REMEDIATE, &[json!({"prefix": parameter_prefix})])},
+                {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}]},
                 {"names": [{"prefix": parameter_prefix}]},
-                {"rule": WATCHED_BY_REMEDIATE},
+                {"rule": [{"prefix": RULE_PREFIX}]},
                 {"functionName": functions(&OTHER_FUNCTIONS, place)},
                 {"topicArn": [{"suffix": format!(":{TOPIC}")}]},
                 {"subscriptionArn": [{"prefix": subscription}]},
@@ -136,6 +167,7 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
                 {"roleName": [role(&REMEDIATE_ROLE)]},
             ]})),
         ),
+        rule("s3-guardrail-beside-tampered", REMEDIATE, beside(place)),
         // CloudTrail records most denied calls without saying what they were aimed at: null exists, an object does not,
         // nor does what is absent.
         rule("s3-guardrail-tampering-denied", REMEDIATE, tampering(json!([{"exists": true}]))),
@@ -146,7 +178,8 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 7] {
 /// Whether a call of this name can harm a part of the guardrail.
 pub fn is_tampering(event_name: &str) -> bool {
     TAMPERING.contains(&event_name)
-        || TAMPERING_PREFIXES.iter().any(|it| event_name.starts_with(it))
+        || TAMPERING_BESIDE.contains(&event_name)
+        || TAMPERING_PREFIXES.iter().chain(&MAPPING_PREFIXES).any(|it| event_name.starts_with(it))
         || event_name.ends_with(TAMPERING_SUFFIX)
 }
 
@@ -166,6 +199,30 @@ fn tampering(parameters: Value) -> Value {
         "source": ["aws.events", "aws.iam", "aws.lambda", "aws.sns", "aws.sqs", "aws.ssm"],
         "detail-type": ["AWS API Call via CloudTrail"],
         "detail": {"eventName": event_names, "requestParameters": parameters},
+    })
+}
+
+fn beside(place: Place<'_>) -> Value {
+    let Place { partition, account, region } = place;
+    let groups = format!("{LOG_GROUPS}guardrail-");
+    let functions = format!("arn:{partition}:lambda:{region}:{account}:function:guardrail-");
+    let mappings = MAPPING_PREFIXES.map(|it| json!({"prefix": it}));
+    json!({
+        "source": ["aws.lambda", "aws.logs", "aws.monitoring"],
+        "detail-type": ["AWS API Call via CloudTrail"],
+        "detail": {"eventName": names(&TAMPERING_BESIDE, &mappings), "$or": [
+            {"requestParameters": {"logGroupName": [{"prefix": groups}]}},
+            {"requestParameters": {"logGroupIdentifier": [
+                {"prefix": groups},
+                {"prefix": format!("arn:{partition}:logs:{region}:{account}:log-group:{groups}")},
+            ]}},
+            {"requestParameters": {"resourceIdentifier": [
+                {"prefix": format!("arn:{partition}:logs:{region}:{account}:log-group:{groups}")},
+            ]}},
+            {"requestParameters": {"alarmName": [{"prefix": ALARM_PREFIX}]}},
+            {"requestParameters": {"alarmNames": [{"prefix": ALARM_PREFIX}]}},
+            {"responseElements": {"functionArn": [{"prefix": functions}]}},
+        ]},
     })
 }
 
@@ -189,7 +246,6 @@ fn functions(functions: &[&str], place: Place<'_>) -> Vec<Value> {
 
 /// The part of the guardrail that a call's parameter names, in words; `None`: it names none.
 pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
-    let is_rule = WATCHED_BY_REMEDIATE.contains(&named) || WATCHED_BY_SWEEP.contains(&named);
     let last = named.rsplit(['/', ':']).next().unwrap_or_default();
     let functions = || [REMEDIATE].into_iter().chain(OTHER_FUNCTIONS);
     // With or without a version.
@@ -199,13 +255,15 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
         let of_a_region = |it: &str| last.strip_prefix(it).is_some_and(|region| region.starts_with('-'));
         (named == last || named.contains(":role/")) && roles.any(of_a_region)
     };
-    let rule =
-        || WATCHED_BY_REMEDIATE.into_iter().chain(WATCHED_BY_SWEEP).find(|it| named.ends_with(&format!(":rule/{it}")));
-    if is_rule {
-        return Some(format!("rule {named}"));
+    if let Some(rule) = own_rule(named) {
+        return Some(rule);
     }
-    if let Some(rule) = rule() {
-        return Some(format!("rule {rule}"));
+    if let Some((_, alarm)) = named.rsplit_once("alarm:") {
+        return alarm.starts_with(ALARM_PREFIX).then(|| format!("alarm {alarm}"));
+    }
+    if let Some((_, group)) = named.rsplit_once(LOG_GROUPS) {
+        let name = group.split(':').next().unwrap_or_default();
+        return functions().any(|it| it == name).then(|| format!("log group {LOG_GROUPS}{name}"));
     }
     if named.starts_with(parameter_prefix) {
         return Some(format!("registry parameter {named}"));
@@ -223,6 +281,16 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
         return Some(format!("queue {last}"));
     }
     function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
+}
+
+/// The rule that a name, or a part of an ARN that begins with `rule/`, names.
+fn own_rule(named: &str) -> Option<String> {
+    let (said, name) = named.rsplit_once("rule/").map_or((false, named), |it| (true, it.1));
+    if WATCHED_BY_REMEDIATE.contains(&name) || WATCHED_BY_SWEEP.contains(&name) {
+        return Some(format!("rule {name}"));
+    }
+    let is_foreign = said && name.starts_with(RULE_PREFIX) && !name.starts_with(FORWARDING_PREFIX);
+    is_foreign.then(|| format!("rule {name}, which is none of the guardrail's"))
 }
 
 /// Whether these are the credentials of a role of our own functions; `own` is the role of `guardrail-remediate`, `region`
@@ -395,10 +463,10 @@ mod tests {
         named.extend(["name", "names"].map(|it| (it, format!("{PREFIX}acme-data"))));
         for (parameter, value) in &named {
             let through = rules.iter().filter(|it| comes_through(it, parameter, value)).count();
-            assert_eq!((through, own_part(value, PREFIX).is_some()), (1, true), "{parameter} {value}");
+            let watchers = if WATCHED_BY_SWEEP.contains(&value.as_str()) { 2 } else { 1 };
+            assert_eq!((through, own_part(value, PREFIX).is_some()), (watchers, true), "{parameter} {value}");
         }
         for (parameter, value) in [
-            ("name", "s3-guardrail-other"),
             ("functionName", "my-guardrail-sweep"),
             ("functionName", "guardrail-sweep-2"),
             ("functionName", "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-sweeper"),
@@ -435,6 +503,18 @@ mod tests {
             ("s3-guardrail-bucket-changed", Some("rule s3-guardrail-bucket-changed")),
             ("arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-sweep", Some("rule s3-guardrail-sweep")),
             ("s3-guardrail-other", None),
+            ("rule/s3-guardrail-other", Some("rule s3-guardrail-other, which is none of the guardrail's")),
+            ("rule/s3-guardrail-roles-tampered-eu-west-1", None),
+            ("rule/other", None),
+            ("/aws/lambda/guardrail-verify", Some("log group /aws/lambda/guardrail-verify")),
+            (
+                "arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-sweep:*",
+                Some("log group /aws/lambda/guardrail-sweep"),
+            ),
+            ("/aws/lambda/guardrail-sweeper", None),
+            ("alarm:s3-guardrail-dead-letters", Some("alarm s3-guardrail-dead-letters")),
+            ("arn:aws:cloudwatch:eu-west-2:111122223333:alarm:s3-guardrail-errors", Some("alarm s3-guardrail-errors")),
+            ("alarm:theirs", None),
             ("guardrail-remediate", Some("function guardrail-remediate")),
             ("arn:aws-cn:lambda:cn-north-1:111122223333:function:guardrail-sweep:1", Some("function guardrail-sweep")),
             ("my-guardrail-sweep", None),

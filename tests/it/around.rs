@@ -286,6 +286,84 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
     }
 }
 
+#[tokio::test]
+async fn whoever_touches_what_stands_beside_the_functions_is_told_and_nobody_elses_is() {
+    let mapping =
+        |function: &str| json!({"functionArn": format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{function}")});
+    for (source, name, parameters, answer, part) in [
+        (
+            "logs",
+            "DeleteLogGroup",
+            json!({"logGroupName": "/aws/lambda/guardrail-verify"}),
+            json!(null),
+            Some("log group /aws/lambda/guardrail-verify"),
+        ),
+        (
+            "logs",
+            "PutDataProtectionPolicy",
+            json!({"logGroupIdentifier": format!("arn:aws:logs:eu-west-2:{ACCOUNT}:log-group:/aws/lambda/guardrail-sweep")}),
+            json!(null),
+            Some("log group /aws/lambda/guardrail-sweep"),
+        ),
+        ("logs", "DeleteLogGroup", json!({"logGroupName": "/aws/lambda/guardrail-of-others"}), json!(null), None),
+        (
+            "monitoring",
+            "DeleteAlarms",
+            json!({"alarmNames": ["theirs", "s3-guardrail-no-sweep"]}),
+            json!(null),
+            Some("alarm s3-guardrail-no-sweep"),
+        ),
+        (
+            "monitoring",
+            "PutMetricAlarm",
+            json!({"alarmName": "s3-guardrail-failures"}),
+            json!(null),
+            Some("alarm s3-guardrail-failures"),
+        ),
+        ("monitoring", "DisableAlarmActions", json!({"alarmNames": ["theirs"]}), json!(null), None),
+        (
+            "lambda",
+            "AddPermission20150331v2",
+            json!({"functionName": "guardrail-sweep"}),
+            json!(null),
+            Some("function guardrail-sweep"),
+        ),
+        (
+            "lambda",
+            "UpdateEventSourceMapping20150331",
+            json!({"uUID": "1-2"}),
+            mapping("guardrail-remediate"),
+            Some("function guardrail-remediate"),
+        ),
+        ("lambda", "DeleteEventSourceMapping20150331", json!({"uUID": "1-2"}), mapping("theirs"), None),
+        (
+            "lambda",
+            "CreateEventSourceMapping20150331",
+            json!({"functionName": format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:guardrail-remediate")}),
+            mapping("guardrail-remediate"),
+            Some("function guardrail-remediate"),
+        ),
+        (
+            "events",
+            "PutRule",
+            json!({"name": "s3-guardrail-sweeper"}),
+            json!(null),
+            Some("rule s3-guardrail-sweeper, which is none of the guardrail's"),
+        ),
+        ("events", "PutTargets", json!({"rule": "s3-guardrail-roles-tampered-eu-west-1"}), json!(null), None),
+    ] {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        let mut event = call(source, name, parameters);
+        event["detail"]["responseElements"] = answer;
+        let report = fake.remediate(event).await.unwrap();
+        assert_eq!(report["part"], json!(part), "{name}: {report}");
+        let alerts: Vec<_> = fake.alerts().iter().map(|it| (it["severity"].clone(), it["outcome"].clone())).collect();
+        let told = part.map(|_| (json!("CRITICAL"), json!("tampered")));
+        assert_eq!(alerts, Vec::from_iter(told), "{name}");
+    }
+}
+
 /// The guardrail with its own key, as deployed.
 async fn with_own_key() -> FakeAws {
     let fake = compliant().await;

@@ -76,7 +76,7 @@ fn each_sample_is_what_its_name_says() {
         direct: a request for acme-data, dry run: false
         disable-key-rotation: DisableKeyRotation of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         disable-key: DisableKey of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
-        disable-rule: DisableRule of the part s3-guardrail-bucket-changed
+        disable-rule: DisableRule of the part rule/s3-guardrail-bucket-changed
         failed-put-bucket-policy: PutBucketPolicy of acme-data, failed: AccessDenied
         failed-stop-logging-null-parameters: StopLogging of the trail arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-data-trail, failed: AccessDenied
         impossible-bucket-name: PutBucketPolicy of no bucket, failed: InvalidBucketName

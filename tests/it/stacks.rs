@@ -77,7 +77,7 @@ impl Place {
 async fn nothing_that_the_guardrail_puts_back_stops_cloudformation() {
     let place = Place::new("stacks");
     let all = place.rules();
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 8);
 
     place.under_sweeps(|| {
         place.aws(&["cloudformation", "delete-stack", "--stack-name", STACK]);
@@ -159,5 +159,5 @@ async fn two_regions_of_an_account_have_a_guardrail_each_that_minds_its_own_role
 
     place.elsewhere("destroy.sh", &["--yes"]);
     place.aws(&["iam", "get-role", "--role-name", "s3-guardrail-forward-eu-west-2"]);
-    assert_eq!(place.rules().len(), 7);
+    assert_eq!(place.rules().len(), 8);
 }
