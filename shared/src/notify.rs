@@ -141,11 +141,14 @@ fn watch_advice(watched: &Watched) -> &'static str {
         WatchOutcome::Attempted => {
             "Ask who made the call what it was for. It changed nothing; AWS may not say what it was aimed at, so it may have had nothing to do with the guardrail."
         }
+        WatchOutcome::Tampered if watched.part.as_deref().is_some_and(|it| it.starts_with("registry parameter ")) => {
+            "If you meant it, nothing. If not: take the caller's rights away first, then put the document back with `guardrail restore-registration BUCKET`. infra/deploy.sh knows nothing of registry documents. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
         WatchOutcome::Tampered => {
             "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
         }
         WatchOutcome::Broken | WatchOutcome::Unguarded => {
-            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; RUNBOOK.md, \"BROKEN\", has each part."
+            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, \"BROKEN\", has each part."
         }
     }
 }

@@ -183,6 +183,40 @@ pub async fn read(ssm: &Client, prefix: &str, bucket: &BucketName) -> Result<Opt
     document.map(|it| Registration::parse(&it, bucket)).transpose()
 }
 
+/// Where the guardrail keeps what it saw last of every registry document, for the case that one is lost.
+pub const COPIES: &str = "/s3-guardrail/copies/";
+
+/// The copy of a registry document.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Kept {
+    pub registration: Registration,
+    /// When it was copied.
+    pub since: Timestamp,
+    /// People were told that the document itself is gone.
+    #[serde(default)]
+    pub told_gone: bool,
+}
+
+/// Keeps a copy of a document.
+pub async fn keep(ssm: &Client, kept: &Kept) -> Result<(), ApiError> {
+    let document = serde_json::to_string(kept).map_err(|error| ApiError::new("PutParameter", error))?;
+    let put = ssm
+        .put_parameter()
+        .name(format!("{COPIES}{}", kept.registration.bucket))
+        .description("s3-guardrail: a copy of this bucket's registry document")
+        .r#type(aws_sdk_ssm::types::ParameterType::String)
+        .overwrite(true)
+        .value(document);
+    api::done("PutParameter", put.send().await)
+}
+
+/// The copy of a bucket's document; `None`: there is none that can be read.
+pub async fn kept(ssm: &Client, bucket: &BucketName) -> Result<Option<Kept>, ApiError> {
+    let sent = ssm.get_parameter().name(format!("{COPIES}{bucket}")).send().await;
+    let parameter = api::unless_absent("GetParameter", sent, "ParameterNotFound")?.and_then(|it| it.parameter);
+    Ok(parameter.and_then(|it| from_json(it.value()?).ok()))
+}
+
 /// A parameter below the registry's path.
 #[derive(Debug)]
 pub struct Parameter {

@@ -2,6 +2,8 @@
 //!
 //! EventBridge delivers CloudTrail's events at its best effort. What it loses, the sweep finds.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,8 +14,8 @@ use crate::{
     event::{Event, InputError},
     metrics,
     names::BucketName,
-    registry,
-    watch::{self, WatchError},
+    registry::{self, Kept, Parameter, Registration},
+    watch::{self, PartFinding, WatchError},
 };
 
 /// Why a sweep is not complete. It can be started again at any time: a message more is a look more.
@@ -30,6 +32,8 @@ pub enum SweepError {
 /// SQS takes ten messages at once, and the Parameter Store gives ten parameters.
 const BATCH: usize = 10;
 
+const COPIES_PER_SWEEP: usize = 30;
+
 /// Answers one invocation: the schedule's event, or one about `guardrail-remediate`.
 pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepError> {
     if input.pointer("/detail/eventName").is_some() {
@@ -37,9 +41,10 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
         return Ok(json!(watch::touched(guardrail, &event).await?));
     }
     // What is wrong with the chain must not keep the buckets from being swept.
-    let mut strangers = Vec::new();
-    let swept = send_all(guardrail, &mut strangers).await;
-    let watched = watch::check(guardrail, &strangers).await;
+    let mut registry = Registry::default();
+    let swept = send_all(guardrail, &mut registry).await;
+    let lost = if swept.is_ok() { copies(guardrail, &registry.documents).await } else { Vec::new() };
+    let watched = watch::check(guardrail, &registry.strangers, lost).await;
     let buckets = swept?;
     (guardrail.metrics)(&metrics::sweep(buckets, Timestamp::now()));
     tracing::info!(buckets, "swept");
@@ -50,9 +55,61 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     Ok(answer)
 }
 
+/// What is in the registry.
+#[derive(Default)]
+struct Registry {
+    /// `None`: it is not valid.
+    documents: BTreeMap<BucketName, Option<Registration>>,
+    /// Some of the parameters that cannot be a bucket's.
+    strangers: Vec<String>,
+}
+
+/// Keeps copies of the documents, and finds those that are gone: what nobody guards is told once.
+async fn copies(guardrail: &Guardrail, documents: &BTreeMap<BucketName, Option<Registration>>) -> Vec<PartFinding> {
+    match keep_copies(guardrail, documents).await {
+        Ok(lost) => lost.iter().map(|it| watch::unregistered(it)).collect(),
+        Err(error) => vec![PartFinding::unreadable("the copies of the registry", &error)],
+    }
+}
+
+async fn keep_copies(
+    guardrail: &Guardrail,
+    documents: &BTreeMap<BucketName, Option<Registration>>,
+) -> Result<Vec<BucketName>, ApiError> {
+    let ssm = &guardrail.ssm;
+    let mut copies = BTreeMap::new();
+    let mut token = None;
+    loop {
+        let (parameters, next) = registry::page(ssm, registry::COPIES, token).await?;
+        for Parameter { bucket, document, .. } in parameters {
+            if let (Ok(bucket), Ok(kept)) = (bucket, registry::from_json::<Kept>(&document)) {
+                copies.insert(bucket, kept);
+            }
+        }
+        match next {
+            Some(_) => token = next,
+            None => break,
+        }
+    }
+    let now = Timestamp::now();
+    let is_kept =
+        |it: &Registration| copies.get(&it.bucket).is_some_and(|kept| kept.registration == *it && !kept.told_gone);
+    // The Parameter Store takes three writes a second; the next sweep keeps the rest.
+    for registration in documents.values().flatten().filter(|it| !is_kept(it)).take(COPIES_PER_SWEEP) {
+        registry::keep(ssm, &Kept { registration: registration.clone(), since: now, told_gone: false }).await?;
+    }
+    let mut lost = Vec::new();
+    for (bucket, kept) in copies {
+        if !documents.contains_key(&bucket) && !kept.told_gone && lost.len() < COPIES_PER_SWEEP {
+            registry::keep(ssm, &Kept { told_gone: true, ..kept }).await?;
+            lost.push(bucket);
+        }
+    }
+    Ok(lost)
+}
+
 /// Sends one message per registry document, a page at a time: the next is read while one is sent.
-/// `strangers`: some of the parameters that cannot be a bucket's.
-async fn send_all(guardrail: &Guardrail, strangers: &mut Vec<String>) -> Result<usize, SweepError> {
+async fn send_all(guardrail: &Guardrail, registry: &mut Registry) -> Result<usize, SweepError> {
     let mut sent = 0;
     let mut page = registry::page(&guardrail.ssm, &guardrail.config.parameter_prefix, None).await;
     loop {
@@ -60,8 +117,12 @@ async fn send_all(guardrail: &Guardrail, strangers: &mut Vec<String>) -> Result<
         let mut buckets: Vec<BucketName> = Vec::new();
         for parameter in parameters {
             match parameter.bucket {
-                Ok(bucket) => buckets.push(bucket),
-                Err(_) if strangers.len() < BATCH => strangers.push(parameter.name),
+                Ok(bucket) => {
+                    let registration = Registration::parse(&parameter.document, &bucket).ok();
+                    registry.documents.insert(bucket.clone(), registration);
+                    buckets.push(bucket);
+                }
+                Err(_) if registry.strangers.len() < BATCH => registry.strangers.push(parameter.name),
                 Err(_) => {}
             }
         }

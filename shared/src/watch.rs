@@ -14,8 +14,9 @@ use crate::{
     config::Place,
     event::{Event, Subject, Trigger},
     metrics,
-    names::TrailArn,
+    names::{BucketName, TrailArn},
     notify, observe, own_key,
+    registry::{self, Kept, RegistryError},
     rules::{
         DEAD_LETTERS, InStack, ObservedRule, REMEDIATE, Rule, RuleCall, STACK, SWEEP, Target, Wakes, leave, mend,
         own_part, rules,
@@ -91,6 +92,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         findings: Vec::new(),
         notified: false,
     };
+    let registered = if event.trigger.error_code.is_none() { documents(guardrail, named).await } else { Vec::new() };
     let foreign = watched.part.is_none() && !named.is_empty();
     if foreign || event.is_own(&guardrail.config.role, &guardrail.config.region) {
         return Ok(watched);
@@ -102,8 +104,43 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         // The key first: without it nobody can be told.
         watched.findings = own_key::mend(guardrail).await;
         watched.findings.extend(mend_rules(guardrail).await);
+        watched.findings.extend(registered);
     }
     mended(tell(guardrail, watched).await?)
+}
+
+/// What a bucket without a registry document lacks, and how it gets it back.
+pub fn unregistered(bucket: &BucketName) -> PartFinding {
+    let problem = format!(
+        "{bucket} is no longer registered, so nothing restores it; if that was not meant: `guardrail restore-registration \
+         {bucket}`"
+    );
+    PartFinding::new(format!("registry document of {bucket}"), PartOutcome::Broken, problem)
+}
+
+/// Looks at the registry documents that a call has written or deleted, and keeps copies of those that are valid.
+async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> {
+    let (ssm, prefix) = (&guardrail.ssm, &guardrail.config.parameter_prefix);
+    let mut findings = Vec::new();
+    for bucket in named.iter().filter_map(|it| it.strip_prefix(prefix.as_str())?.parse::<BucketName>().ok()) {
+        let part = format!("registry document of {bucket}");
+        match registry::read(ssm, prefix, &bucket).await {
+            Ok(Some(registration)) => {
+                let kept = Kept { registration, since: jiff::Timestamp::now(), told_gone: false };
+                if let Err(error) = registry::keep(ssm, &kept).await {
+                    tracing::warn!(%bucket, %error, "no copy was kept; the sweep tries again");
+                }
+            }
+            Ok(None) => findings.push(unregistered(&bucket)),
+            Err(error @ RegistryError::Invalid { .. }) => {
+                let problem =
+                    format!("{error}; `guardrail restore-registration {bucket}` puts the last valid one back");
+                findings.push(PartFinding::new(part, PartOutcome::Broken, problem));
+            }
+            Err(RegistryError::Unreadable(error)) => findings.push(PartFinding::unreadable(part, &error)),
+        }
+    }
+    findings
 }
 
 /// Tells of a call that failed and would have harmed what guarded buckets lean on.
@@ -115,7 +152,12 @@ pub async fn attempted(guardrail: &Guardrail, trigger: &Trigger, part: String) -
 
 /// Looks at the whole chain. `None`: it is as it should be. What cannot be mended is told, and is no error: the next
 /// sweep looks again. `strangers`: parameters of the registry that are nobody's.
-pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option<Watched>, WatchError> {
+/// `lost`: what else was found.
+pub async fn check(
+    guardrail: &Guardrail,
+    strangers: &[String],
+    lost: Vec<PartFinding>,
+) -> Result<Option<Watched>, WatchError> {
     let mut findings = own_key::mend(guardrail).await;
     let (rules, permissions, trail, topic) = tokio::join!(
         mend_rules(guardrail),
@@ -123,6 +165,7 @@ pub async fn check(guardrail: &Guardrail, strangers: &[String]) -> Result<Option
         some_trail_logs(guardrail),
         somebody_listens(guardrail)
     );
+    findings.extend(lost);
     findings.extend(rules);
     findings.extend(permissions);
     findings.extend(trail);

@@ -287,6 +287,73 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
 }
 
 #[tokio::test]
+async fn a_registry_document_that_is_deleted_or_broken_is_told_with_the_command_that_puts_it_back() {
+    let name = format!("/s3-guardrail/buckets/{BUCKET}");
+    for (event, document, said) in [
+        ("DeleteParameter", None, "is no longer registered, so nothing restores it"),
+        ("DeleteParameters", None, "is no longer registered, so nothing restores it"),
+        (
+            "PutParameter",
+            Some(json!({"bucket": BUCKET, "account": ACCOUNT, "key_arn": KEY, "mod": "enforce"}).to_string()),
+            "unknown field `mod`",
+        ),
+        ("PutParameter", Some(format!("{{\"bucket\": \"{BUCKET}\"")), "until it is mended the bucket is not guarded"),
+    ] {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        match document {
+            Some(document) => fake.register_text(&document),
+            None => drop(fake.state().parameters.remove(&name)),
+        }
+        let parameters = if event.ends_with('s') { json!({"names": [name]}) } else { json!({"name": name}) };
+        let answer = fake.remediate(call("ssm", event, parameters)).await.unwrap();
+        assert_eq!(answer["findings"][0]["part"], format!("registry document of {BUCKET}"));
+        let alert = fake.alerts().remove(0);
+        assert_eq!((&alert["severity"], &alert["trigger"]["event_name"]), (&json!("CRITICAL"), &json!(event)));
+        let mail = fake.state().published[0]["Message"].clone();
+        assert!(mail.contains(said) && mail.contains(&format!("guardrail restore-registration {BUCKET}")), "{mail}");
+        assert!(!mail.contains("it puts every part back"), "{mail}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_valid_document_is_kept_whoever_wrote_it_and_one_that_is_gone_is_told_once() {
+    let name = format!("/s3-guardrail/buckets/{BUCKET}");
+    let copy = format!("/s3-guardrail/copies/{BUCKET}");
+    let kept = |fake: &FakeAws| {
+        let copy: Value = serde_json::from_str(fake.state().parameters.get(&copy)?).ok()?;
+        copy["registration"]["lifecycle"]["noncurrent_days"].as_u64()
+    };
+    let fake = compliant().await;
+    deployed(&fake);
+    let mut own = call("ssm", "PutParameter", json!({"name": name}));
+    own["detail"]["userIdentity"]["arn"] =
+        json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/s3-guardrail-bootstrap-eu-west-2/x"));
+    fake.remediate(own).await.unwrap();
+    assert_eq!((kept(&fake), fake.alerts().len()), (Some(30), 0));
+    let mut fields = everything();
+    fields["lifecycle"] = json!({"noncurrent_days": 44});
+    fake.register(fields);
+    assert_eq!(sweep(&fake, json!({})).await.unwrap()["guardrail"], json!(null));
+    assert_eq!(kept(&fake), Some(44), "the sweep keeps what no event told of");
+    fake.register_text("{");
+    sweep(&fake, json!({})).await.unwrap();
+    assert_eq!(kept(&fake), Some(44), "a broken one takes nobody's place");
+
+    fake.state().parameters.remove(&name);
+    fake.forget();
+    let found = sweep(&fake, json!({})).await.unwrap()["guardrail"]["findings"].clone();
+    assert!(found[0]["problem"].as_str().unwrap().contains("restore-registration acme-data"), "{found}");
+    assert_eq!(sweep(&fake, json!({})).await.unwrap()["guardrail"], json!(null), "once");
+    assert_eq!((kept(&fake), fake.alerts().len()), (Some(44), 1));
+    // And again, should it come and go.
+    fake.register(everything());
+    sweep(&fake, json!({})).await.unwrap();
+    fake.state().parameters.remove(&name);
+    assert_ne!(sweep(&fake, json!({})).await.unwrap()["guardrail"], json!(null));
+}
+
+#[tokio::test]
 async fn whoever_touches_what_stands_beside_the_functions_is_told_and_nobody_elses_is() {
     let mapping =
         |function: &str| json!({"functionArn": format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{function}")});
@@ -558,7 +625,7 @@ async fn what_is_not_about_the_guardrail_or_is_its_own_doing_is_left_alone() {
         let answer = fake.remediate(event).await.unwrap();
         assert_eq!((&answer["outcome"], &answer["notified"]), (&json!("unguarded"), &json!(false)));
     }
-    assert_eq!(fake.state().calls, Vec::<String>::new());
+    assert_eq!(fake.state().calls, ["GetParameter"], "to keep a copy of what our own function wrote");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Permissions that AWS itself uses in the role's name, for Lambda's logs, queues and dead letters, or for encrypting on
 /// the way to SNS. The local AWS asks for none of them, so it cannot show what fails without; and what it does not have.
-const USED_BY_AWS: [&str; 12] = [
+const USED_BY_AWS: [&str; 13] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:DeleteMessage",
@@ -26,6 +26,8 @@ const USED_BY_AWS: [&str; 12] = [
     "s3:GetAccountPublicAccessBlock",
     // The local AWS records no calls of S3 Control.
     "s3:GetAccessPoint",
+    // What it could not keep, the sweep keeps.
+    "KeepCopyOfWhatWasWritten ssm:PutParameter",
     // AWS authorizes it for the tags of CreateKey.
     "kms:TagResource",
 ];
@@ -114,7 +116,7 @@ impl Place {
 const BUCKET: &str = "lp-bucket";
 
 /// Undoes what the action would have to restore.
-fn harm(place: &Place, key: &str, action: &str) {
+fn harm(place: &Place, (key, alias): (&str, &str), action: &str) {
     let bucket = ["--bucket", BUCKET];
     let s3 = |arguments: &[&str]| drop(place.aws(&[&["s3api"], arguments, &bucket[..]].concat()));
     let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{BUCKET}-trail");
@@ -139,14 +141,17 @@ fn harm(place: &Place, key: &str, action: &str) {
             let root = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Root", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"}]}).to_string();
             place.aws(&["kms", "put-key-policy", "--key-id", key, "--policy-name", "default", "--policy", &root]);
         }
-        "kms:CreateAlias" => drop(place.aws(&["kms", "delete-alias", "--alias-name", "alias/lp"])),
+        "kms:CreateAlias" => drop(place.aws(&["kms", "delete-alias", "--alias-name", alias])),
         "kms:UpdateAlias" => {
             let other = place.aws(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
-            let elsewhere = ["kms", "create-alias", "--alias-name", "alias/lp", "--target-key-id", &other];
+            let elsewhere = ["kms", "create-alias", "--alias-name", alias, "--target-key-id", &other];
             let aws = &place.deployment.aws;
             // There may be none, if what came before failed.
-            let _ = aws.aws(&place.deployment.administrator, &["kms", "delete-alias", "--alias-name", "alias/lp"]);
+            let _ = aws.aws(&place.deployment.administrator, &["kms", "delete-alias", "--alias-name", alias]);
             place.aws(&elsewhere);
+        }
+        "ssm:PutParameter" => {
+            drop(place.aws(&["ssm", "delete-parameter", "--name", &format!("/s3-guardrail/copies/{BUCKET}")]));
         }
         "cloudtrail:CreateTrail" => drop(place.aws(&["cloudtrail", "delete-trail", "--name", &trail])),
         "cloudtrail:UpdateTrail" => {
@@ -208,7 +213,7 @@ async fn no_permission_is_superfluous() {
     place.deployment.deafen().unwrap();
 
     let restores = async |place: &mut Place, action: &str| {
-        harm(place, &key, action);
+        harm(place, (&key, "alias/lp"), action);
         let input = if action == "ssm:GetParametersByPath" {
             event("kms", "DisableKey", json!({"keyId": key}))
         } else if action.starts_with("events:") || action.starts_with("cloudformation:") {
@@ -226,8 +231,10 @@ async fn no_permission_is_superfluous() {
     let report = eventually("restored with all permissions", PATIENCE, whole).await.unwrap();
     assert!(report["error"].is_null(), "{report}");
 
+    let describe = ["kms", "describe-key", "--key-id", "alias/s3-guardrail", "--query", "KeyMetadata.Arn"];
+    let own_key = place.aws(&[&describe[..], &["--output", "text"]].concat());
     let sweeps = async |place: &mut Place, action: &str| {
-        harm(place, &key, action);
+        harm(place, (&own_key, "alias/s3-guardrail"), action);
         match place.invoke("guardrail-sweep", &json!({})) {
             Err(_) => false,
             Ok(answer) => {

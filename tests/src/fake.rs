@@ -96,6 +96,8 @@ pub struct State {
     pub transition_size: Option<String>,
     /// The other buckets: their documents, and that setting.
     pub others: BTreeMap<String, (BTreeMap<String, String>, Option<String>)>,
+    /// Earlier values of a parameter and the present one.
+    pub parameter_history: BTreeMap<String, Vec<String>>,
     /// SSM parameters.
     pub parameters: BTreeMap<String, String>,
     /// The key; `None`: it does not exist.
@@ -921,6 +923,14 @@ impl State {
                     .map(|it| json!({"Id": it["Id"], "MessageId": "m", "MD5OfMessageBody": "0"}))
                     .collect();
                 Ok(json!({"Successful": taken, "Failed": []}))
+            }
+            "GetParameterHistory" => {
+                let name = text("Name");
+                let now = self.parameters.get(&name).ok_or("ParameterNotFound")?;
+                let versions = self.parameter_history.get(&name).cloned().unwrap_or_else(|| vec![now.clone()]);
+                let who = format!("arn:aws:iam::{ACCOUNT}:user/ann");
+                let version = |(n, value): (usize, &String)| json!({"Name": name, "Value": value, "Version": n + 1, "LastModifiedUser": who});
+                Ok(json!({"Parameters": versions.iter().enumerate().map(version).collect::<Vec<_>>()}))
             }
             "PutParameter" => {
                 self.parameters.insert(text("Name"), text("Value"));

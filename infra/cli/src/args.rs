@@ -121,6 +121,14 @@ Examples:
   guardrail rollback s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a….json \\
       --until 2026-11-24 --reason 'uploads of the billing job fail, INC-4711' --dry-run")]
     Rollback(RollbackArguments),
+    /// Put a registry document back that was deleted or broken
+    #[command(after_help = "\
+Takes the newest valid version that the Parameter Store remembers; it forgets them all when the parameter
+is deleted, and then the copy that the guardrail keeps. Shows it and asks.
+
+Example:
+  guardrail restore-registration acme-data --dry-run")]
+    RestoreRegistration(RestoreRegistrationArguments),
     /// Give what no attempt could handle once more to the function it was meant for; mend the cause first
     #[command(after_help = "\
 Takes each message of the dead-letter queue, invokes guardrail-remediate or guardrail-sweep with it,
@@ -287,6 +295,17 @@ pub(crate) struct HistoryArguments {
     /// JSON, with all that the records hold
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreRegistrationArguments {
+    pub bucket: BucketName,
+    /// Only show what would be put back
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

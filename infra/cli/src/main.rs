@@ -20,6 +20,7 @@ mod preflight;
 mod reconcile;
 mod redrive;
 mod replay;
+mod restore_registration;
 mod rollback;
 mod session;
 mod teardown;
@@ -89,6 +90,9 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
         Command::History(arguments) => history::run(&Session::new(&global, None).await?, arguments).await,
         Command::Rollback(arguments) => rollback::run(&Session::new(&global, None).await?, &arguments).await,
+        Command::RestoreRegistration(arguments) => {
+            restore_registration::run(&Session::new(&global, None).await?, &arguments).await
+        }
         Command::Redrive { dry_run } => redrive::run(&Session::new(&global, None).await?, dry_run).await,
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Teardown(arguments) => teardown::run(&Session::new(&global, None).await?, &arguments).await,

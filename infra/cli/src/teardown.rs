@@ -395,6 +395,8 @@ async fn carry_out(session: &Session, registration: Option<&Registration>, step:
             if let Some(registration) = registration {
                 registry::write(&guardrail.ssm, NOTES, registration).await.map_err(failed)?;
             }
+            // The copy first: of a document without one, nobody is told that it is gone.
+            registry::delete(&guardrail.ssm, registry::COPIES, bucket).await.map_err(failed)?;
             registry::delete(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket).await.map_err(failed)?;
         }
         Step::DeleteTrail(trail) => {
