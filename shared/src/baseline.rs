@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     api::ApiError,
-    kms_key::{self, RequiredKey},
+    kms_key::{self, Duty, RequiredKey},
     lifecycle::{self, RequiredRule},
     names::{AccountId, KeyArn, RoleArn, bucket_arn},
     plan::Read,
@@ -61,6 +61,7 @@ impl Baseline {
         });
         let kms_key = own(key_arn.parts().account).then(|| RequiredKey {
             arn: key_arn.clone(),
+            duty: Duty::Encrypt,
             alias: registration.key_alias.clone(),
             statements: kms_key::service_statements(partition, owner, trail_arn),
         });
@@ -77,6 +78,15 @@ impl Baseline {
             trail: trail.transpose()?,
             role: role.clone(),
         })
+    }
+}
+
+impl Baseline {
+    /// The same bucket with a key that it had before, if that is ours to keep; only the key is asked for then.
+    pub fn with_former_key(&self, key: &KeyArn) -> Option<Self> {
+        let is_own = key.parts().account == self.account.as_str();
+        let required = || RequiredKey { arn: key.clone(), duty: Duty::Decrypt, alias: None, statements: Vec::new() };
+        is_own.then(|| Self { kms_key: Some(required()), trail: None, ..self.clone() })
     }
 }
 

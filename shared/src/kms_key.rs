@@ -17,10 +17,20 @@ pub const MAX_POLICY_BYTES: usize = 32 * 1024;
 #[derive(Clone, Debug)]
 pub struct RequiredKey {
     pub arn: KeyArn,
+    pub duty: Duty,
     /// The alias that must point at it; `None`: the registry names none.
     pub alias: Option<KeyAlias>,
     /// What the services that deliver logs and inventories need in its policy.
     pub statements: Vec<Statement>,
+}
+
+/// What a bucket needs a key for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Its uploads and all that it has.
+    Encrypt,
+    /// What was uploaded while the bucket had this key: it must stay usable, and nothing else.
+    Decrypt,
 }
 
 /// A key as KMS describes it.
@@ -205,6 +215,7 @@ impl KmsKey {
             state: if state.way_back() == WayBack::NotNeeded { state.clone() } else { KeyState::Enabled },
             purpose: purpose.clone(),
             rotation: match state {
+                _ if required.duty == Duty::Decrypt => *rotation,
                 // Only a key that can be used tells whether it rotates.
                 KeyState::Enabled | KeyState::Disabled | KeyState::Creating | KeyState::Updating => {
                     rotation.map(|_| true)
@@ -365,6 +376,7 @@ mod tests {
         let account: AccountId = "111122223333".parse().unwrap();
         let trail = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().unwrap();
         RequiredKey {
+            duty: Duty::Encrypt,
             arn: "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap(),
             alias: Some("alias/s3-secure-data".parse().unwrap()),
             statements: service_statements("aws", &account, Some(&trail)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     Guardrail, apply,
     config::{Config, Place},
-    kms_key::{self, KmsKey, RequiredKey},
+    kms_key::{self, Duty, KmsKey, RequiredKey},
     names::{Arn, KeyArn},
     observe,
     plan::Drift,
@@ -54,7 +54,7 @@ fn required(key: &KeyArn, place: Place<'_>) -> RequiredKey {
         Value::Array(all) => all.into_iter().map(Statement).collect(),
         _ => Vec::new(),
     };
-    RequiredKey { arn: key.clone(), alias: ALIAS.parse().ok(), statements }
+    RequiredKey { arn: key.clone(), duty: Duty::Encrypt, alias: ALIAS.parse().ok(), statements }
 }
 
 /// Puts the key back as it should be. Empty: it is, or nobody said which it is.

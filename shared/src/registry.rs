@@ -26,6 +26,10 @@ pub struct Registration {
     pub account: AccountId,
     /// The one key that uploads may use.
     pub key_arn: KeyArn,
+    /// Keys that the bucket had before, and that objects may still be encrypted with: they are kept usable until a person
+    /// takes them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_keys: Vec<KeyArn>,
     /// The alias that points at the key; `alias/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_alias: Option<KeyAlias>,
@@ -104,6 +108,7 @@ impl Registration {
             bucket,
             account,
             key_arn,
+            former_keys: Vec::new(),
             key_alias: None,
             trail_arn: None,
             log_bucket: None,

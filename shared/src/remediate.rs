@@ -15,7 +15,7 @@ use crate::{
     history,
     kms_key::{KmsKey, RequiredKey},
     metrics,
-    names::{AccountId, Arn, BucketName},
+    names::{AccountId, Arn, BucketName, KeyArn},
     notify,
     observe::{self, Bucket, Scope, observe},
     own_key,
@@ -103,7 +103,7 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
         }
         Subject::KmsKey(names) if !names.is_empty() => {
             let place = guardrail.config.place();
-            let uses = |it: &Registration| names.iter().any(|named| uses_key(it, named, place.region));
+            let uses = |it: &Registration| !keys_named(it, names, place.region).is_empty();
             let uses: Vec<_> = registrations(guardrail, uses).await?;
             handle_shared(guardrail, &uses, Control::KmsKey, event).await
         }
@@ -177,6 +177,23 @@ async fn registrations(
     }
 }
 
+/// A key of a bucket's.
+enum WhichKey<'a> {
+    Present,
+    /// One that it had before.
+    Former(&'a KeyArn),
+}
+
+/// The keys of a bucket that an event is about.
+fn keys_named<'a>(registration: &'a Registration, names: &[String], region: &str) -> Vec<WhichKey<'a>> {
+    let present = names.iter().any(|it| uses_key(registration, it, region)).then_some(WhichKey::Present);
+    let named = |key: &KeyArn| {
+        names.iter().any(|it| it == key.as_str() || Some(it.as_str()) == key.parts().resource.strip_prefix("key/"))
+    };
+    let former = registration.former_keys.iter().filter(|it| **it != registration.key_arn && named(it));
+    present.into_iter().chain(former.map(WhichKey::Former)).collect()
+}
+
 /// Whether an event that names this key or alias is about the bucket's key.
 fn uses_key(registration: &Registration, named: &str, region: &str) -> bool {
     let key = &registration.key_arn;
@@ -204,23 +221,37 @@ async fn handle_shared(
     event: Box<Event>,
 ) -> Result<Value, RemediateError> {
     let scope = if control == Control::KmsKey { Scope::KMS_KEY } else { Scope::TRAIL };
+    let region = guardrail.config.region.as_str();
+    let named = match &event.subject {
+        Subject::KmsKey(names) => names.clone(),
+        _ => Vec::new(),
+    };
+    let keys = |it| if control == Control::KmsKey { keys_named(it, &named, region) } else { vec![WhichKey::Present] };
+    let touched: Vec<_> = registrations.iter().flat_map(|it| keys(it).into_iter().map(move |key| (it, key))).collect();
     let attempt = event.trigger.clone();
     let reason = Reason::Event(event);
     let owner = guardrail.config.account();
     let mut known = Known::default();
     let mut reports = Vec::new();
-    for registration in registrations {
+    for (registration, key) in &touched {
         let bucket = &registration.bucket;
         let looked = async {
             let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
                 Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
                 Ok(baseline) => {
                     let named = Bucket { name: bucket, owner: &owner };
-                    let seen = known.look(guardrail, named, &baseline, scope).await;
-                    known.restore(guardrail, named, &baseline, registration, seen, &reason).await
+                    match key {
+                        WhichKey::Former(key) => {
+                            known.keep_former(guardrail, named, &baseline, registration, key, &reason).await
+                        }
+                        WhichKey::Present => {
+                            let seen = known.look(guardrail, named, &baseline, scope).await;
+                            known.restore(guardrail, named, &baseline, registration, seen, &reason).await
+                        }
+                    }
                 }
             };
-            Looked { report, registration: Some(registration.clone()) }
+            Looked { report, registration: Some((*registration).clone()) }
         };
         reports.push(told(guardrail, bucket, &reason, Box::pin(looked)).await);
     }
@@ -231,11 +262,15 @@ async fn handle_shared(
             problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
         });
     }
-    if let (Some(_), Some(registration), false) =
-        (&attempt.error_code, registrations.first(), reports.iter().any(|it| it.notified))
+    if let (Some(_), Some((registration, key)), false) =
+        (&attempt.error_code, touched.first(), reports.iter().any(|it| it.notified))
     {
         let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
-        let part = if control == Control::KmsKey { registration.key_arn.as_str() } else { trail };
+        let part = match (control, key) {
+            (Control::KmsKey, WhichKey::Present) => registration.key_arn.as_str(),
+            (_, WhichKey::Former(key)) => key.as_str(),
+            (_, WhichKey::Present) => trail,
+        };
         watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource)))
             .await?;
     }
@@ -324,7 +359,13 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
         let around = known.look(guardrail, named, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
-    let report = known.restore(guardrail, named, &baseline, &registration, seen, reason).await;
+    let gone = seen.is_gone();
+    let mut report = known.restore(guardrail, named, &baseline, &registration, seen, reason).await;
+    if !matches!(reason, Reason::Event(_)) && !gone {
+        for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
+            report = report.and(known.keep_former(guardrail, named, &baseline, &registration, key, reason).await);
+        }
+    }
     Looked { report, registration: Some(registration) }
 }
 
@@ -339,6 +380,29 @@ impl Known {
         let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
         let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
         Seen { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
+    }
+
+    /// Keeps a key usable that the bucket had before.
+    async fn keep_former(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: Bucket<'_>,
+        baseline: &Baseline,
+        registration: &Registration,
+        key: &KeyArn,
+        reason: &Reason,
+    ) -> Report {
+        let Some(baseline) = baseline.with_former_key(key) else {
+            return Report::new(bucket.name.as_str(), BucketOutcome::Compliant, reason.trigger());
+        };
+        let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
+        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, reason)).await;
+        for finding in &mut report.findings {
+            finding.note = Some(format!(
+                "This is {key}, which the bucket had before: what was uploaded then cannot be read without it."
+            ));
+        }
+        report
     }
 
     /// Restores what was seen, and keeps what was good.

@@ -98,6 +98,16 @@ impl Report {
         }
     }
 
+    /// The same with what was found at something else of the bucket's.
+    pub fn and(mut self, other: Self) -> Self {
+        let endangered = [self.outcome, other.outcome].contains(&BucketOutcome::Endangered);
+        self.findings.extend(other.findings);
+        self.hindrances.extend(other.hindrances);
+        self.exposures.extend(other.exposures);
+        let outcome = BucketOutcome::of(&self.findings, endangered);
+        Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
+    }
+
     /// The report of a bucket of which nothing could be found out.
     pub fn error(bucket: &BucketName, error: String, trigger: Option<Trigger>) -> Self {
         Self { error: Some(error), ..Self::new(bucket.as_str(), BucketOutcome::Failed, trigger) }

@@ -67,7 +67,7 @@ struct Registry {
 /// Keeps copies of the documents, and finds those that are gone: what nobody guards is told once.
 async fn copies(guardrail: &Guardrail, documents: &BTreeMap<BucketName, Option<Registration>>) -> Vec<PartFinding> {
     match keep_copies(guardrail, documents).await {
-        Ok(lost) => lost.iter().map(|it| watch::unregistered(it)).collect(),
+        Ok(lost) => lost.iter().map(watch::unregistered).collect(),
         Err(error) => vec![PartFinding::unreadable("the copies of the registry", &error)],
     }
 }

@@ -1,7 +1,7 @@
 //! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
 
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
+    fake::{ACCOUNT, BUCKET, FORMER_KEY, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
     local_aws::workspace,
 };
 use serde_json::{Value, json};
@@ -283,6 +283,45 @@ async fn tampering_with_a_rule_is_undone_and_told_with_its_actor() {
         fake.forget();
         let event = call("events", name, json!({parameter: "s3-guardrail-bucket-changed"}));
         assert_eq!(fake.remediate(event).await.unwrap()["findings"], json!([]), "it is whole again");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_bucket_had_before_stays_usable_until_a_person_takes_it_out() {
+    type Harm = fn(&mut FakeKey);
+    let harms: [(&str, Harm, &[&str]); 2] = [
+        ("DisableKey", |it| it.state = "Disabled".to_owned(), &["EnableKey"]),
+        ("ScheduleKeyDeletion", |it| it.state = "PendingDeletion".to_owned(), &["CancelKeyDeletion", "EnableKey"]),
+    ];
+    for (name, harm, calls) in harms {
+        for swept in [false, true] {
+            let fake = compliant().await;
+            let mut fields = everything();
+            fields["former_keys"] = json!([FORMER_KEY]);
+            fake.register(fields);
+            // It need not rotate, nor have an alias, nor let the services in.
+            let alone = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"}]});
+            let former = FakeKey { rotation: false, policy: alone.to_string(), ..FakeKey::good() };
+            fake.state().former_key = Some(former.clone());
+            assert_eq!(fake.remediate(json!({"bucket": BUCKET})).await.unwrap()["outcome"], "compliant");
+            harm(fake.state().former_key.as_mut().unwrap());
+            let input = match swept {
+                false => call("kms", name, json!({"keyId": FORMER_KEY.rsplit('/').next().unwrap()})),
+                true => json!({"Records": [message(BUCKET)]}),
+            };
+            fake.remediate(input).await.unwrap();
+            assert_eq!(fake.writes(), calls, "{name}");
+            assert_eq!(fake.state().former_key, Some(former));
+            let alert = fake.alerts().remove(0);
+            assert_eq!(findings(&alert), ["kms-key: restored"]);
+            assert!(fake.state().published[0]["Message"].contains(FORMER_KEY), "people read which key it was");
+            // Taken out, it is nobody's.
+            fake.register(everything());
+            fake.forget();
+            fake.state().former_key.as_mut().unwrap().state = "Disabled".to_owned();
+            fake.remediate(call("kms", name, json!({"keyId": FORMER_KEY}))).await.unwrap();
+            assert_eq!((fake.writes(), fake.alerts().len()), (vec![], 0));
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub const BUCKET: &str = "acme-data";
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 /// The guardrail's own key.
 pub const OWN_KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/0987dcba-0fed-0000-0000-0a0b0c0d0e0f";
+/// A key that a bucket had before.
+pub const FORMER_KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/4321dcba-0000-4000-8000-0f0e0d0c0b0a";
 /// The guardrail's own role.
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
 /// Where it is.
@@ -106,6 +108,8 @@ pub struct State {
     pub closed_keys: BTreeSet<String>,
     /// The guardrail's own key; `None`: the functions are told of none.
     pub own_key: Option<FakeKey>,
+    /// A key that the guarded bucket had before.
+    pub former_key: Option<FakeKey>,
     /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
     pub trail: Option<Value>,
     /// Other trails of this account, and those of others that DescribeTrails shows here, in the same form.
@@ -1026,7 +1030,13 @@ impl State {
         }
         let own = [text("KeyId"), text("TargetKeyId")].contains(&OWN_KEY.to_owned())
             || [text("KeyId"), text("AliasName")].contains(&"alias/s3-guardrail".to_owned());
-        let key = if own { self.own_key.as_mut() } else { self.key.as_mut() }.ok_or("NotFoundException")?;
+        let former = text("KeyId") == FORMER_KEY;
+        let key = match (own, former) {
+            (true, _) => self.own_key.as_mut(),
+            (_, true) => self.former_key.as_mut(),
+            _ => self.key.as_mut(),
+        };
+        let key = key.ok_or("NotFoundException")?;
         let pending = key.is_pending_deletion();
         match operation {
             "DescribeKey" => {

@@ -44,6 +44,8 @@ pub(crate) enum CliError {
     File { path: PathBuf, problem: String },
     #[error("--until: {0}; nothing was changed")]
     Until(String),
+    #[error("--reason: it is empty, and whoever meets the exemption has nothing to go by; nothing was changed")]
+    NoReason,
     #[error("{0} is not guarded; to take it down all the same, add --unregistered")]
     NotRegistered(BucketName),
     #[error("{bucket}: {problem}; nothing was changed")]

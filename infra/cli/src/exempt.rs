@@ -37,6 +37,9 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
 /// The exemption as the registry would read it.
 pub(crate) fn exemption(leave: &Leave, control: Control, now: Timestamp) -> Result<Exemption, CliError> {
     let Leave { until, reason, approved_by } = leave;
+    if reason.trim().is_empty() {
+        return Err(CliError::NoReason);
+    }
     let document = json!({"control": control, "until": until, "reason": reason, "approved_by": approved_by});
     let exemption: Exemption = serde_json::from_value(document).map_err(|error| CliError::Until(error.to_string()))?;
     if exemption.until <= now {
@@ -81,6 +84,15 @@ mod tests {
         ] {
             let error = until(text).unwrap_err().to_string();
             assert!(error.contains(problem) && error.ends_with("nothing was changed"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_exemption_without_a_reason_is_refused() {
+        for reason in ["", " ", "\t\n"] {
+            let leave = Leave { reason: reason.to_owned(), ..leave("2026-12-24") };
+            let error = exemption(&leave, Control::Lifecycle, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+            assert!(error.contains("--reason") && error.ends_with("nothing was changed"), "{error}");
         }
     }
 
