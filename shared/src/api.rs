@@ -42,6 +42,10 @@ pub enum Denial {
     Unsaid,
 }
 
+/// Codes of a write that AWS did not begin: it met another one (S3's 409, and CloudTrail's word for it), or came too fast.
+const NOT_BEGUN: [&str; 5] =
+    ["OperationAborted", "ConflictException", "ThrottlingException", "SlowDown", "TooManyRequestsException"];
+
 impl Denial {
     fn of(message: &str) -> Self {
         let kinds = [
@@ -61,6 +65,11 @@ impl ApiError {
     /// An answer that makes no sense, or a request that could not be built.
     pub fn new(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { operation, code: None, passing: false, denied_by: None, text: chain(source.into().as_ref()) }
+    }
+
+    /// Whether the call may have done what it was for all the same: AWS did not answer, or broke down.
+    pub fn may_be_done(&self) -> bool {
+        self.code.as_deref().is_none_or(|code| self.passing && !NOT_BEGUN.contains(&code))
     }
 
     /// The same failure, with what a person should know or do about it.

@@ -64,19 +64,39 @@ impl Writers {
     }
 }
 
+/// What came of the calls of one change.
+#[derive(Debug)]
+pub struct Applied {
+    /// Whether any of them did something, or may have: also when another one failed.
+    pub may_have_written: bool,
+    /// The first error.
+    pub result: Result<(), ApiError>,
+}
+
+impl Applied {
+    fn nothing() -> Self {
+        Self { may_have_written: false, result: Ok(()) }
+    }
+
+    /// With one more call.
+    fn and(self, sent: Result<(), ApiError>) -> Self {
+        let may_have_written = self.may_have_written || sent.as_ref().err().is_none_or(ApiError::may_be_done);
+        Self { may_have_written, result: self.result.and(sent) }
+    }
+}
+
 /// Writes what the plan says.
-pub async fn apply(
-    writers: &Writers,
-    bucket: Bucket<'_>,
-    baseline: &Baseline,
-    change: &Change,
-) -> Result<(), ApiError> {
+pub async fn apply(writers: &Writers, bucket: Bucket<'_>, baseline: &Baseline, change: &Change) -> Applied {
     let Writers { s3, kms, cloudtrail } = writers;
-    match change {
+    let mut all = Applied::nothing();
+    let sent = match change {
         Change::PublicAccessBlock(drift) => put_public_access_block(s3, bucket, drift.desired).await,
         Change::ObjectOwnership(_) => {
             // S3 refuses to enforce ownership while the ACL grants others anything.
-            put_private_acl(s3, bucket).await?;
+            all = all.and(put_private_acl(s3, bucket).await);
+            if all.result.is_err() {
+                return all;
+            }
             put_ownership(s3, bucket, ObjectOwnership::BucketOwnerEnforced).await
         }
         Change::BucketPolicy(drift) => put_bucket_policy(s3, bucket, &drift.desired).await,
@@ -85,24 +105,23 @@ pub async fn apply(
         Change::Lifecycle(drift) => put_lifecycle(s3, bucket, &drift.desired).await,
         Change::Inventory(drift) => put_inventory(s3, bucket, &drift.desired).await,
         Change::KmsKey(drift) => {
-            let Some(required) = &baseline.kms_key else { return Ok(()) };
-            let mut all = Ok(());
+            let Some(required) = &baseline.kms_key else { return all };
             // As with controls: one part that fails does not stop the next.
             for call in kms_key::calls(drift, required) {
                 all = all.and(restore_key(kms, required.arn.as_str(), call).await);
             }
-            all
+            return all;
         }
         Change::Trail(drift) => {
-            let Some(required) = &baseline.trail else { return Ok(()) };
+            let Some(required) = &baseline.trail else { return all };
             let cloudtrail = at_home(cloudtrail, &required.arn);
-            let mut all = Ok(());
             for call in trail::calls(drift) {
                 all = all.and(restore_trail(&cloudtrail, required, call).await);
             }
-            all
+            return all;
         }
-    }
+    };
+    all.and(sent)
 }
 
 /// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.

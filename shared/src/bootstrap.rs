@@ -1,17 +1,26 @@
 //! `guardrail-bootstrap`: builds the secure baseline of one bucket, and registers it.
 //!
 //! Every step looks first and does only what is missing, so that a run that stopped anywhere is simply run again.
-//! The registry document comes last: from then on `guardrail-remediate` keeps what was built.
+//! What the request leaves open is as it is registered, and as derived from the bucket's name only where nothing is.
+//!
+//! The registry document of a new bucket comes last: from then on `guardrail-remediate` keeps what was built. That of a
+//! guarded bucket comes before the bucket's settings, or `guardrail-remediate` would restore the earlier ones.
 
 mod bucket;
 mod budget;
 mod key;
 
-use std::time::{Duration, Instant};
+use key::{RegisteredKey, WantedKey};
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::{
     Guardrail,
@@ -19,17 +28,18 @@ use crate::{
     baseline::{Baseline, InventoryFormat},
     config::Place,
     event::{self, InputError},
-    history,
+    history::{self, RecordFile},
     names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn, default_trail_name, is_trail_name},
+    notify,
     observe::{self, Bucket, Scope, look},
     plan::{Echo, Observed, Stance},
-    reconcile::reconcile,
+    reconcile::{Finding, Outcome, reconcile},
     registry::{self, InventorySettings, Mode, Registration, RegistryError},
-    report::Report,
+    report::{Asked, BucketOutcome, Report, Work},
     trail::MAX_TRAILS,
 };
 
-/// What to build. Only `bucket` is required.
+/// What to build. Only `bucket` is required; the defaults are for what is not registered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -37,6 +47,9 @@ pub struct Request {
     /// Default: `alias/s3-secure-data`.
     #[serde(default)]
     pub key_alias: Option<KeyAlias>,
+    /// The key by its ARN. Default: the one that the alias names, or a new one.
+    #[serde(default)]
+    pub key: Option<KeyArn>,
     /// ARNs of those who may administer the key, besides those who may already.
     #[serde(default)]
     pub key_administrators: Vec<String>,
@@ -66,7 +79,7 @@ pub struct Request {
 #[derive(Debug)]
 struct Setup {
     bucket: BucketName,
-    key_alias: KeyAlias,
+    key: WantedKey,
     key_administrators: Vec<String>,
     key_users: Vec<String>,
     log_bucket: BucketName,
@@ -88,7 +101,7 @@ pub struct Resource {
     pub action: Action,
     /// What to know of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<&'static str>,
+    pub note: Option<String>,
 }
 
 /// What became of a resource; in a dry run, what would.
@@ -114,6 +127,19 @@ pub struct Built {
     #[serde(flatten)]
     pub report: Report,
     pub resources: Vec<Resource>,
+    /// What the bucket was registered with and is no longer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swapped: Vec<Swap>,
+}
+
+/// Something that a guarded bucket leans on and that the request exchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Swap {
+    /// The request's field.
+    pub field: &'static str,
+    pub from: String,
+    /// `None`: nothing in its place.
+    pub to: Option<String>,
 }
 
 /// Why the baseline is not built. What was built stays; running it again goes on from there.
@@ -127,6 +153,15 @@ pub enum BootstrapError {
     Resource { resource: String, problem: String },
     #[error("{resource} could not be set up; run it again, it goes on from there")]
     Api { resource: String, source: ApiError },
+    #[error(
+        "somebody else changed {} of the registry document of {bucket} meanwhile, and that was left so; run it again",
+        .fields.join(", ")
+    )]
+    Overtaken { bucket: BucketName, fields: Vec<&'static str> },
+    #[error("people could not be told what is exchanged ({0}), so nothing was; mend that and run it again")]
+    Untold(ApiError),
+    #[error("what was written until then is in {record}, for `guardrail rollback`")]
+    Recorded { record: RecordFile, source: Box<BootstrapError> },
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("the answer could not be written as JSON")]
@@ -150,64 +185,276 @@ pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, Boo
 
 /// Builds what is missing.
 pub async fn run(guardrail: &Guardrail, request: Request) -> Result<Built, BootstrapError> {
-    let setup = Setup::new(guardrail, request)?;
-    build(guardrail, &setup).await
+    let start = Instant::now();
+    let prefix = &guardrail.config.parameter_prefix;
+    // Before anything else: it says what the request leaves open, and one that cannot be read would be overwritten.
+    let registered = registry::read(&guardrail.ssm, prefix, &request.bucket).await?;
+    let setup = Setup::new(guardrail, request, registered.as_ref())?;
+    let mut journal = Journal::default();
+    let built = Box::pin(build(guardrail, &setup, registered.as_ref(), &mut journal)).await;
+    let report = journal.keep(guardrail, &setup).await;
+    match built {
+        Ok(mut built) => {
+            let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let Report { record, record_error, asked, .. } = report;
+            built.report = Report { elapsed_ms, record, record_error, asked, ..built.report };
+            Ok(built)
+        }
+        Err(source) => Err(match report.record {
+            Some(record) => BootstrapError::Recorded { record, source: Box::new(source) },
+            None => source,
+        }),
+    }
 }
 
-async fn build(guardrail: &Guardrail, setup: &Setup) -> Result<Built, BootstrapError> {
-    let start = Instant::now();
-    // Before anything is written: a document that cannot be read would be overwritten in the end.
+async fn build(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registered: Option<&Registration>,
+    journal: &mut Journal,
+) -> Result<Built, BootstrapError> {
     let prefix = &guardrail.config.parameter_prefix;
-    let registered = registry::read(&guardrail.ssm, prefix, &setup.bucket).await?;
     for (field, name) in [("log_bucket", &setup.log_bucket), ("inventory_bucket", &setup.inventory_bucket)] {
         if registry::read(&guardrail.ssm, prefix, name).await?.is_some() {
             let problem = format!("{name} is a guarded bucket itself: its policy would refuse what is delivered");
             return Err(BootstrapError::Request { field, problem });
         }
     }
+    if registered.is_none_or(|it| it.trail_arn.as_ref() != Some(&setup.trail)) || setup.own_trail().is_some() {
+        check_trail(guardrail, setup).await?;
+    }
+    let found = key::find(&guardrail.kms, setup).await?;
 
-    check_trail(guardrail, setup).await?;
-
-    let key::Key { arn: key, action, note } = key::ensure(&guardrail.kms, setup).await?;
+    let key::Key { arn: key, alias, action, note, written } = key::ensure(&guardrail.kms, setup, found).await?;
+    journal.key = Some(key.clone());
+    journal.changes.extend(written.map(Finding::restored));
     let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action, note }];
     for (name, statements) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
-        let action = bucket::ensure_support(guardrail, setup, name, &key, statements).await?;
+        let action = bucket::ensure_support(guardrail, setup, name, &key, statements, journal).await?;
         resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note: None });
     }
 
-    let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
-    let registration = setup.registration(key, registered.as_ref(), &found.observed);
-    let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found).await?;
-    resources.push(Resource {
-        r#type: "AWS::S3::Bucket",
-        id: setup.bucket.to_string(),
-        action: bucket_action,
-        note: None,
-    });
-
-    let action = ensure_trail(guardrail, setup, &registration).await?;
-    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: setup.trail.to_string(), action, note: None });
+    let (report, bucket_action, trail_action, parameter_action, swapped) = match registered {
+        None => {
+            let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
+            let registration = setup.registration(key, alias, None, &found.observed);
+            let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found, journal).await?;
+            let trail_action = ensure_trail(guardrail, setup, &registration, journal).await?;
+            register(guardrail, setup, None, &registration).await?;
+            (report, bucket_action, trail_action, Action::Created, Vec::new())
+        }
+        // What is new is ready first, then comes the document, then the bucket's settings: whoever restores in between
+        // restores towards the document, and finds everything there. Of the settings, the policy comes before the
+        // default encryption, as ever, and neither order denies more: an upload that names no key is stored under the
+        // default, whichever it is by then, and none of our statements is about it; one that names its key has to name
+        // the one in the policy, from that write on.
+        Some(registered) => {
+            let registration = setup.registration(key, alias, Some(registered), &Observed::empty());
+            let swapped = swaps(registered, &registration);
+            let trail_action = ensure_trail(guardrail, setup, &registration, journal).await?;
+            tell(guardrail, setup, &swapped).await?;
+            let parameter_action = Action::on_existing(*registered != registration);
+            let registration = register(guardrail, setup, Some(registered), &registration).await?;
+            let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
+            let (mut report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found, journal).await?;
+            let restored = report.findings.iter().any(|it| it.outcome == Outcome::Restored);
+            if !setup.dry_run && (restored || !swapped.is_empty()) {
+                report.findings.extend(settle(guardrail, setup, &registration, journal).await?);
+            }
+            (report, bucket_action, trail_action, parameter_action, swapped)
+        }
+    };
+    let bucket = setup.bucket.to_string();
+    resources.push(Resource { r#type: "AWS::S3::Bucket", id: bucket, action: bucket_action, note: None });
+    let trail = setup.trail.to_string();
+    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: trail, action: trail_action, note: None });
 
     if let Some(address) = &setup.zero_spend_budget {
         let action = budget::ensure(&guardrail.budgets, setup, address).await?;
         resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action, note: None });
     }
-
     let parameter = format!("{prefix}{}", setup.bucket);
-    let action = match &registered {
-        None => Action::Created,
-        Some(registered) => Action::on_existing(*registered != registration),
-    };
-    if action != Action::Unchanged && !setup.dry_run {
-        registry::write(&guardrail.ssm, prefix, &registration)
-            .await
-            .map_err(failed(&format!("the registry document {parameter}")))?;
+    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action: parameter_action, note: None });
+    Ok(Built { report, resources, swapped })
+}
+
+/// What was written, for the history.
+#[derive(Default)]
+struct Journal {
+    /// To the guarded bucket, its key and its trail.
+    changes: Vec<Finding>,
+    /// The key, as soon as it is known.
+    key: Option<KeyArn>,
+    /// Why something is not in the history.
+    error: Option<String>,
+}
+
+impl Journal {
+    /// Keeps what was written for the guarded bucket, however far it came. The report says where.
+    async fn keep(mut self, guardrail: &Guardrail, setup: &Setup) -> Report {
+        let outcome = BucketOutcome::of(&self.changes, false);
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in std::mem::take(&mut self.changes) {
+            // What was restored twice was as its owner had it before the first time.
+            if !findings.iter().any(|it| it.control == finding.control && it.written.is_some()) {
+                findings.push(finding);
+            }
+        }
+        let report = Report { findings, ..Report::new(setup.bucket.as_str(), outcome, None) };
+        let (key, error) = (self.key.take(), self.error.take());
+        let mut report = kept(guardrail, setup, &setup.bucket, key.as_ref(), report).await;
+        if let (Some(error), None) = (error, &report.record_error) {
+            report.record_error = Some(error);
+        }
+        report
     }
-    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action, note: None });
-    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Built { report: Report { elapsed_ms, ..report }, resources })
+}
+
+/// Keeps the record of a report on one of the buckets, if anything was written.
+async fn kept(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    bucket: &BucketName,
+    key: Option<&KeyArn>,
+    mut report: Report,
+) -> Report {
+    report.asked = Some(Asked { what: Work::Bootstrap, by: guardrail.caller.clone() });
+    let registration = key.map(|key| Registration {
+        log_bucket: Some(setup.log_bucket.clone()),
+        ..Registration::new(bucket.clone(), setup.account.clone(), key.clone())
+    });
+    history::name(&mut report, registration.as_ref(), Timestamp::now());
+    if let Err(error) = history::keep(guardrail, &report, registration.as_ref()).await {
+        report.unrecorded(error.to_string());
+    }
+    report
+}
+
+/// What a guarded bucket is registered with and will be no longer. What it never had is no swap.
+fn swaps(registered: &Registration, registration: &Registration) -> Vec<Swap> {
+    fn text(it: Option<&impl ToString>) -> Option<String> {
+        it.map(ToString::to_string)
+    }
+    let fields = |it: &Registration| {
+        [
+            ("key", Some(it.key_arn.to_string())),
+            ("key_alias", text(it.key_alias.as_ref())),
+            ("trail", text(it.trail_arn.as_ref())),
+            ("log_bucket", text(it.log_bucket().ok().as_ref())),
+            ("inventory_bucket", text(it.inventory_bucket().ok().as_ref())),
+            ("inventory_format", it.inventory.format.map(|it| it.as_str().to_owned())),
+        ]
+    };
+    let pairs = fields(registered).into_iter().zip(fields(registration));
+    let swap = |((field, from), (_, to)): ((&'static str, Option<String>), (_, Option<String>))| {
+        let from = from.filter(|it| to.as_ref() != Some(it))?;
+        Some(Swap { field, from, to })
+    };
+    pairs.filter_map(swap).collect()
+}
+
+/// Tells people what is about to be exchanged. Before it is: afterwards, nobody would know that they were not told.
+async fn tell(guardrail: &Guardrail, setup: &Setup, swapped: &[Swap]) -> Result<(), BootstrapError> {
+    let Some(topic) = guardrail.config.topic.as_ref().filter(|_| !swapped.is_empty() && !setup.dry_run) else {
+        return Ok(());
+    };
+    let asked = Asked { what: Work::Bootstrap, by: guardrail.caller.clone() };
+    let alert = notify::swap_alert(&setup.bucket, swapped, &asked, guardrail.config.place());
+    notify::publish(&guardrail.sns, topic, alert).await.map_err(BootstrapError::Untold)
+}
+
+/// Writes the registry document: what bootstrap decides, into what stands there at this moment. Returns what stands
+/// there now.
+async fn register(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registered: Option<&Registration>,
+    registration: &Registration,
+) -> Result<Registration, BootstrapError> {
+    if setup.dry_run {
+        return Ok(registration.clone());
+    }
+    let prefix = &guardrail.config.parameter_prefix;
+    let now = registry::read(&guardrail.ssm, prefix, &setup.bucket).await?;
+    not_overtaken(setup, registered, now.as_ref())?;
+    // Exemptions, mode and whatever else others decide are taken from the document as it is now.
+    let document = match &now {
+        Some(now) => {
+            let Registration { key_arn, key_alias, trail_arn, log_bucket, inventory, former_keys, .. } =
+                registration.clone();
+            Registration { key_arn, key_alias, trail_arn, log_bucket, inventory, former_keys, ..now.clone() }
+        }
+        None => registration.clone(),
+    };
+    if now.as_ref() != Some(&document) {
+        // SSM has no conditional write: what somebody writes between the read and here is lost.
+        registry::write(&guardrail.ssm, prefix, &document)
+            .await
+            .map_err(failed(&format!("the registry document {prefix}{}", setup.bucket)))?;
+    }
+    Ok(document)
+}
+
+/// Refuses to go on when somebody else changed what bootstrap decides since it was read.
+fn not_overtaken(setup: &Setup, was: Option<&Registration>, is: Option<&Registration>) -> Result<(), BootstrapError> {
+    let fields = match (was, is) {
+        (None, None) => Vec::new(),
+        (Some(was), Some(is)) => {
+            let same = [
+                ("key_arn", was.key_arn == is.key_arn),
+                ("key_alias", was.key_alias == is.key_alias),
+                ("trail_arn", was.trail_arn == is.trail_arn),
+                ("log_bucket", was.log_bucket == is.log_bucket),
+                ("inventory", was.inventory == is.inventory),
+                ("former_keys", was.former_keys == is.former_keys),
+            ];
+            same.into_iter().filter(|it| !it.1).map(|it| it.0).collect()
+        }
+        (None, Some(_)) | (Some(_), None) => vec!["the whole"],
+    };
+    if fields.is_empty() {
+        return Ok(());
+    }
+    Err(BootstrapError::Overtaken { bucket: setup.bucket.clone(), fields })
+}
+
+/// Looks again at everything, the registry included, until nothing is left to restore: a reconcile that began before the
+/// document was written may have restored towards the earlier one since.
+async fn settle(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+    journal: &mut Journal,
+) -> Result<Vec<Finding>, BootstrapError> {
+    let resource = format!("bucket {}", setup.bucket);
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let mut restored = Vec::new();
+    for wait in SETTLING {
+        let now = registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, &setup.bucket).await?;
+        not_overtaken(setup, Some(registration), now.as_ref())?;
+        let registration = now.as_ref().unwrap_or(registration);
+        let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+        let seen = look(guardrail, named, &baseline, Scope::EVERYTHING).await;
+        let stance = Stance { registration, now: Timestamp::now(), dry_run: false, echo: Echo::No };
+        let report = Report::of(&setup.bucket, reconcile(guardrail, named, &baseline, seen, &stance).await, None);
+        journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
+        if report.must_retry() {
+            return Err(BootstrapError::Resource { resource, problem: report.problems() });
+        }
+        let before = restored.len();
+        restored.extend(report.findings.into_iter().filter(|it| it.outcome == Outcome::Restored));
+        if restored.len() == before {
+            return Ok(restored);
+        }
+        sleep(wait).await;
+    }
+    let controls: BTreeSet<_> = restored.iter().map(|it| it.control.to_string()).collect();
+    let controls = controls.into_iter().collect::<Vec<_>>().join(", ");
+    let problem =
+        format!("somebody else keeps writing {controls}, so it does not stay as it was set: stop that writer");
+    Err(BootstrapError::Resource { resource, problem })
 }
 
 /// Whether the trail is there or can be created, before anything else is.
@@ -241,17 +488,14 @@ async fn ensure_guarded(
     setup: &Setup,
     registration: &Registration,
     bucket::Found { observed, created }: bucket::Found,
+    journal: &mut Journal,
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
     let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
-    let mut report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
-    // What its owner had, for a way back.
-    history::name(&mut report, Some(registration), stance.now);
-    if let Err(error) = history::keep(guardrail, &report, Some(registration)).await {
-        report.unrecorded(error.to_string());
-    }
+    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource {
             resource: format!("bucket {}", setup.bucket),
@@ -267,7 +511,12 @@ async fn ensure_trail(
     guardrail: &Guardrail,
     setup: &Setup,
     registration: &Registration,
+    journal: &mut Journal,
 ) -> Result<Action, BootstrapError> {
+    // An organization's trail is registered, and not ours to keep.
+    if setup.own_trail().is_none() {
+        return Ok(Action::Unchanged);
+    }
     let resource = format!("trail {}", setup.trail);
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
@@ -281,9 +530,11 @@ async fn ensure_trail(
     let exists = observed.is_some();
     // Without a trail there is nothing to observe or to exempt from.
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
-    let stance = Stance { registration: &enforced, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let registration = if exists { registration } else { &enforced };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, seen, &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource, problem: report.problems() });
     }
@@ -291,10 +542,11 @@ async fn ensure_trail(
 }
 
 impl Setup {
-    fn new(guardrail: &Guardrail, request: Request) -> Result<Self, BootstrapError> {
+    fn new(guardrail: &Guardrail, request: Request, registered: Option<&Registration>) -> Result<Self, BootstrapError> {
         let Request {
             bucket,
             key_alias,
+            key,
             key_administrators,
             key_users,
             log_bucket,
@@ -306,7 +558,8 @@ impl Setup {
         } = request;
         let invalid =
             |field, problem: &dyn std::fmt::Display| BootstrapError::Request { field, problem: problem.to_string() };
-        let derived = |field, given: Option<BucketName>, suffix: &str| match given {
+        // Request over registry over what is derived from the bucket's name.
+        let or_derived = |field, given: Option<BucketName>, suffix: &str| match given {
             Some(name) if name == bucket => Err(invalid(field, &"is the guarded bucket itself")),
             Some(name) => Ok(name),
             None => format!("{bucket}-{suffix}")
@@ -314,8 +567,17 @@ impl Setup {
                 .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
         };
         let Place { partition, region, account } = guardrail.config.place();
-        let default_alias = || "alias/s3-secure-data".parse();
-        let key_alias = key_alias.map_or_else(default_alias, Ok).map_err(|error| invalid("key_alias", &error))?;
+        let account_id = guardrail.config.account();
+        if let Some(registered) = registered.filter(|it| it.account != account_id) {
+            let problem = format!("{bucket} is registered as a bucket of the account {}", registered.account);
+            return Err(invalid("bucket", &problem));
+        }
+        let key = WantedKey {
+            asked: key,
+            asked_alias: key_alias,
+            registered: registered.map(|it| RegisteredKey { arn: it.key_arn.clone(), alias: it.key_alias.clone() }),
+            default_alias: "alias/s3-secure-data".parse().map_err(|error| invalid("key_alias", &error))?,
+        };
         for (field, arns) in [("key_administrators", &key_administrators), ("key_users", &key_users)] {
             if let Some(bad) =
                 arns.iter().find(|it| Arn::parse(it).is_none_or(|it| !["iam", "sts"].contains(&it.service)))
@@ -326,7 +588,10 @@ impl Setup {
         if let Some(address) = &zero_spend_budget {
             budget::check_address(address).map_err(|problem| invalid("zero_spend_budget", &problem))?;
         }
-        let trail = trail.unwrap_or_else(|| default_trail_name(&bucket));
+        let registered_trail = registered.and_then(|it| it.trail_arn.as_ref()).map(ToString::to_string);
+        let trail = trail.or(registered_trail).unwrap_or_else(|| default_trail_name(&bucket));
+        let log_bucket = log_bucket.or_else(|| registered?.log_bucket.clone());
+        let inventory_bucket = inventory_bucket.or_else(|| registered?.inventory.bucket.clone());
         let trail = if trail.starts_with("arn:") {
             trail
         } else {
@@ -339,10 +604,10 @@ impl Setup {
             return Err(invalid("trail", &format_args!("`{name}` is not a trail's name ({rule})")));
         }
         Ok(Self {
-            log_bucket: derived("log_bucket", log_bucket, "logs")?,
-            inventory_bucket: derived("inventory_bucket", inventory_bucket, "inventory")?,
+            log_bucket: or_derived("log_bucket", log_bucket, "logs")?,
+            inventory_bucket: or_derived("inventory_bucket", inventory_bucket, "inventory")?,
             trail,
-            key_alias,
+            key,
             key_administrators,
             key_users,
             inventory_format,
@@ -350,25 +615,50 @@ impl Setup {
             dry_run,
             partition: partition.to_owned(),
             region: region.to_owned(),
-            account: guardrail.config.account(),
+            account: account_id,
             bucket,
         })
     }
 
-    /// The registry document; what it says already of mode, exemptions and the rest stays, and so does the format of
-    /// an inventory that is there.
-    fn registration(&self, key_arn: KeyArn, registered: Option<&Registration>, observed: &Observed) -> Registration {
-        let known_format = registered.and_then(|it| it.inventory.format);
-        let found_format = observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
-        let format = self.inventory_format.or(known_format).or(found_format).unwrap_or(InventoryFormat::Parquet);
-        let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
+    /// The trail, unless it is another account's.
+    fn own_trail(&self) -> Option<&TrailArn> {
+        Some(&self.trail).filter(|it| it.parts().account == self.account.as_str())
+    }
+
+    /// The registry document. What it says already of mode, exemptions and the rest stays; of a bucket that is not
+    /// registered, so does the format of an inventory that is there.
+    fn registration(
+        &self,
+        key_arn: KeyArn,
+        key_alias: Option<KeyAlias>,
+        registered: Option<&Registration>,
+        observed: &Observed,
+    ) -> Registration {
+        let found_format = || observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
+        let new = || {
+            let format = found_format().unwrap_or(InventoryFormat::Parquet);
+            let inventory = InventorySettings { bucket: None, format: Some(format) };
+            let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
+            Registration { inventory, ..new }
+        };
+        let is = registered.cloned().unwrap_or_else(new);
+        let mut former_keys = is.former_keys.clone();
+        if is.key_arn != key_arn {
+            // What it encrypted still needs it.
+            former_keys.retain(|it| *it != key_arn && *it != is.key_arn);
+            former_keys.push(is.key_arn.clone());
+        }
         Registration {
             key_arn,
-            key_alias: Some(self.key_alias.clone()),
+            key_alias,
             trail_arn: Some(self.trail.clone()),
             log_bucket: Some(self.log_bucket.clone()),
-            inventory: InventorySettings { bucket: Some(self.inventory_bucket.clone()), format: Some(format) },
-            ..registered.cloned().unwrap_or(new)
+            inventory: InventorySettings {
+                bucket: Some(self.inventory_bucket.clone()),
+                format: self.inventory_format.or(is.inventory.format),
+            },
+            former_keys,
+            ..is
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::{
     event::Trigger,
     lifecycle::Lifecycle,
     log_bucket,
-    names::{AccountId, BucketName, NameError},
+    names::{AccountId, BucketName, KeyArn, NameError},
     plan::{Change, Observed},
     policy::{Policy, PolicyError},
-    reconcile::{Finding, Outcome},
+    reconcile::{Finding, Outcome, Written},
     registry::{Exemption, Registration, RegistryError},
-    report::{BucketOutcome, Report},
+    report::{Asked, BucketOutcome, Report, Work},
     xml::XmlError,
 };
 
@@ -43,8 +43,11 @@ pub struct Record {
     pub time: Timestamp,
     pub elapsed_ms: u64,
     pub drift_to_restored_ms: Option<u64>,
-    /// `None`: the sweep, or a person's request.
+    /// `None`: no call led here.
     pub trigger: Option<Trigger>,
+    /// What led here else, and who; older records do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     pub outcome: BucketOutcome,
     pub findings: Vec<Entry>,
 }
@@ -56,7 +59,11 @@ pub struct Entry {
     pub outcome: Outcome,
     /// Whether it was written, or may have been.
     pub written: bool,
-    /// As in the alert; of what was written, [`Setting::parse`] makes a setting again.
+    /// Whether somebody else had restored it between our read and our write: another invocation, whose own record may
+    /// lack what this one wrote, or its owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_another: bool,
+    /// As in the alert; of what was changed, [`Setting::parse`] makes a setting again.
     pub observed: Value,
     pub desired: Value,
     pub error: Option<String>,
@@ -110,9 +117,8 @@ pub enum SettingError {
 
 /// Says in a report where its record goes, when anything was written.
 pub fn name(report: &mut Report, registration: Option<&Registration>, now: Timestamp) {
-    let Some(registration) = registration.filter(|_| report.findings.iter().any(|it| it.written.is_some())) else {
-        return;
-    };
+    let written = |it: &Finding| matches!(it.written, Some(Written::Here(_)));
+    let Some(registration) = registration.filter(|_| report.findings.iter().any(written)) else { return };
     match file(report, registration, now) {
         Ok(file) => report.record = Some(file),
         Err(error) => report.unrecorded(error.to_string()),
@@ -120,13 +126,55 @@ pub fn name(report: &mut Report, registration: Option<&Registration>, now: Times
 }
 
 fn file(report: &Report, registration: &Registration, now: Timestamp) -> Result<RecordFile, RegistryError> {
-    let event_id = report.trigger.as_ref().and_then(|it| it.event_id.clone()).unwrap_or_default();
+    let event_id = report.trigger.as_ref().and_then(|it| it.event_id.as_deref()).unwrap_or_default();
+    let bucket = registration.bucket.clone();
+    Ok(RecordFile { log_bucket: registration.log_bucket()?, key: record_key(&bucket, event_id, now), bucket })
+}
+
+fn record_key(bucket: &BucketName, event_id: &str, now: Timestamp) -> String {
     // A stranger's text: it must not leave the bucket's folder.
     let event_id: String = event_id.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').take(64).collect();
     let id = if event_id.is_empty() { format!("{:016x}", fastrand::u64(..)) } else { event_id };
-    let bucket = registration.bucket.clone();
-    let key = format!("{FOLDER}{bucket}/{}-{id}.json", now.strftime("%Y/%m/%d/%H%M%S%.3fZ"));
-    Ok(RecordFile { log_bucket: registration.log_bucket()?, bucket, key })
+    format!("{FOLDER}{bucket}/{}-{id}.json", now.strftime("%Y/%m/%d/%H%M%S%.3fZ"))
+}
+
+/// Where a rollback keeps its record, and what encrypts it.
+#[derive(Clone, Copy, Debug)]
+pub struct RollbackPlace<'a> {
+    pub log_bucket: &'a BucketName,
+    pub bucket: &'a BucketName,
+    pub account: &'a AccountId,
+    /// `None`: the bucket is not registered, so the log bucket's own default encrypts it.
+    pub kms_key: Option<&'a KeyArn>,
+}
+
+/// Writes the record of what a rollback put back; returns where it is.
+pub async fn keep_rollback(
+    guardrail: &Guardrail,
+    place: RollbackPlace<'_>,
+    findings: Vec<Entry>,
+    elapsed_ms: u64,
+) -> Result<RecordFile, ApiError> {
+    let RollbackPlace { log_bucket, bucket, account, kms_key } = place;
+    let time = Timestamp::now();
+    let record = Record {
+        schema: SCHEMA.to_owned(),
+        bucket: bucket.clone(),
+        account: account.clone(),
+        region: guardrail.config.region.clone(),
+        time,
+        elapsed_ms,
+        drift_to_restored_ms: None,
+        trigger: None,
+        asked: Some(Asked { what: Work::Rollback, by: guardrail.caller.clone() }),
+        outcome: BucketOutcome::Drifted,
+        findings,
+    };
+    let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
+    let file = RecordFile { log_bucket: log_bucket.clone(), bucket: bucket.clone(), key: record_key(bucket, "", time) };
+    let place = log_bucket::Place { log_bucket, owner: account, kms_key };
+    log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
+    Ok(file)
 }
 
 /// Writes the record of a report to where the report says it is.
@@ -134,8 +182,8 @@ pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&
     let Some((file, registration)) = report.record.as_ref().zip(registration) else { return Ok(()) };
     let record = Record::of(report, registration, &guardrail.config.region, Timestamp::now());
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
-    let Registration { account: owner, key_arn: kms_key, .. } = registration;
-    let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key };
+    let Registration { account: owner, key_arn, .. } = registration;
+    let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key: Some(key_arn) };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await
 }
 
@@ -150,6 +198,7 @@ impl Record {
             elapsed_ms: report.elapsed_ms,
             drift_to_restored_ms: report.drift_to_restored_ms,
             trigger: report.trigger.clone(),
+            asked: report.asked.clone(),
             outcome: report.outcome,
             findings: report.findings.iter().map(Entry::of).collect(),
         }
@@ -170,18 +219,38 @@ impl Entry {
     fn of(finding: &Finding) -> Self {
         let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, written } = finding;
         let (observed, desired) = match written {
-            Some(change) => settings(change),
+            Some(written) => settings(written.change()),
             None => (observed.clone(), desired.clone()),
         };
         Self {
             control: *control,
             outcome: *outcome,
-            written: written.is_some(),
+            written: matches!(written, Some(Written::Here(_))),
+            by_another: matches!(written, Some(Written::ByAnother(_))),
             observed,
             desired,
             error: error.clone(),
             exemption: exemption.clone(),
         }
+    }
+
+    /// A setting that a rollback put back, and that is exempt from then on where the bucket is guarded.
+    pub fn rolled_back(control: Control, was: &Setting, is: &Setting, exemption: Option<Exemption>) -> Self {
+        Self {
+            control,
+            outcome: Outcome::Exempt,
+            written: true,
+            by_another: false,
+            observed: was.to_record(),
+            desired: is.to_record(),
+            error: None,
+            exemption,
+        }
+    }
+
+    /// Whether it was another setting before than after.
+    pub fn is_changed(&self) -> bool {
+        self.written || self.by_another
     }
 
     /// What was there before, and what was written, of a setting of the bucket's own; `None` for its key and its trail.
@@ -285,6 +354,14 @@ impl Setting {
     pub fn is_halfway_to(&self, before: &Self) -> bool {
         let (Self::ObjectOwnership(now), Self::ObjectOwnership(before)) = (self, before) else { return false };
         now.object_ownership == before.object_ownership && now.acl_grants.as_ref().is_ok_and(Vec::is_empty)
+    }
+
+    /// As a record holds it.
+    fn to_record(&self) -> Value {
+        match self {
+            Self::Lifecycle(it) => lifecycle_document(it),
+            other => other.to_json(),
+        }
     }
 
     /// In AWS's words, for people.
@@ -397,7 +474,7 @@ mod tests {
             let (observed, desired) = change.to_json();
             let control = change.control();
             let outcome = Outcome::Restored;
-            let written = Some(change);
+            let written = Some(Written::Here(change));
             Finding {
                 control,
                 outcome,

@@ -63,6 +63,8 @@ pub struct Guardrail {
     pub lambda: aws_sdk_lambda::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub cloudformation: aws_sdk_cloudformation::Client,
+    /// Who is at the terminal, as AWS names them; `None` in a function, which is not told who invokes it.
+    pub caller: Option<String>,
     /// Where lines of metrics go; nowhere, outside Lambda.
     pub metrics: fn(&serde_json::Value),
 }
@@ -90,6 +92,7 @@ impl Guardrail {
             lambda: aws_sdk_lambda::Client::new(aws),
             sqs: aws_sdk_sqs::Client::new(aws),
             cloudformation: aws_sdk_cloudformation::Client::new(aws),
+            caller: None,
             metrics: |_| {},
         }
     }

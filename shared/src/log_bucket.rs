@@ -12,7 +12,8 @@ use crate::{
 pub struct Place<'a> {
     pub log_bucket: &'a BucketName,
     pub owner: &'a AccountId,
-    pub kms_key: &'a KeyArn,
+    /// `None`: whatever the bucket's default is.
+    pub kms_key: Option<&'a KeyArn>,
 }
 
 /// Writes one document.
@@ -29,10 +30,10 @@ pub async fn put(
         .expected_bucket_owner(owner.as_str())
         .key(key)
         .content_type(content_type)
-        .server_side_encryption(ServerSideEncryption::AwsKms)
-        .ssekms_key_id(kms_key.as_str())
+        .set_server_side_encryption(kms_key.map(|_| ServerSideEncryption::AwsKms))
+        .set_ssekms_key_id(kms_key.map(ToString::to_string))
         // Also where the bucket has one: to write with it, KMS may have to decrypt it, and our roles may not.
-        .bucket_key_enabled(false)
+        .set_bucket_key_enabled(kms_key.map(|_| false))
         .body(ByteStream::from(text.into_bytes()));
     done("PutObject", put.send().await)
 }

@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{self, ApiError, Denial},
+    bootstrap::Swap,
     caller,
     config::Place,
     control::{self, Control},
     event::Trigger,
     exposure::{Exposure, ExposureKind},
-    names::TopicArn,
+    names::{BucketName, TopicArn},
     reconcile::{Finding, Outcome},
-    report::{BucketOutcome, Report},
+    report::{Asked, BucketOutcome, Report},
     watch::{PartFinding, PartOutcome, WatchOutcome, Watched},
 };
 
@@ -107,6 +108,41 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
         attributes: vec![
             ("severity", "String", text_of(&severity)),
             ("outcome", "String", text_of(&watched.outcome)),
+            ("account", "String", place.account.to_owned()),
+            ("region", "String", place.region.to_owned()),
+            ("schema", "String", SCHEMA.to_owned()),
+        ],
+    }
+}
+
+/// The message about what a request exchanges for a guarded bucket.
+pub fn swap_alert(bucket: &BucketName, swapped: &[Swap], asked: &Asked, place: Place<'_>) -> Alert {
+    const OUTCOME: &str = "swapped";
+    let severity = Severity::Warning;
+    let fields = swapped.iter().map(|it| it.field).collect::<Vec<_>>().join(", ");
+    let by = asked.by.as_deref().map(|it| format!(" by {}", caller::short(it, place.account))).unwrap_or_default();
+    let headline = format!("{fields} exchanged with {}{by}", asked.what.as_str());
+    let machine = json!({
+        "schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region,
+        "bucket": bucket, "outcome": OUTCOME, "asked": asked, "swapped": swapped, "notified": true,
+    });
+    let mut text = format!("{bucket}: {headline}.\n\n");
+    let _ = writeln!(text, "{:<8}{}", "Who", asked.by.as_deref().unwrap_or("whoever invoked guardrail-bootstrap"));
+    who_and_where(&mut text, None, place);
+    for Swap { field, from, to } in swapped {
+        let _ = write!(text, "\n{field}\n    {from} -> {}\n", to.as_deref().unwrap_or("none"));
+    }
+    text.push_str(
+        "\nWhat to do now\n  If this was meant, nothing: the earlier ones are left as they are, and objects that a key \
+         encrypted still need it.\n  If not, take the caller's rights away, then run bootstrap with the earlier values.\n",
+    );
+    Alert {
+        subject: plain(&format!("[SWAPPED] {bucket}: {headline}")),
+        message: json!({"default": machine.to_string(), "email": text}).to_string(),
+        attributes: vec![
+            ("severity", "String", text_of(&severity)),
+            ("outcome", "String", OUTCOME.to_owned()),
+            ("bucket", "String", bucket.to_string()),
             ("account", "String", place.account.to_owned()),
             ("region", "String", place.region.to_owned()),
             ("schema", "String", SCHEMA.to_owned()),

@@ -452,13 +452,6 @@ impl Change {
         }
     }
 
-    /// Whether some of it may be in force although AWS answered with this error.
-    pub fn may_be_written(&self, error: &ApiError) -> bool {
-        // One call of several may have worked.
-        let several = matches!(self, Self::ObjectOwnership(_) | Self::KmsKey(_) | Self::Trail(_));
-        several || error.passing || error.code.is_none()
-    }
-
     /// What a person should know of AWS refusing this write.
     pub fn explain(&self, error: &ApiError) -> Option<String> {
         let code = error.code.as_deref()?;

@@ -39,9 +39,27 @@ pub struct Finding {
     pub denied_by: Option<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
-    /// What was written, or may have been; for the history.
+    /// What of it has changed since it was observed; for the history.
     #[serde(skip)]
-    pub written: Option<Change>,
+    pub written: Option<Written>,
+}
+
+/// A change that took place, and through whom.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// It was written here, or may have been.
+    Here(Change),
+    /// When it was about to be written, somebody else had done so: another invocation, or the caller themselves.
+    ByAnother(Change),
+}
+
+impl Written {
+    /// Before and after.
+    pub fn change(&self) -> &Change {
+        match self {
+            Self::Here(change) | Self::ByAnother(change) => change,
+        }
+    }
 }
 
 /// What came of a finding.
@@ -210,7 +228,12 @@ impl Writer<'_> {
                         Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
                     }
                 };
-                Finding { written: written.then_some(change), ..finding }
+                let written = match (written, finding.outcome) {
+                    (true, _) => Some(Written::Here(change)),
+                    (false, Outcome::Restored) => Some(Written::ByAnother(change)),
+                    (false, _) => None,
+                };
+                Finding { written, ..finding }
             }
             Step::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
             Step::Exempt(change, exemption) => {
@@ -274,8 +297,8 @@ impl Writer<'_> {
                 return Restored { change, written, result: Err(refusal.into()) };
             }
             let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
-            written |= applied.as_ref().err().is_none_or(|error| change.may_be_written(error));
-            match applied {
+            written |= applied.may_have_written;
+            match applied.result {
                 Ok(()) => {
                     let result = change.beyond_us(self.baseline).map_or(Ok(()), |it| Err(it.into()));
                     return Restored { change, written, result };
@@ -370,6 +393,12 @@ impl Writer<'_> {
 }
 
 impl Finding {
+    /// A change that was written.
+    pub(crate) fn restored(change: Change) -> Self {
+        let finding = Self::of(&change, Outcome::Restored);
+        Self { written: Some(Written::Here(change)), ..finding }
+    }
+
     fn of(change: &Change, outcome: Outcome) -> Self {
         let (observed, desired) = change.to_json();
         Self {

@@ -22,7 +22,7 @@ use crate::{
     plan::{Echo, Seen, Stance},
     reconcile::reconcile,
     registry::{self, Registration, RegistryError},
-    report::{BucketOutcome, Report},
+    report::{Asked, BucketOutcome, Report, Work},
     trail::Trail,
     watch::{self, WatchError},
 };
@@ -293,6 +293,7 @@ async fn told(
 ) -> Report {
     let start = Instant::now();
     let Looked { mut report, registration } = work.await;
+    report.asked = reason.asked(guardrail);
     report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let swept = matches!(reason, Reason::Sweep);
     report.missed_event = swept && report.outcome == BucketOutcome::Restored;
@@ -473,6 +474,15 @@ impl Reason {
         match self {
             Self::Event(event) => Some(event.trigger.clone()),
             Self::Sweep | Self::Request { .. } => None,
+        }
+    }
+
+    /// What was asked for, when no call led here.
+    fn asked(&self, guardrail: &Guardrail) -> Option<Asked> {
+        match self {
+            Self::Event(_) => None,
+            Self::Sweep => Some(Asked { what: Work::Sweep, by: None }),
+            Self::Request { .. } => Some(Asked { what: Work::Reconcile, by: guardrail.caller.clone() }),
         }
     }
 

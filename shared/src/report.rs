@@ -19,6 +19,9 @@ pub struct Report {
     pub outcome: BucketOutcome,
     pub dry_run: bool,
     pub trigger: Option<Trigger>,
+    /// What was asked for when no call led here, and by whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     pub findings: Vec<Finding>,
     /// What would keep the guardrail from its work, though nothing has drifted by it yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,6 +48,36 @@ pub struct Report {
     pub error: Option<String>,
 }
 
+/// Work that somebody, or the schedule, asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Asked {
+    pub what: Work,
+    /// `None`: a function is not told who invokes it.
+    pub by: Option<String>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    Sweep,
+    Reconcile,
+    Bootstrap,
+    Rollback,
+}
+
+impl Work {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+            Self::Reconcile => "reconcile",
+            Self::Bootstrap => "bootstrap",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 /// What became of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,6 +101,7 @@ impl Report {
             outcome,
             dry_run: false,
             trigger,
+            asked: None,
             findings: Vec::new(),
             hindrances: Vec::new(),
             exposures: Vec::new(),
@@ -144,7 +178,8 @@ impl Report {
 }
 
 impl BucketOutcome {
-    fn of(findings: &[Finding], endangered: bool) -> Self {
+    /// The worst that was found.
+    pub(crate) fn of(findings: &[Finding], endangered: bool) -> Self {
         let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
         if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
             Self::Failed

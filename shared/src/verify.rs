@@ -180,7 +180,7 @@ async fn store(
     let folder = format!("s3-guardrail/evidence/{}/{}", registration.bucket, time.strftime("%Y/%m/%d"));
     let text = serde_json::to_string_pretty(evidence).map_err(|error| error.to_string())?;
     let Registration { account: owner, key_arn: kms_key, .. } = registration;
-    let place = log_bucket::Place { log_bucket: &log_bucket, owner, kms_key };
+    let place = log_bucket::Place { log_bucket: &log_bucket, owner, kms_key: Some(kms_key) };
     let mut keys = Vec::new();
     for (extension, content_type, text) in
         [("json", "application/json", text), ("md", "text/markdown; charset=utf-8", markdown.to_owned())]

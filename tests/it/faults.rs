@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::owners;
 
 const ALIAS: &str = "alias/s3-secure-data";
+const MOVED_ALIAS: &str = "alias/moved";
 
 /// Calls that are no control's.
 const OTHER_CALLS: [&str; 23] = [
@@ -138,11 +139,17 @@ async fn flows() -> Vec<Flow> {
         let input = json!({"bucket": BUCKET, "trail": "acme-trail", "zero_spend_budget": "ann@example.com"});
         Flow { name, world, function: Function::Bootstrap, input }
     };
-    let tags = json!([{"TagKey": "s3-guardrail:alias", "TagValue": ALIAS}]);
-    let unnamed = World { key: Some(FakeKey { tags, ..FakeKey::good() }), ..World::default() };
+    let stopped = FakeAws::default();
+    stopped.fail("CreateAlias", 1, FaultKind::Answer(400, "AccessDeniedException"));
+    let input = json!({"bucket": BUCKET, "trail": "acme-trail"});
+    Box::pin(bootstrap(&stopped.guardrail(), input)).await.unwrap_err();
+    let unnamed = World { key: stopped.state().key.clone(), ..World::default() };
     let support = ["acme-data-logs", "acme-data-inventory"].map(|it| (it.to_owned(), Default::default()));
-    let mut found = World { others: support.into(), mailed: Some(Vec::new()), ..drifted.clone() };
+    let mut found = World { others: support.clone().into(), mailed: Some(Vec::new()), ..drifted.clone() };
     found.parameters.clear();
+    let mut moving = whole.clone();
+    moving.others.extend(support.clone());
+    moving.key.as_mut().unwrap().aliases.insert(MOVED_ALIAS.to_owned(), format!("{KEY}2"));
     let its_key = found.key.as_mut().unwrap();
     its_key.state = "Enabled".to_owned();
     its_key.aliases = [(ALIAS.to_owned(), KEY.to_owned())].into();
@@ -150,6 +157,12 @@ async fn flows() -> Vec<Flow> {
         build("build", World::default()),
         build("go on", unnamed),
         build("adopt", found),
+        Flow {
+            name: "move",
+            world: moving,
+            function: Function::Bootstrap,
+            input: json!({"bucket": BUCKET, "key_alias": MOVED_ALIAS}),
+        },
         flow("bucket event", drifted.clone(), call("s3", "PutBucketPolicy", json!({"bucketName": BUCKET}))),
         flow("gone", gone, call("s3", "DeleteBucket", json!({"bucketName": BUCKET}))),
         flow("request", drifted.clone(), json!({"bucket": BUCKET})),

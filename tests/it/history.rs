@@ -84,3 +84,53 @@ async fn each_bucket_of_a_shared_key_has_its_own_record_only_if_something_was_wr
     assert!(kept[0].0.ends_with("-e-1.json"), "{kept:?}");
     assert_eq!(kept[0].1["findings"][0]["control"], "kms-key");
 }
+
+#[tokio::test]
+async fn what_another_invocation_restored_first_is_in_the_record_as_that() {
+    let fake = FakeAws::compliant().await;
+    let good = fake.documents();
+    let theirs = "<LifecycleConfiguration><Rule><ID>theirs</ID><Filter/><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>";
+    fake.set("lifecycle", Some(theirs));
+    fake.set("policy", None);
+    fake.set("versioning", None);
+    for name in ["lifecycle", "policy"] {
+        let document = good[name].clone();
+        fake.before("PutBucketVersioning", move |state| state.set(name, Some(&document)));
+    }
+    fake.fail("GetBucketPolicy", 1, FaultKind::Stale(None));
+    fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    let (_, record) = records(&fake).pop().unwrap();
+    let entry = |control: &str| {
+        let all = record["findings"].as_array().unwrap().iter();
+        all.clone().find(|it| it["control"] == control).unwrap().clone()
+    };
+    assert_eq!((&entry("versioning")["written"], entry("versioning").get("by_another")), (&json!(true), None));
+    let lifecycle = entry("lifecycle");
+    assert_eq!((&lifecycle["written"], &lifecycle["by_another"]), (&json!(false), &json!(true)), "{lifecycle}");
+    assert!(lifecycle["observed"]["Document"].as_str().unwrap().contains("theirs"), "{lifecycle}");
+    assert!(lifecycle["desired"]["Document"].as_str().unwrap().contains("expire-noncurrent-30days"), "{lifecycle}");
+}
+
+#[tokio::test]
+async fn a_bucket_where_others_restored_everything_first_has_no_record() {
+    let fake = FakeAws::compliant().await;
+    let good = fake.documents()["lifecycle"].clone();
+    fake.set("lifecycle", None);
+    fake.fail("PutBucketLifecycleConfiguration", 1, FaultKind::Answer(409, "OperationAborted"));
+    fake.before("PutBucketLifecycleConfiguration", move |state| state.set("lifecycle", Some(&good)));
+    fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    assert!(records(&fake).is_empty(), "{:?}", records(&fake));
+}
+
+#[tokio::test]
+async fn a_write_of_several_calls_none_of_which_was_let_through_is_no_write() {
+    let fake = FakeAws::compliant().await;
+    fake.set("ownershipControls", None);
+    fake.fail("PutBucketAcl", 9, FaultKind::Denied("no"));
+    fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    assert!(records(&fake).is_empty(), "{:?}", records(&fake));
+    fake.state().heal();
+    fake.fail("PutBucketOwnershipControls", 9, FaultKind::Denied("no"));
+    fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+    assert_eq!(records(&fake)[0].1["findings"][0]["written"], true, "the ACL was");
+}

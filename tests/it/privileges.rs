@@ -294,9 +294,18 @@ async fn builds(place: &mut Place, action: &str) -> bool {
         // A key that an earlier run made and could not name is found by its tag.
         "kms:ListResourceTags" => {
             let tag = format!("TagKey=s3-guardrail:alias,TagValue=alias/{bucket}");
-            let create = ["kms", "create-key", "--tags", &tag, "--query", "KeyMetadata.Arn", "--output", "text"];
-            let key = place.aws(&create);
+            // With the policy that bootstrap gives one, or it is a stranger's.
+            let named = place.aws(&["kms", "describe-key", "--key-id", "alias/lp", "--query", "KeyMetadata.KeyId"]);
+            let get = ["kms", "get-key-policy", "--key-id", named.trim_matches('"'), "--policy-name", "default"];
+            let policy = place.aws(&[&get[..], &["--query", "Policy", "--output", "text"]].concat());
+            let create = ["kms", "create-key", "--tags", &tag, "--policy", &policy];
+            let key = place.aws(&[&create[..], &["--query", "KeyMetadata.Arn", "--output", "text"]].concat());
             return place.invoke("guardrail-bootstrap", &request).is_ok_and(|it| it["resources"][0]["id"] == key);
+        }
+        // What is exchanged is told before it is.
+        "sns:Publish" => {
+            let swap = json!({"bucket": BUCKET, "inventory_bucket": format!("{bucket}-inventory")});
+            return place.invoke("guardrail-bootstrap", &swap).is_ok();
         }
         "cloudtrail:CreateTrail" => request["trail"] = json!("lp-new-trail"),
         "cloudtrail:UpdateTrail" => {

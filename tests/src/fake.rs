@@ -110,6 +110,8 @@ pub struct State {
     pub own_key: Option<FakeKey>,
     /// A key that the guarded bucket had before.
     pub former_key: Option<FakeKey>,
+    /// Other keys of this account, by ARN. No alias points at them.
+    pub other_keys: BTreeMap<String, FakeKey>,
     /// The trail, as GetTrail, GetTrailStatus and GetEventSelectors show it; `None`: there is none.
     pub trail: Option<Value>,
     /// Other trails of this account, and those of others that DescribeTrails shows here, in the same form.
@@ -987,7 +989,8 @@ impl State {
                 Ok(json!({}))
             }
             "ListKeys" => {
-                let keys: Vec<_> = self.key.iter().map(|_| json!({"KeyArn": KEY, "KeyId": "k"})).collect();
+                let arns = self.other_keys.keys().map(String::as_str).chain(self.key.iter().map(|_| KEY));
+                let keys: Vec<_> = arns.map(|it| json!({"KeyArn": it, "KeyId": "k"})).collect();
                 Ok(json!({"Keys": keys, "Truncated": false}))
             }
             // Two keys for one alias would be one too many.
@@ -1034,7 +1037,7 @@ impl State {
         let key = match (own, former) {
             (true, _) => self.own_key.as_mut(),
             (_, true) => self.former_key.as_mut(),
-            _ => self.key.as_mut(),
+            _ => self.other_keys.get_mut(&text("KeyId")).or(self.key.as_mut()),
         };
         let key = key.ok_or("NotFoundException")?;
         let pending = key.is_pending_deletion();

@@ -104,8 +104,9 @@ Example:
     Exempt(ExemptArguments),
     /// What was restored in a bucket, and when: the newest records first
     #[command(after_help = "\
-Each reconcile that wrote something leaves one record in the bucket's log bucket: who did what, what was
-there before, what was written. The alert names it, too.
+Each reconcile, bootstrap and rollback that wrote something leaves one record in the bucket's log bucket: who
+did what, what was there before, what was written. The alert names it, too. Works for a bucket that is not
+registered, too: one whose bootstrap stopped half-way, or a log bucket.
 
 Examples:
   guardrail history acme-data
@@ -114,7 +115,8 @@ Examples:
     /// Take back what a record says was restored, and leave it so until a time
     #[command(after_help = "\
 For the night in which a restore broke an application. Shows what is now and what was before, asks, then
-adds an exemption for each control, so that nothing is restored again, and puts back what was there.
+adds an exemption for each control, so that nothing is restored again, and puts back what was there. What it
+leaves out it says. A bucket that is not registered needs no exemption, and gets none.
 
 Examples:
   guardrail history acme-data
@@ -221,6 +223,9 @@ pub(crate) struct BootstrapArguments {
     /// [default: alias/s3-secure-data]
     #[arg(long, value_name = "ALIAS")]
     pub key_alias: Option<KeyAlias>,
+    /// The key by its ARN [default: the one that the alias names, or a new one]
+    #[arg(long, value_name = "ARN")]
+    pub key: Option<KeyArn>,
     /// Who may administer the key, besides those who may already; can be given more than once
     #[arg(long, value_name = "ARN")]
     pub key_administrator: Vec<String>,
@@ -292,6 +297,10 @@ pub(crate) struct HistoryArguments {
     /// How many records to show
     #[arg(long, default_value_t = 20)]
     pub limit: usize,
+    /// Where to look, for a bucket that is not registered, or the log bucket that it had before
+    /// [default: the registered one, or BUCKET-logs]
+    #[arg(long, value_name = "BUCKET")]
+    pub log_bucket: Option<BucketName>,
     /// JSON, with all that the records hold
     #[arg(long)]
     pub json: bool,

@@ -1,8 +1,9 @@
 //! `guardrail bootstrap`: what the function of that name does, with the caller's credentials.
 
 use guardrail::{
-    bootstrap::{self, Action, Request, Resource},
+    bootstrap::{self, Action, Request, Resource, Swap},
     names::BucketName,
+    registry::{self, Registration},
 };
 
 use crate::{
@@ -18,6 +19,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
     let BootstrapArguments {
         bucket,
         key_alias,
+        key,
         key_administrator: key_administrators,
         key_user: key_users,
         log_bucket,
@@ -31,6 +33,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
     let request = Request {
         bucket,
         key_alias,
+        key,
         key_administrators,
         key_users,
         log_bucket,
@@ -47,6 +50,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
     } else {
         let mut text = output::report(&built.report, "");
         text.extend(built.resources.iter().map(|it| line(it, dry_run)));
+        text.extend(built.swapped.iter().map(|it| exchanged(it, dry_run)));
         output::print(&text)?;
     }
     Ok(Exit::of(&built.report))
@@ -55,9 +59,17 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
 /// Refuses buckets that are somebody else's or elsewhere before the first of them is written.
 async fn all_reachable(session: &Session, request: &Request) -> Result<(), CliError> {
     let Request { bucket, log_bucket, inventory_bucket, .. } = request;
-    let derived =
-        |given: &Option<BucketName>, suffix| given.clone().or_else(|| format!("{bucket}-{suffix}").parse().ok());
-    let buckets = [Some(bucket.clone()), derived(log_bucket, "logs"), derived(inventory_bucket, "inventory")];
+    let config = &session.guardrail.config;
+    let registered = registry::read(&session.guardrail.ssm, &config.parameter_prefix, bucket).await?;
+    let named = |given: &Option<BucketName>, registered: Option<BucketName>, suffix| {
+        given.clone().or(registered).or_else(|| format!("{bucket}-{suffix}").parse().ok())
+    };
+    let of = |field: fn(&Registration) -> Option<BucketName>| registered.as_ref().and_then(field);
+    let buckets = [
+        Some(bucket.clone()),
+        named(log_bucket, of(|it| it.log_bucket.clone()), "logs"),
+        named(inventory_bucket, of(|it| it.inventory.bucket.clone()), "inventory"),
+    ];
     for bucket in buckets.into_iter().flatten() {
         match session.observe(&bucket).await {
             Ok(_) | Err(CliError::NoBucket { .. }) => {}
@@ -65,6 +77,13 @@ async fn all_reachable(session: &Session, request: &Request) -> Result<(), CliEr
         }
     }
     Ok(())
+}
+
+fn exchanged(swap: &Swap, dry_run: bool) -> String {
+    let Swap { field, from, to } = swap;
+    let what = if dry_run { "would be exchanged" } else { "exchanged" };
+    let text = format!("~ {field} {what}: {from} -> {}", to.as_deref().unwrap_or("none"));
+    format!("  {}\n", painted(CHANGED, &text))
 }
 
 fn line(resource: &Resource, dry_run: bool) -> String {
@@ -75,6 +94,6 @@ fn line(resource: &Resource, dry_run: bool) -> String {
         (Action::Adopted, true) => (CHANGED, '~', "would be completed"),
         (Action::Unchanged, _) => (anstyle::Style::new().dimmed(), ' ', "unchanged"),
     };
-    let note = resource.note.map(|it| format!("    {it}\n")).unwrap_or_default();
+    let note = resource.note.as_ref().map(|it| format!("    {it}\n")).unwrap_or_default();
     format!("  {}\n{note}", painted(style, &format!("{sign} {} {}: {action}", resource.r#type, resource.id)))
 }

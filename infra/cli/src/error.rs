@@ -34,8 +34,8 @@ pub(crate) enum CliError {
     History { place: String, source: ApiError },
     #[error("{file}: {problem}")]
     Record { file: String, problem: String },
-    #[error("{bucket}: {problem}; the exemption is registered, so that nothing is undone: mend that and run it again")]
-    NotRolledBack { bucket: BucketName, problem: String },
+    #[error("{bucket}: {problem}; {}mend that and run it again", if *.exempt { "the exemption is registered, so that nothing is undone: " } else { "" })]
+    NotRolledBack { bucket: BucketName, problem: String, exempt: bool },
     #[error("the dead letters could not all be redriven{next}: {source}; the rest is still there: run it again in half a minute", next = next_step(.source))]
     Redrive { source: ApiError },
     #[error("{}", bootstrap(.0))]
@@ -99,7 +99,7 @@ pub(crate) fn action(operation: &str) -> Option<String> {
             "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
             "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
             "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
-            "GetObject" | "DeleteBucketPolicy" => ("s3", operation),
+            "GetObject" | "PutObject" | "DeleteBucketPolicy" => ("s3", operation),
             "GetAccountSettings" => ("lambda", operation),
             "SimulatePrincipalPolicy" => ("iam", operation),
             "ListBuckets" => ("s3", "ListAllMyBuckets"),
@@ -145,6 +145,8 @@ fn registry(error: &RegistryError) -> String {
 
 fn bootstrap(error: &BootstrapError) -> String {
     match error {
+        BootstrapError::Recorded { source, .. } => format!("{}; {error}", bootstrap(source)),
+        BootstrapError::Untold(source) => format!("{error}{}", next_step(source)),
         BootstrapError::Api { source, .. } => format!("{error}{}: {source}", next_step(source)),
         BootstrapError::Registry(source) => registry(source),
         _ => error.to_string(),

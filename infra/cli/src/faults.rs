@@ -178,7 +178,10 @@ impl Flow {
                 let control = guardrail::control::Control::Lifecycle;
                 exempt::run(&session, ExemptArguments { bucket, control, leave: leave() }).await
             }
-            Task::History => history::run(&session, HistoryArguments { bucket, limit: 20, json: false }).await,
+            Task::History => {
+                let arguments = HistoryArguments { bucket, limit: 20, log_bucket: None, json: false };
+                history::run(&session, arguments).await
+            }
             Task::Rollback => {
                 let record = self.start.state().objects.keys().find(|it| it.contains(FOLDER)).cloned();
                 let file = format!("s3://{}", record.unwrap()).parse().unwrap();

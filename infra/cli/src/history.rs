@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use futures_util::{StreamExt as _, stream};
 use guardrail::{
-    api,
+    api, caller,
     history::{FOLDER, MAX_BYTES, Record, RecordError, RecordFile},
     names::BucketName,
     notify::{short_actor, text_of},
     registry::{self, Registration},
+    report::{Asked, Work},
 };
 use serde_json::json;
 
@@ -25,9 +26,9 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Result<Exit, CliError> {
-    let HistoryArguments { bucket, limit, json } = arguments;
-    let registration = registered(session, &bucket).await?;
-    let files = newest(session, &registration, limit).await?;
+    let HistoryArguments { bucket, limit, log_bucket, json } = arguments;
+    let log_bucket = place(session, &bucket, log_bucket).await?;
+    let files = newest(session, &bucket, &log_bucket, limit).await?;
     let records = stream::iter(files).map(async |it| (read(session, &it).await, it)).buffered(AT_ONCE);
     let records: Vec<_> = records.collect().await;
     let exit = if records.iter().all(|it| it.0.is_ok()) { Exit::Compliant } else { Exit::Error };
@@ -42,7 +43,7 @@ pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Resul
         });
         output::print_json(&records.collect::<Vec<_>>())?;
     } else if records.is_empty() {
-        output::print(&format!("{bucket}: nothing was written so far\n"))?;
+        output::print(&format!("{bucket}: nothing was written so far, says {log_bucket}\n"))?;
     } else {
         output::print(&records.iter().map(|(record, file)| entry(record, file)).collect::<String>())?;
     }
@@ -51,17 +52,54 @@ pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Resul
 
 /// What the registry says of a bucket.
 pub(crate) async fn registered(session: &Session, bucket: &BucketName) -> Result<Registration, CliError> {
-    let config = &session.guardrail.config;
-    let registration = registry::read(&session.guardrail.ssm, &config.parameter_prefix, bucket).await?;
+    let registration = if_registered(session, bucket).await?;
     registration.ok_or_else(|| CliError::NotGuarded { bucket: bucket.clone() })
 }
 
+/// The same; `None` when it says nothing.
+pub(crate) async fn if_registered(session: &Session, bucket: &BucketName) -> Result<Option<Registration>, CliError> {
+    let config = &session.guardrail.config;
+    Ok(registry::read(&session.guardrail.ssm, &config.parameter_prefix, bucket).await?)
+}
+
+/// The log bucket with the history of a bucket: the one that is asked for, the registered one, or where bootstrap would
+/// have put it.
+async fn place(session: &Session, bucket: &BucketName, asked: Option<BucketName>) -> Result<BucketName, CliError> {
+    if let Some(asked) = asked {
+        return Ok(asked);
+    }
+    let registration = if_registered(session, bucket).await?;
+    let unknown = |problem: String| CliError::History {
+        place: bucket.to_string(),
+        source: api::ApiError::new("ListObjectsV2", problem),
+    };
+    if let Some(registration) = registration {
+        return Ok(registration.log_bucket()?);
+    }
+    let derived: BucketName = format!("{bucket}-logs").parse().map_err(|_| {
+        unknown(
+            "it is not registered, and its name is too long for a log bucket derived from it; give --log-bucket"
+                .to_owned(),
+        )
+    })?;
+    match session.reachable(&derived).await {
+        Ok(()) => Ok(derived),
+        Err(CliError::NoBucket { .. }) => {
+            Err(unknown(format!("it is not registered, and there is no bucket {derived}; give --log-bucket")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Where the newest records are, the newest first. S3 lists the oldest first, so all names are looked at.
-async fn newest(session: &Session, registration: &Registration, limit: usize) -> Result<Vec<RecordFile>, CliError> {
-    let log_bucket = registration.log_bucket()?;
+async fn newest(
+    session: &Session,
+    bucket: &BucketName,
+    log_bucket: &BucketName,
+    limit: usize,
+) -> Result<Vec<RecordFile>, CliError> {
     let pages = session.guardrail.s3.list_objects_v2().bucket(log_bucket.as_str());
-    let pages =
-        pages.expected_bucket_owner(session.account.as_str()).prefix(format!("{FOLDER}{}/", registration.bucket));
+    let pages = pages.expected_bucket_owner(session.account.as_str()).prefix(format!("{FOLDER}{bucket}/"));
     let mut pages = pages.into_paginator().send();
     let mut keys = VecDeque::new();
     while let Some(page) = pages.next().await {
@@ -70,7 +108,7 @@ async fn newest(session: &Session, registration: &Registration, limit: usize) ->
         keys.extend(page.contents.into_iter().flatten().filter_map(|it| it.key));
         keys.drain(..keys.len().saturating_sub(limit));
     }
-    let file = |key| RecordFile { log_bucket: log_bucket.clone(), bucket: registration.bucket.clone(), key };
+    let file = |key| RecordFile { log_bucket: log_bucket.clone(), bucket: bucket.clone(), key };
     Ok(keys.into_iter().rev().map(file).collect())
 }
 
@@ -105,9 +143,20 @@ fn entry(record: &Result<Record, CliError>, file: &RecordFile) -> String {
             let led_here = if changed { "" } else { "found on " };
             format!("{led_here}{} by {}", trigger.event_name, short_actor(trigger, record.account.as_str()))
         }
-        None => "sweep, or somebody's request".to_owned(),
+        None => match &record.asked {
+            Some(Asked { what, by: Some(by) }) => {
+                format!("{} by {}", what.as_str(), caller::short(by, record.account.as_str()))
+            }
+            Some(Asked { what, by: None }) => what.as_str().to_owned(),
+            None => "sweep, or somebody's request".to_owned(),
+        },
     };
-    let findings = record.findings.iter().map(|it| format!("{} {}", it.control, text_of(&it.outcome)));
+    let is_rollback = record.asked.as_ref().is_some_and(|it| it.what == Work::Rollback);
+    let findings = record.findings.iter().map(|it| match (it.by_another, is_rollback) {
+        (true, _) => format!("{} restored by another", it.control),
+        (false, true) => format!("{} as before", it.control),
+        (false, false) => format!("{} {}", it.control, text_of(&it.outcome)),
+    });
     let findings = findings.collect::<Vec<_>>().join(", ");
     let time = record.time.strftime("%Y-%m-%dT%H:%M:%SZ");
     format!("{time}  {}\n    {findings}\n    {}\n", painted(BOLD, &why), painted(DIMMED, &file.to_string()))

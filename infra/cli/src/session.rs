@@ -84,7 +84,8 @@ impl Session {
             http_endpoint: read("GUARDRAIL_HTTP_ENDPOINT_URL"),
         };
         let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));
-        Ok(Self { guardrail: Guardrail::new(config, &aws), account, caller, credentials, iam })
+        let guardrail = Guardrail { caller: Some(caller.clone()), ..Guardrail::new(config, &aws) };
+        Ok(Self { guardrail, account, caller, credentials, iam })
     }
 
     /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Action, BootstrapError, SETTLING, Setup, failed};
+use super::{Action, BootstrapError, Journal, SETTLING, Setup, failed, kept};
 use crate::{
     Guardrail, api,
     baseline::Baseline,
@@ -34,7 +34,8 @@ const SUPPORT_CONTROLS: [Control; 5] = [
 /// What CloudTrail needs in the log bucket's policy.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html>
 pub(super) fn log_delivery(setup: &Setup) -> Vec<Statement> {
-    let Setup { partition, account, trail, .. } = setup;
+    let Setup { partition, account, .. } = setup;
+    let Some(trail) = setup.own_trail() else { return Vec::new() };
     let bucket = bucket_arn(partition, &setup.log_bucket);
     let part = sid_part(trail.parts().resource);
     let service = json!({"Service": "cloudtrail.amazonaws.com"});
@@ -75,13 +76,19 @@ pub(super) async fn ensure_support(
     name: &BucketName,
     key: &KeyArn,
     delivery: Vec<Statement>,
+    journal: &mut Journal,
 ) -> Result<Action, BootstrapError> {
     let Found { observed, created } = find_or_create(guardrail, setup, name).await?;
     let named = Bucket { name, owner: &setup.account };
     let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
     let changed = !steps.is_empty();
     let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Beside::default()).await;
-    let report = Report::of(name, reconciled, None);
+    let mut report = Report::of(name, reconciled, None);
+    // Of a bucket that was there, what its owner had is kept for a way back.
+    if !created {
+        report = kept(guardrail, setup, name, Some(key), report).await;
+        journal.error = journal.error.take().or_else(|| report.record_error.clone());
+    }
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
     }
