@@ -192,7 +192,7 @@ pub async fn run(guardrail: &Guardrail, request: Request) -> Result<Built, Boots
     let setup = Setup::new(guardrail, request, registered.as_ref())?;
     let mut journal = Journal::default();
     let built = Box::pin(build(guardrail, &setup, registered.as_ref(), &mut journal)).await;
-    let report = journal.keep(guardrail, &setup).await;
+    let report = Box::pin(journal.keep(guardrail, &setup)).await;
     match built {
         Ok(mut built) => {
             let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -213,6 +213,7 @@ async fn build(
     registered: Option<&Registration>,
     journal: &mut Journal,
 ) -> Result<Built, BootstrapError> {
+    // In boxes, here and below: the SDK's futures are large, and would all lie on the stack.
     let prefix = &guardrail.config.parameter_prefix;
     for (field, name) in [("log_bucket", &setup.log_bucket), ("inventory_bucket", &setup.inventory_bucket)] {
         if registry::read(&guardrail.ssm, prefix, name).await?.is_some() {
@@ -223,16 +224,17 @@ async fn build(
     if registered.is_none_or(|it| it.trail_arn.as_ref() != Some(&setup.trail)) || setup.own_trail().is_some() {
         check_trail(guardrail, setup).await?;
     }
-    let found = key::find(&guardrail.kms, setup).await?;
+    let found = Box::pin(key::find(&guardrail.kms, setup)).await?;
 
-    let key::Key { arn: key, alias, action, note, written } = key::ensure(&guardrail.kms, setup, found).await?;
+    let key::Key { arn: key, alias, action, note, written } =
+        Box::pin(key::ensure(&guardrail.kms, setup, found)).await?;
     journal.key = Some(key.clone());
     journal.changes.extend(written.map(Finding::restored));
     let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action, note }];
     for (name, statements) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
-        let action = bucket::ensure_support(guardrail, setup, name, &key, statements, journal).await?;
+        let action = Box::pin(bucket::ensure_support(guardrail, setup, name, &key, statements, journal)).await?;
         resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note: None });
     }
 
@@ -240,8 +242,9 @@ async fn build(
         None => {
             let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
             let registration = setup.registration(key, alias, None, &found.observed);
-            let (report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found, journal).await?;
-            let trail_action = ensure_trail(guardrail, setup, &registration, journal).await?;
+            let (report, bucket_action) =
+                Box::pin(ensure_guarded(guardrail, setup, &registration, found, journal)).await?;
+            let trail_action = Box::pin(ensure_trail(guardrail, setup, &registration, journal)).await?;
             register(guardrail, setup, None, &registration).await?;
             (report, bucket_action, trail_action, Action::Created, Vec::new())
         }
@@ -253,15 +256,16 @@ async fn build(
         Some(registered) => {
             let registration = setup.registration(key, alias, Some(registered), &Observed::empty());
             let swapped = swaps(registered, &registration);
-            let trail_action = ensure_trail(guardrail, setup, &registration, journal).await?;
+            let trail_action = Box::pin(ensure_trail(guardrail, setup, &registration, journal)).await?;
             tell(guardrail, setup, &swapped).await?;
             let parameter_action = Action::on_existing(*registered != registration);
             let registration = register(guardrail, setup, Some(registered), &registration).await?;
             let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
-            let (mut report, bucket_action) = ensure_guarded(guardrail, setup, &registration, found, journal).await?;
+            let (mut report, bucket_action) =
+                Box::pin(ensure_guarded(guardrail, setup, &registration, found, journal)).await?;
             let restored = report.findings.iter().any(|it| it.outcome == Outcome::Restored);
             if !setup.dry_run && (restored || !swapped.is_empty()) {
-                report.findings.extend(settle(guardrail, setup, &registration, journal).await?);
+                report.findings.extend(Box::pin(settle(guardrail, setup, &registration, journal)).await?);
             }
             (report, bucket_action, trail_action, parameter_action, swapped)
         }
@@ -431,14 +435,21 @@ async fn settle(
     let resource = format!("bucket {}", setup.bucket);
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
     let mut restored = Vec::new();
+    let mut overtaken = Ok(());
     for wait in SETTLING {
         let now = registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, &setup.bucket).await?;
-        not_overtaken(setup, Some(registration), now.as_ref())?;
+        // A document that is not what was just written may also be one that is not known everywhere yet.
+        overtaken = not_overtaken(setup, Some(registration), now.as_ref());
+        if overtaken.is_err() {
+            sleep(wait).await;
+            continue;
+        }
         let registration = now.as_ref().unwrap_or(registration);
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-        let seen = look(guardrail, named, &baseline, Scope::EVERYTHING).await;
+        let seen = Box::pin(look(guardrail, named, &baseline, Scope::EVERYTHING)).await;
         let stance = Stance { registration, now: Timestamp::now(), dry_run: false, echo: Echo::No };
-        let report = Report::of(&setup.bucket, reconcile(guardrail, named, &baseline, seen, &stance).await, None);
+        let reconciled = Box::pin(reconcile(guardrail, named, &baseline, seen, &stance)).await;
+        let report = Report::of(&setup.bucket, reconciled, None);
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
         if report.must_retry() {
             return Err(BootstrapError::Resource { resource, problem: report.problems() });
@@ -450,6 +461,7 @@ async fn settle(
         }
         sleep(wait).await;
     }
+    overtaken?;
     let controls: BTreeSet<_> = restored.iter().map(|it| it.control.to_string()).collect();
     let controls = controls.into_iter().collect::<Vec<_>>().join(", ");
     let problem =

@@ -821,13 +821,18 @@ impl State {
         }
         let place = call.place(request);
         let within = format!("{}/", call.bucket);
+        let asked = form(request.uri().split_once('?').unwrap_or_default().1);
+        let prefix = format!("{within}{}", asked.get("prefix").map_or("", String::as_str));
         let keys = |places: &mut dyn Iterator<Item = &String>, element: &str, more: &str| -> String {
             let keys = places.filter_map(|it| it.strip_prefix(&within));
             keys.map(|key| format!("<{element}><Key>{key}</Key>{more}</{element}>")).collect()
         };
         let version = "<VersionId>v</VersionId><IsLatest>true</IsLatest>";
         let list = match call.operation.as_str() {
-            "ListObjectsV2" => ("ListBucketResult", keys(&mut self.objects.keys(), "Contents", "")),
+            "ListObjectsV2" => (
+                "ListBucketResult",
+                keys(&mut self.objects.keys().filter(|it| it.starts_with(&prefix)), "Contents", ""),
+            ),
             "ListObjectVersions" => ("ListVersionsResult", keys(&mut self.objects.keys(), "Version", version)),
             "ListMultipartUploads" => {
                 ("ListMultipartUploadsResult", keys(&mut self.uploads.iter(), "Upload", "<UploadId>u</UploadId>"))

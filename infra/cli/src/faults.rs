@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
-use guardrail::history::FOLDER;
+use guardrail::{Guardrail, history::FOLDER};
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
@@ -43,10 +43,11 @@ type Parts = BTreeMap<String, Value>;
 
 pub(crate) fn session(fake: &FakeAws) -> Session {
     let iam = aws_sdk_iam::Config::builder().behavior_version_latest().build();
+    let caller = format!("arn:aws:iam::{ACCOUNT}:user/ann");
     Session {
-        guardrail: fake.guardrail(),
+        guardrail: Guardrail { caller: Some(caller.clone()), ..fake.guardrail() },
         account: ACCOUNT.parse().unwrap(),
-        caller: format!("arn:aws:iam::{ACCOUNT}:user/ann"),
+        caller,
         credentials: None,
         iam: aws_sdk_iam::Client::from_conf(iam),
     }
@@ -137,6 +138,10 @@ fn copy(fake: &FakeAws) -> FakeAws {
     other
 }
 
+fn is_of_rollback(object: &str) -> bool {
+    serde_json::from_str::<Value>(object).is_ok_and(|it| it["asked"]["what"] == "rollback")
+}
+
 /// What there is of everything; what a run may leave behind or take away is a part of its own.
 fn parts(fake: &FakeAws) -> Parts {
     let state = fake.state();
@@ -149,7 +154,9 @@ fn parts(fake: &FakeAws) -> Parts {
     }
     part("setting size".to_owned(), json!(state.transition_size));
     state.others.keys().for_each(|it| part(format!("bucket {it}"), json!(true)));
-    state.objects.iter().for_each(|it| part(format!("object {}", it.0), json!(it.1)));
+    // A rollback's own record is named after the moment.
+    let kept = state.objects.iter().filter(|it| !is_of_rollback(it.1));
+    kept.for_each(|it| part(format!("object {}", it.0), json!(it.1)));
     state.uploads.iter().for_each(|it| part(format!("upload {it}"), json!(true)));
     for (name, document) in &state.parameters {
         let mut document: Value = serde_json::from_str(document).unwrap();
@@ -263,6 +270,10 @@ async fn cell(flow: &Flow, usual: &Undisturbed, call: &str, kind: &FaultKind, ti
     match ended {
         Ok(Exit::Compliant) => {
             same("the end", &is, &usual.goal)?;
+            // That it could not be kept is said, and fails nothing.
+            if call == "PutObject" && !fake.state().objects.values().any(|it| is_of_rollback(it)) {
+                return Ok("warns");
+            }
             let count = |calls: &[String]| calls.iter().filter(|it| *it == call).count();
             let again = count(&fake.state().calls) > count(&usual.calls);
             return Ok(if again { "again" } else { "ok" });
@@ -347,6 +358,7 @@ guardrail-cli whatever_goes`, and held to it by `cargo test`.
 |---|---|
 | ok | nobody noticed |
 | again | it was tried again, and nobody noticed |
+| warns | it was done, its record could not be kept, and the command said so |
 | error | the command ended with 1 and named the call; run again when the fault was over, it finished the work |
 
 In each of them, and wherever it stopped: everything is as it was or as it was to be, nothing was put back that was

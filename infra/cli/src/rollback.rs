@@ -321,3 +321,150 @@ fn text(bucket: &BucketName, guarded: bool, steps: &[(Control, Step)]) -> String
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use guardrail::{
+        api::chain,
+        bootstrap::{self, Request},
+        history::FOLDER,
+        policy::Policy,
+    };
+    use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{args::HistoryArguments, faults, history};
+
+    /// The newest record of this bucket in its default log bucket, and the record.
+    fn newest(fake: &FakeAws, bucket: &str) -> (RecordFile, Value) {
+        let folder = format!("{BUCKET}-logs/{FOLDER}{bucket}/");
+        let objects = fake.state().objects.clone();
+        let (place, text) = objects.into_iter().rfind(|it| it.0.starts_with(&folder)).unwrap();
+        (format!("s3://{place}").parse().unwrap(), serde_json::from_str(&text).unwrap())
+    }
+
+    async fn take_back(fake: &FakeAws, file: RecordFile) -> Result<Exit, CliError> {
+        let leave = Leave { until: "2999-01-31".to_owned(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
+        let (control, overwrite, dry_run, yes) = (Vec::new(), false, false, true);
+        run(&faults::session(fake), &RollbackArguments { file, control, leave, overwrite, dry_run, yes }).await
+    }
+
+    /// A bucket, and a log bucket that was there, whose adoption stopped at the last setting.
+    async fn half_adopted() -> (FakeAws, String) {
+        let fake = FakeAws::default();
+        let suspended = "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>";
+        let rule = "<LifecycleConfiguration><Rule><ID>theirs</ID><Filter/><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>";
+        let documents = [("versioning", suspended), ("lifecycle", rule)].map(|it| (it.0.to_owned(), it.1.to_owned()));
+        fake.state().bucket = Some(documents.clone().into());
+        fake.state().others.insert(format!("{BUCKET}-logs"), (documents.into(), None));
+        fake.fail("PutBucketInventoryConfiguration", 9, FaultKind::Answer(403, "AccessDenied"));
+        let request: Request = serde_json::from_value(json!({"bucket": BUCKET})).unwrap();
+        let error = bootstrap::run(&faults::session(&fake).guardrail, request).await.unwrap_err();
+        (fake, chain(&error))
+    }
+
+    #[tokio::test]
+    async fn what_a_bootstrap_wrote_that_stopped_half_way_can_be_taken_back() {
+        for bucket in [BUCKET.to_owned(), format!("{BUCKET}-logs")] {
+            let (fake, error) = half_adopted().await;
+            let (file, record) = newest(&fake, &bucket);
+            assert!(bucket != BUCKET || error.contains(&file.to_string()), "{error}");
+            let ann = format!("arn:aws:iam::{ACCOUNT}:user/ann");
+            assert_eq!(record["asked"], json!({"what": "bootstrap", "by": ann}));
+            take_back(&fake, file).await.unwrap();
+            {
+                let state = fake.state();
+                let documents =
+                    if bucket == BUCKET { state.bucket.clone().unwrap() } else { state.others[&bucket].0.clone() };
+                assert!(
+                    documents["lifecycle"].contains("theirs") && !documents["lifecycle"].contains("expire-noncurrent")
+                );
+                assert!(documents["versioning"].contains("Suspended"));
+                assert!(!documents.contains_key("policy") && state.parameters.is_empty(), "{documents:?}");
+            }
+            let (_, record) = newest(&fake, &bucket);
+            assert_eq!(record["asked"], json!({"what": "rollback", "by": ann}));
+            let lifecycle =
+                record["findings"].as_array().unwrap().iter().find(|it| it["control"] == "lifecycle").unwrap();
+            assert!(lifecycle["observed"]["Document"].as_str().unwrap().contains("expire-noncurrent"), "{lifecycle}");
+            assert!(lifecycle["desired"]["Document"].as_str().unwrap().contains("theirs"), "{lifecycle}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rollback_can_itself_be_taken_back() {
+        let (fake, _) = half_adopted().await;
+        let before = fake.documents();
+        take_back(&fake, newest(&fake, BUCKET).0).await.unwrap();
+        assert_ne!(fake.documents()["lifecycle"], before["lifecycle"]);
+        take_back(&fake, newest(&fake, BUCKET).0).await.unwrap();
+        for setting in ["encryption", "versioning", "lifecycle"] {
+            assert_eq!(fake.documents()[setting], before[setting], "{setting}");
+        }
+        let policy = |it: &str| Policy::parse(it).unwrap();
+        assert!(policy(&fake.documents()["policy"]).means(&policy(&before["policy"])));
+    }
+
+    #[tokio::test]
+    async fn the_history_of_a_bucket_that_is_not_registered_is_found_or_asked_for() {
+        let look = async |fake: &FakeAws, bucket: &str, log_bucket: Option<&str>| {
+            let log_bucket = log_bucket.map(|it| it.parse().unwrap());
+            let arguments = HistoryArguments { bucket: bucket.parse().unwrap(), limit: 9, log_bucket, json: false };
+            history::run(&faults::session(fake), arguments).await.map_err(|error| error.to_string())
+        };
+        let (fake, _) = half_adopted().await;
+        assert_eq!(look(&fake, BUCKET, None).await, Ok(Exit::Compliant));
+        let logs = format!("{BUCKET}-logs");
+        assert_eq!(look(&fake, &logs, Some(&logs)).await, Ok(Exit::Compliant));
+        for (bucket, part) in [("ledger".to_owned(), "ledger-logs"), ("l".repeat(60), "too long")] {
+            let error = look(&fake, &bucket, None).await.unwrap_err();
+            assert!(error.contains(part) && error.contains("--log-bucket"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_with_the_reason() {
+        let entry = |control: &str, outcome: &str, more: Value| {
+            let status = |it: &str| json!({"Status": it, "MFADelete": false});
+            let mut entry = json!({
+                "control": control, "outcome": outcome, "written": false, "observed": status("Suspended"),
+                "desired": status("Enabled"), "error": null, "exemption": null,
+            });
+            more.as_object().unwrap().iter().for_each(|it| entry[it.0] = it.1.clone());
+            entry
+        };
+        let record = json!({
+            "schema": guardrail::history::SCHEMA, "bucket": BUCKET, "account": ACCOUNT, "region": "eu-west-2",
+            "time": "2026-11-23T10:00:00Z", "elapsed_ms": 1, "drift_to_restored_ms": null, "trigger": null,
+            "outcome": "failed", "findings": [
+                entry("versioning", "restored", json!({"by_another": true})),
+                entry("bucket-policy", "failed", json!({})),
+                entry("lifecycle", "exempt", json!({})),
+                entry("inventory", "unreadable", json!({})),
+                entry("kms-key", "restored", json!({"written": true})),
+            ],
+        });
+        let record = Record::parse(&record.to_string()).unwrap();
+        let now = || {
+            let versioning = guardrail::baseline::Versioning { status: Some("Enabled".to_owned()), mfa_delete: false };
+            Observed { versioning: Ok(versioning), ..Observed::empty() }
+        };
+        let steps = |wanted: &[Control]| super::steps(&record, wanted, now(), false);
+        let text = text(&BUCKET.parse().unwrap(), false, &steps(&[]).unwrap());
+        expect![[r#"
+            acme-data  not registered, so nothing restores it and no exemption is needed
+                bucket-policy: left alone, not changed then: the restore failed
+              ~ versioning
+                  ~ Status: "Enabled" -> "Suspended"
+                lifecycle: left alone, not changed then: it was exempt
+                inventory: left alone, not changed then: it could not be read
+                kms-key: left alone, the restore only added to it; the record says what was there
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+        assert!(steps(&[Control::Lifecycle]).unwrap_err().contains("was not changed then"));
+        assert!(steps(&[Control::Trail]).unwrap_err().contains("says nothing of trail"));
+        assert_eq!(steps(&[Control::Versioning]).unwrap().len(), 1);
+    }
+}
