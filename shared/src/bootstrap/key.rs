@@ -246,6 +246,7 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup, found: Found) -> Result<
                 rotation,
                 alias_target: target.clone().filter(|_| is_named),
                 policy: before,
+                unread: Vec::new(),
             };
             let rotation = rotation.map(|_| true);
             let desired = KmsKey { rotation, alias_target: target, policy: after, ..observed.clone() };
