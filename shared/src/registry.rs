@@ -33,9 +33,6 @@ pub struct Registration {
     /// The alias that points at the key; `alias/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_alias: Option<KeyAlias>,
-    /// Keys that the bucket had before: objects in it may still need them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former_keys: Vec<KeyArn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trail_arn: Option<TrailArn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +110,6 @@ impl Registration {
             key_arn,
             former_keys: Vec::new(),
             key_alias: None,
-            former_keys: Vec::new(),
             trail_arn: None,
             log_bucket: None,
             inventory: InventorySettings::default(),
