@@ -6,6 +6,7 @@
 //! The registry document of a new bucket comes last: from then on `guardrail-remediate` keeps what was built. That of a
 //! guarded bucket comes before the bucket's settings, or `guardrail-remediate` would restore the earlier ones.
 
+mod adopt;
 mod bucket;
 mod budget;
 mod key;
@@ -17,13 +18,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use adopt::Foreseen;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::sleep;
 
+pub use adopt::{foresee_bucket, kept_for};
+
 use crate::{
     Guardrail,
+    adoption::{Adoption, Breaks},
     api::{self, ApiError},
     baseline::{Baseline, InventoryFormat},
     config::Place,
@@ -71,6 +76,9 @@ pub struct Request {
     /// Who is mailed at the account's first cent of a month; default: nobody.
     #[serde(default)]
     pub zero_spend_budget: Option<String>,
+    /// What may break or be destroyed in buckets that are there.
+    #[serde(default)]
+    pub accept: Vec<Breaks>,
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -87,6 +95,7 @@ struct Setup {
     trail: TrailArn,
     inventory_format: Option<InventoryFormat>,
     zero_spend_budget: Option<String>,
+    accept: Vec<Breaks>,
     dry_run: bool,
     partition: String,
     region: String,
@@ -130,6 +139,8 @@ pub struct Built {
     /// What the bucket was registered with and is no longer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub swapped: Vec<Swap>,
+    #[serde(flatten)]
+    pub adoption: Adoption,
 }
 
 /// Something that a guarded bucket leans on and that the request exchanged.
@@ -149,6 +160,8 @@ pub enum BootstrapError {
     Input(#[from] InputError),
     #[error("the request is not valid: {field}: {problem}; nothing was changed")]
     Request { field: &'static str, problem: String },
+    #[error("nothing was changed, because of what that would do: {0}")]
+    Adoption(Adoption),
     #[error("{resource}: {problem}; mend that and run it again, it goes on from there")]
     Resource { resource: String, problem: String },
     #[error("{resource} could not be set up; run it again, it goes on from there")]
@@ -225,6 +238,11 @@ async fn build(
         check_trail(guardrail, setup).await?;
     }
     let found = Box::pin(key::find(&guardrail.kms, setup)).await?;
+    let Foreseen { adoption, days } = Box::pin(adopt::foresee(guardrail, setup, registered, &found)).await?;
+    if adoption.stops() && !setup.dry_run {
+        return Err(BootstrapError::Adoption(adoption));
+    }
+    let (days, days_note) = days.unzip();
 
     let key::Key { arn: key, alias, action, note, written } =
         Box::pin(key::ensure(&guardrail.kms, setup, found)).await?;
@@ -234,14 +252,16 @@ async fn build(
     for (name, statements) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
-        let action = Box::pin(bucket::ensure_support(guardrail, setup, name, &key, statements, journal)).await?;
-        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note: None });
+        let (action, note) =
+            Box::pin(bucket::ensure_support(guardrail, setup, name, &key, statements, journal)).await?;
+        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note });
     }
 
-    let (report, bucket_action, trail_action, parameter_action, swapped) = match registered {
+    let (mut report, bucket_action, trail_action, parameter_action, swapped) = match registered {
         None => {
             let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
             let registration = setup.registration(key, alias, None, &found.observed);
+            let registration = Registration { lifecycle: days.unwrap_or(registration.lifecycle), ..registration };
             let (report, bucket_action) =
                 Box::pin(ensure_guarded(guardrail, setup, &registration, found, journal)).await?;
             let trail_action = Box::pin(ensure_trail(guardrail, setup, &registration, journal)).await?;
@@ -280,8 +300,14 @@ async fn build(
         resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action, note: None });
     }
     let parameter = format!("{prefix}{}", setup.bucket);
-    resources.push(Resource { r#type: "AWS::SSM::Parameter", id: parameter, action: parameter_action, note: None });
-    Ok(Built { report, resources, swapped })
+    let (r#type, action) = ("AWS::SSM::Parameter", parameter_action);
+    resources.push(Resource { r#type, id: parameter, action, note: days_note });
+    // What is still to be created is not as it should be either.
+    let would_change = setup.dry_run && resources.iter().any(|it| it.action != Action::Unchanged);
+    if would_change && report.outcome == BucketOutcome::Compliant {
+        report.outcome = BucketOutcome::Drifted;
+    }
+    Ok(Built { report, resources, swapped, adoption })
 }
 
 /// What was written, for the history.
@@ -566,6 +592,7 @@ impl Setup {
             trail,
             inventory_format,
             zero_spend_budget,
+            accept,
             dry_run,
         } = request;
         let invalid =
@@ -624,6 +651,7 @@ impl Setup {
             key_users,
             inventory_format,
             zero_spend_budget,
+            accept,
             dry_run,
             partition: partition.to_owned(),
             region: region.to_owned(),

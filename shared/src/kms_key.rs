@@ -275,7 +275,7 @@ pub fn calls(drift: &Drift<KmsKey>, required: &RequiredKey) -> Vec<KeyCall> {
     if observed.rotation != desired.rotation {
         calls.push(KeyCall::EnableRotation);
     }
-    if observed.policy != desired.policy && too_long(&desired.policy, required).is_none() {
+    if observed.policy != desired.policy && too_long(&desired.policy, &required.statements).is_none() {
         calls.push(KeyCall::PutPolicy(desired.policy.document()));
     }
     if let (Some(alias), true) = (&required.alias, observed.alias_target != desired.alias_target) {
@@ -293,10 +293,9 @@ pub fn beyond(drift: &Drift<KmsKey>, required: &RequiredKey) -> Option<KeyRefusa
     if let WayBack::People(what_to_do) = observed.state.way_back() {
         return Some(KeyRefusal::State { state: observed.state.clone(), what_to_do });
     }
-    observed
-        .purpose
-        .refusal()
-        .or_else(|| if observed.policy == desired.policy { None } else { too_long(&desired.policy, required) })
+    observed.purpose.refusal().or_else(|| {
+        if observed.policy == desired.policy { None } else { too_long(&desired.policy, &required.statements) }
+    })
 }
 
 /// Whether the calls prove nothing by themselves: EnableKey succeeds also where it changes nothing, and whether a key
@@ -317,10 +316,11 @@ pub fn suspects(policy: &Policy, code: &str) -> Option<String> {
     })
 }
 
-fn too_long(policy: &Policy, required: &RequiredKey) -> Option<KeyRefusal> {
+/// Why a policy has no room in its key. `ours`: the statements that are not to be blamed.
+pub fn too_long(policy: &Policy, ours: &[Statement]) -> Option<KeyRefusal> {
     let bytes = policy.document().len();
     (bytes > MAX_POLICY_BYTES).then(|| {
-        let theirs = policy.statements.iter().filter(|it| !required.statements.contains(it));
+        let theirs = policy.statements.iter().filter(|it| !ours.contains(it));
         let largest = theirs.max_by_key(|it| it.0.to_string().len()).map(Statement::label);
         KeyRefusal::PolicyTooLong { bytes, largest: largest.unwrap_or_else(|| "a statement".to_owned()) }
     })

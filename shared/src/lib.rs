@@ -4,6 +4,7 @@
 //! Read [`baseline`] and [`plan`] first, then [`reconcile`], then [`remediate`].
 
 pub mod access;
+pub mod adoption;
 pub mod api;
 pub mod apply;
 pub mod baseline;
@@ -35,6 +36,7 @@ pub mod report;
 pub mod rules;
 pub mod sweep;
 pub mod trail;
+pub mod usage;
 pub mod verify;
 pub mod watch;
 pub mod xml;

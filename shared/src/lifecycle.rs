@@ -25,6 +25,22 @@ const ACTIONS: [&str; 5] = [
     "Transition",
 ];
 
+/// Under this ID stands our rule for versions that are no longer current, whatever its days.
+const NONCURRENT_ID: &str = "expire-noncurrent-30days";
+
+/// What a rule in force says of versions that are no longer current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub id: String,
+    /// After how many days they go.
+    pub days: u32,
+    /// How many of the newest of each object stay for ever.
+    pub newest: u32,
+    pub whole_bucket: bool,
+    /// It stands under our ID.
+    pub ours: bool,
+}
+
 /// The registry's say in the required rules, in days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,7 +75,7 @@ pub struct RequiredRule {
 pub fn required(days: LifecycleDays) -> [RequiredRule; 2] {
     [
         RequiredRule {
-            id: "expire-noncurrent-30days",
+            id: NONCURRENT_ID,
             action: "NoncurrentVersionExpiration",
             unit: "NoncurrentDays",
             days: days.noncurrent.get(),
@@ -106,6 +122,23 @@ impl Lifecycle {
         Self { rules, ..self.clone() }
     }
 
+    /// How long the rules in force keep versions that are no longer current.
+    pub fn retentions(&self) -> Vec<Retention> {
+        let retention = |rule: &Element| {
+            let action = rule.child("NoncurrentVersionExpiration")?;
+            let number = |name: &str| action.child_text(name).and_then(|it| it.parse().ok());
+            let id = rule.child_text("ID").unwrap_or_default().to_owned();
+            Some(Retention {
+                days: number("NoncurrentDays")?,
+                newest: number("NewerNoncurrentVersions").unwrap_or_default(),
+                whole_bucket: is_for_whole_bucket(rule),
+                ours: id == NONCURRENT_ID,
+                id,
+            })
+        };
+        self.rules.iter().filter(|it| it.child_text("Status") == Some("Enabled")).filter_map(retention).collect()
+    }
+
     /// The document to write. S3 takes rules of one form only: beside a `Filter`, the `Prefix` that rules of the old form
     /// have in its place becomes a filter of the same meaning.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html>
@@ -144,6 +177,13 @@ impl Lifecycle {
             json["TransitionDefaultMinimumObjectSize"] = json!(size);
         }
         json
+    }
+}
+
+fn is_for_whole_bucket(rule: &Element) -> bool {
+    match (rule.child("Filter"), rule.child_text("Prefix")) {
+        (None, prefix) => prefix.is_none_or(str::is_empty),
+        (Some(filter), _) => filter.children.iter().all(|it| it.name == "Prefix" && it.text.is_empty()),
     }
 }
 
@@ -196,12 +236,8 @@ impl RequiredRule {
 
     /// Whether `rule` does this for the whole bucket, whatever else it does.
     fn is_part_of(&self, rule: &Element) -> bool {
-        let whole_bucket = match (rule.child("Filter"), rule.child_text("Prefix")) {
-            (None, prefix) => prefix.is_none_or(str::is_empty),
-            (Some(filter), _) => filter.children.iter().all(|it| it.name == "Prefix" && it.text.is_empty()),
-        };
         rule.child_text("Status") == Some("Enabled")
-            && whole_bucket
+            && is_for_whole_bucket(rule)
             && rule.child(self.action).is_some_and(|action| {
                 action.child_text(self.unit).and_then(|it| it.parse().ok()) == Some(self.days)
                     // Keeping the newest versions for ever weakens the rule.

@@ -363,7 +363,8 @@ pub async fn rotation(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<bool>
     Ok(status.map(|it| it.key_rotation_enabled))
 }
 
-async fn key_policy(kms: &aws_sdk_kms::Client, key: &str) -> Read<Policy> {
+/// Reads a key's policy.
+pub async fn key_policy(kms: &aws_sdk_kms::Client, key: &str) -> Read<Policy> {
     const OPERATION: &str = "GetKeyPolicy";
     let get = kms.get_key_policy().key_id(key).policy_name("default");
     let document = output(OPERATION, get.send().await)?.policy.unwrap_or_default();

@@ -189,6 +189,7 @@ impl Policy {
                 None => statements.push(wanted.clone()),
             }
         }
+        statements.retain(|it| !required.iter().any(|wanted| it.is_part_of(wanted)));
         let obsolete = |it: &Statement| it.has_our_sid() && required.iter().all(|wanted| wanted.sid() != it.sid());
         statements.retain(|it| !(guarded && obsolete(it)));
         Self { envelope: self.envelope.clone(), statements }
@@ -315,10 +316,30 @@ impl Statement {
         }
     }
 
-    /// Allows somebody unnamed something: what BlockPublicPolicy refuses, unless the right condition narrows it.
-    fn is_public(&self) -> bool {
-        self.0.get("Effect").and_then(Value::as_str) == Some("Allow")
-            && (self.principals("Principal").contains(&"*") || self.0.get("NotPrincipal").is_some())
+    /// Allows anybody something, as Block Public Access sees it: what BlockPublicPolicy refuses.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>
+    pub fn is_public(&self) -> bool {
+        let anybody = self.principals("Principal").contains(&"*") || self.0.get("NotPrincipal").is_some();
+        let conditions = self.0.get("Condition").and_then(conditions).unwrap_or_default();
+        let narrows = |operator: &str, (key, values): (&String, &BTreeSet<String>)| {
+            let operator = operator.trim_start_matches("ForAnyValue:");
+            NARROWING_OPERATORS.contains(&operator) && !values.is_empty() && values.iter().all(|it| is_fixed(key, it))
+        };
+        let narrowed = conditions.iter().any(|(operator, keys)| keys.iter().any(|it| narrows(operator, it)));
+        self.is_allow() && anybody && !narrowed
+    }
+
+    /// Whether `wanted` says the same for every bucket of the account as this one for one: what earlier versions wrote,
+    /// once for each bucket.
+    fn is_part_of(&self, wanted: &Self) -> bool {
+        const SOURCE: &str = "/Condition/ArnLike/aws:SourceArn";
+        let source = |it: &Self| it.0.pointer(SOURCE).and_then(Value::as_str).map(str::to_owned);
+        let (Some(one), Some(all)) = (source(self), source(wanted)) else { return false };
+        let Some(bucket) = all.strip_suffix('*').and_then(|it| one.strip_prefix(it)) else { return false };
+        let sid = format!("{}{}", wanted.sid().unwrap_or_default(), sid_part(bucket));
+        let mut widened = self.clone();
+        widened.0.pointer_mut(SOURCE).into_iter().for_each(|it| *it = json!(all));
+        self.sid() == Some(&sid) && widened.meaning() == wanted.meaning()
     }
 
     fn has_dead_principal(&self) -> bool {
@@ -485,6 +506,39 @@ pub(crate) fn conditions(value: &Value) -> Option<BTreeMap<String, BTreeMap<Stri
     value.as_object()?.iter().map(|(operator, value)| Some((operator.clone(), keys(value)?))).collect()
 }
 
+/// With these, a condition lets only the values through that it names.
+const NARROWING_OPERATORS: [&str; 6] =
+    ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress"];
+
+/// Whether a condition's value names somebody, and so makes a statement for `*` one that is not public. Of what AWS does
+/// not say clearly, this says that it does.
+fn is_fixed(key: &str, value: &str) -> bool {
+    let fixed = |it: &str| !it.is_empty() && !it.contains(['*', '?']) && !it.contains("${");
+    match key {
+        // A range of addresses may be wide, but not too wide.
+        "aws:sourceip" => {
+            let (address, bits) = value.split_once('/').unwrap_or((value, "128"));
+            let least = if address.contains(':') { 32 } else { 8 };
+            bits.parse().is_ok_and(|it: u8| it >= least)
+        }
+        "aws:userid" => fixed(value.trim_end_matches(":*")),
+        "aws:sourcearn" | "aws:principalarn" | "s3:dataaccesspointarn" => {
+            fixed(value) || Arn::parse(value).is_some_and(|it| fixed(it.account))
+        }
+        "aws:principalorgpaths" | "aws:sourceorgpaths" => fixed(value.split('/').next().unwrap_or_default()),
+        "aws:sourcevpc"
+        | "aws:sourcevpce"
+        | "aws:sourceowner"
+        | "aws:sourceaccount"
+        | "aws:sourceorgid"
+        | "aws:principalorgid"
+        | "aws:principalaccount"
+        | "s3:dataaccesspointaccount"
+        | "s3:x-amz-server-side-encryption-aws-kms-key-id" => fixed(value),
+        _ => false,
+    }
+}
+
 /// A deleted user or role reads back as its unique id.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
 fn is_dead_id(principal: &str) -> bool {
@@ -609,6 +663,44 @@ mod tests {
             statement[key] = value.clone();
         }
         statement
+    }
+
+    #[test]
+    fn a_statement_for_anybody_is_public_unless_a_condition_names_who() {
+        let public = |changes: Value| {
+            let mut statement = json!({"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": format!("{BUCKET}/*")});
+            for (element, value) in changes.as_object().unwrap() {
+                statement[element] = value.clone();
+            }
+            Statement(statement).is_public()
+        };
+        let on = |operator: &str, key: &str, value: Value| public(json!({"Condition": {operator: {key: value}}}));
+        assert!(public(json!({})) && public(json!({"Principal": {"AWS": ["*"]}})));
+        assert!(public(json!({"Principal": null, "NotPrincipal": {"AWS": "111122223333"}})));
+        for (operator, key, value) in [
+            ("StringLike", "aws:Referer", json!("https://example.com/*")),
+            ("StringEquals", "aws:SourceVpce", json!(["vpce-1", "*"])),
+            ("StringNotEquals", "aws:SourceVpce", json!("vpce-1")),
+            ("StringEqualsIfExists", "aws:PrincipalOrgID", json!("o-1")),
+            ("StringEquals", "aws:PrincipalOrgID", json!("${aws:PrincipalOrgID}")),
+            ("IpAddress", "aws:SourceIp", json!("0.0.0.0/1")),
+            ("ArnLike", "aws:SourceArn", json!("arn:aws:s3:::*")),
+            ("Bool", "aws:SecureTransport", json!("true")),
+        ] {
+            assert!(on(operator, key, value.clone()), "{operator} {key} {value}");
+        }
+        assert!(!public(json!({"Effect": "Deny"})));
+        assert!(!public(json!({"Principal": {"AWS": "arn:aws:iam::999922223333:root"}})));
+        assert!(!public(json!({"Principal": {"Service": "cloudfront.amazonaws.com"}})));
+        for (operator, key, value) in [
+            ("StringEquals", "AWS:SourceVpce", json!(["vpce-1", "vpce-2"])),
+            ("StringEquals", "aws:PrincipalOrgID", json!("o-1")),
+            ("IpAddress", "aws:SourceIp", json!(["203.0.113.0/24", "2001:db8::/32"])),
+            ("ArnLike", "aws:SourceArn", json!("arn:aws:cloudfront::111122223333:distribution/*")),
+            ("StringLike", "aws:userid", json!("AROAEXAMPLE:*")),
+        ] {
+            assert!(!on(operator, key, value.clone()), "{operator} {key} {value}");
+        }
     }
 
     #[test]

@@ -19,8 +19,11 @@ const ALIAS: &str = "alias/s3-secure-data";
 const MOVED_ALIAS: &str = "alias/moved";
 
 /// Calls that are no control's.
-const OTHER_CALLS: [&str; 23] = [
+const OTHER_CALLS: [&str; 26] = [
     "CreateBucket",
+    "GetBucketWebsite",
+    "GetBucketReplication",
+    "ListObjectVersions",
     "CreateKey",
     "ListKeys",
     "ListResourceTags",
@@ -136,7 +139,9 @@ async fn flows() -> Vec<Flow> {
     swept.rules.remove("s3-guardrail-tampered");
     let tampering = call("events", "DisableRule", json!({"name": "s3-guardrail-bucket-changed"}));
     let build = |name, world| {
-        let input = json!({"bucket": BUCKET, "trail": "acme-trail", "zero_spend_budget": "ann@example.com"});
+        let accept = ["drops-acl-grants"];
+        let input =
+            json!({"bucket": BUCKET, "trail": "acme-trail", "zero_spend_budget": "ann@example.com", "accept": accept});
         Flow { name, world, function: Function::Bootstrap, input }
     };
     let stopped = FakeAws::default();

@@ -3,6 +3,7 @@
 #![recursion_limit = "256"]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod adoption;
 mod arbitrary;
 mod around;
 mod attacks;

@@ -286,6 +286,10 @@ async fn builds(place: &mut Place, action: &str) -> bool {
             s3(&["delete-public-access-block"]);
             s3(&["put-bucket-ownership-controls", "--ownership-controls", "Rules=[{ObjectOwnership=ObjectWriter}]"]);
         }
+        // Of a bucket that is there, what would break is looked up.
+        "s3:GetBucketWebsite" | "s3:GetReplicationConfiguration" | "s3:ListBucketVersions" => {
+            s3(&["create-bucket", "--create-bucket-configuration", &format!("LocationConstraint={REGION}")]);
+        }
         // A key that is there, and that another trail must be able to use.
         "kms:PutKeyPolicy" => {
             request["key_alias"] = json!("alias/lp");

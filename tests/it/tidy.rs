@@ -31,9 +31,18 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn decisions_import_no_aws_crate() {
-    for file in
-        ["baseline", "control", "lifecycle", "plan", "policy", "redact", "report", "verify/evidence", "verify/judge"]
-    {
+    for file in [
+        "adoption",
+        "baseline",
+        "control",
+        "lifecycle",
+        "plan",
+        "policy",
+        "redact",
+        "report",
+        "verify/evidence",
+        "verify/judge",
+    ] {
         assert!(!code(format!("shared/src/{file}.rs")).contains("aws_"), "{file}.rs");
     }
 }

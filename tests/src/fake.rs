@@ -55,7 +55,7 @@ const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
 /// S3's sub-resources: query parameter, what it is called in Get and Put, and in Delete, the error code that says
 /// "absent".
-const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
+const SUBRESOURCES: [(&str, &str, &str, &str); 10] = [
     ("publicAccessBlock", "PublicAccessBlock", "PublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
     ("ownershipControls", "BucketOwnershipControls", "BucketOwnershipControls", "OwnershipControlsNotFoundError"),
     ("acl", "BucketAcl", "", ""),
@@ -64,6 +64,8 @@ const SUBRESOURCES: [(&str, &str, &str, &str); 8] = [
     ("versioning", "BucketVersioning", "", ""),
     ("lifecycle", "BucketLifecycleConfiguration", "BucketLifecycle", "NoSuchLifecycleConfiguration"),
     ("inventory", "BucketInventoryConfiguration", "BucketInventoryConfiguration", "NoSuchConfiguration"),
+    ("website", "BucketWebsite", "BucketWebsite", "NoSuchWebsiteConfiguration"),
+    ("replication", "BucketReplication", "BucketReplication", "ReplicationConfigurationNotFoundError"),
 ];
 
 /// S3's other calls that a query parameter tells apart: the parameter, operation name.
@@ -132,6 +134,8 @@ pub struct State {
     pub queued: Vec<String>,
     /// Objects that S3 took, by `BUCKET/KEY`. Each has one version.
     pub objects: BTreeMap<String, String>,
+    /// Earlier versions and delete markers, as S3 lists them: by key, the newest first.
+    pub versions: Vec<FakeVersion>,
     /// Object Lock of the guarded bucket, as GetObjectLockConfiguration shows it; `None`: it has none.
     pub object_lock: Option<String>,
     /// Whether S3 lists buckets in pages only, as for an account that may have more than 10,000.
@@ -161,6 +165,18 @@ pub struct State {
     faults: Vec<Fault>,
     hooks: Vec<(String, Hook)>,
     lag: Option<Lag>,
+}
+
+/// A version of an object, or a delete marker.
+#[derive(Clone, Debug)]
+pub struct FakeVersion {
+    /// `BUCKET/KEY`.
+    pub place: String,
+    pub latest: bool,
+    /// When it was written, in RFC 3339.
+    pub modified: String,
+    /// `None`: a delete marker.
+    pub size: Option<u64>,
 }
 
 /// What AWS consists of, without what was called.
@@ -827,13 +843,12 @@ impl State {
             let keys = places.filter_map(|it| it.strip_prefix(&within));
             keys.map(|key| format!("<{element}><Key>{key}</Key>{more}</{element}>")).collect()
         };
-        let version = "<VersionId>v</VersionId><IsLatest>true</IsLatest>";
         let list = match call.operation.as_str() {
             "ListObjectsV2" => (
                 "ListBucketResult",
                 keys(&mut self.objects.keys().filter(|it| it.starts_with(&prefix)), "Contents", ""),
             ),
-            "ListObjectVersions" => ("ListVersionsResult", keys(&mut self.objects.keys(), "Version", version)),
+            "ListObjectVersions" => return self.list_versions(request, &within),
             "ListMultipartUploads" => {
                 ("ListMultipartUploadsResult", keys(&mut self.uploads.iter(), "Upload", "<UploadId>u</UploadId>"))
             }
@@ -843,6 +858,7 @@ impl State {
                     key.is_some_and(|key| call.body.contains(&format!("<Key>{key}</Key><VersionId>v</VersionId>")))
                 };
                 self.objects.retain(|place, _| !deleted(place));
+                self.versions.retain(|it| !deleted(&it.place));
                 ("DeleteResult", String::new())
             }
             operation => {
@@ -877,6 +893,49 @@ impl State {
         };
         let (root, elements) = list;
         response(200, &format!("<{root}><IsTruncated>false</IsTruncated>{elements}</{root}>"))
+    }
+
+    /// A page of versions and delete markers: 1,000 at most, and where the next one begins.
+    fn list_versions(&self, request: &HttpRequest, within: &str) -> HttpResponse {
+        let asked = form(request.uri().split_once('?').unwrap_or_default().1);
+        let objects = self.objects.iter().map(|(place, body)| FakeVersion {
+            place: place.clone(),
+            latest: true,
+            modified: "2026-11-23T09:00:00Z".to_owned(),
+            size: Some(body.len() as u64),
+        });
+        let mut all: Vec<_> = objects.chain(self.versions.iter().cloned()).collect();
+        all.retain(|it| it.place.starts_with(within));
+        all.sort_by(|a, b| a.place.cmp(&b.place));
+        let mut names: Vec<(String, String)> = Vec::new();
+        let mut nth = 0;
+        for it in &all {
+            let key = &it.place[within.len()..];
+            nth = if names.last().is_some_and(|last| last.0 == key) { nth + 1 } else { 0 };
+            names.push((key.to_owned(), if nth == 0 { "v".to_owned() } else { format!("v{nth}") }));
+        }
+        let marker = asked.get("key-marker").zip(asked.get("version-id-marker"));
+        let after = marker.and_then(|it| names.iter().position(|name| (&name.0, &name.1) == it));
+        let start = after.map_or(0, |it| it + 1);
+        let end = all.len().min(start + 1000);
+        let entries = all[start..end].iter().zip(&names[start..end]).map(|(it, (key, id))| {
+            let FakeVersion { latest, modified, size, .. } = it;
+            let rest = format!("<Key>{key}</Key><VersionId>{id}</VersionId><IsLatest>{latest}</IsLatest><LastModified>{modified}</LastModified>");
+            match size {
+                Some(size) => format!("<Version>{rest}<Size>{size}</Size></Version>"),
+                None => format!("<DeleteMarker>{rest}</DeleteMarker>"),
+            }
+        });
+        let next = if end == all.len() {
+            String::new()
+        } else {
+            let (key, id) = &names[end - 1];
+            format!("<NextKeyMarker>{key}</NextKeyMarker><NextVersionIdMarker>{id}</NextVersionIdMarker>")
+        };
+        let truncated = end < all.len();
+        let entries: String = entries.collect();
+        let root = "ListVersionsResult";
+        response(200, &format!("<{root}><IsTruncated>{truncated}</IsTruncated>{next}{entries}</{root}>"))
     }
 
     /// What becomes of a wrong key: the policy's own statement refuses it, or KMS, which does not know it.

@@ -8,6 +8,7 @@ use clap::{
 };
 use clap_complete::Shell;
 use guardrail::{
+    adoption::Breaks,
     baseline::InventoryFormat,
     config,
     control::Control,
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all is as it should be, 1 an error, 2 drift.
+Exit codes: 0 all is as it should be, 1 an error (or a dry run of what would stop), 2 drift.
 
 Examples:
   guardrail plan acme-data                     what is not as it should be; changes nothing
@@ -75,8 +76,12 @@ Examples:
     Plan(PlanArguments),
     /// Build the baseline of a bucket, new or old, and register it. Can be run again at any time
     #[command(after_help = "\
+Stops before anything is written when that would break something in a bucket that is there and not guarded
+yet, or be refused by AWS: --dry-run says what, --accept NAME goes on all the same.
+
 Examples:
   guardrail bootstrap acme-data --dry-run
+  guardrail bootstrap acme-data --accept drops-acl-grants,denies-uploads
   guardrail bootstrap acme-data --key-administrator arn:aws:iam::111122223333:role/security")]
     Bootstrap(BootstrapArguments),
     /// Restore a guarded bucket now, with your own credentials
@@ -247,6 +252,9 @@ pub(crate) struct BootstrapArguments {
     /// Also a budget of the account that mails this address at the first cent of a month
     #[arg(long, value_name = "EMAIL")]
     pub zero_spend_budget: Option<String>,
+    /// What may break or be destroyed in a bucket that is there; can be given more than once
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = breaks_parser())]
+    pub accept: Vec<Breaks>,
     /// Only show what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -387,6 +395,11 @@ pub(crate) struct VerifyArguments {
 fn control_parser() -> impl TypedValueParser<Value = Control> {
     PossibleValuesParser::new(Control::ALL.map(Control::id))
         .try_map(|id| Control::ALL.into_iter().find(|it| it.id() == id).ok_or("not a control"))
+}
+
+fn breaks_parser() -> impl TypedValueParser<Value = Breaks> {
+    PossibleValuesParser::new(Breaks::ALL.map(Breaks::name))
+        .try_map(|name| Breaks::ALL.into_iter().find(|it| it.name() == name).ok_or("not what can break"))
 }
 
 fn format_parser() -> impl TypedValueParser<Value = InventoryFormat> {

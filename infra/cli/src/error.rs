@@ -97,6 +97,8 @@ pub(crate) fn action(operation: &str) -> Option<String> {
             "GetParameter" | "GetParametersByPath" | "PutParameter" | "DeleteParameter" => ("ssm", operation),
             "DescribeTrails" | "StopLogging" | "DeleteTrail" => ("cloudtrail", operation),
             "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
+            "GetBucketReplication" => ("s3", "GetReplicationConfiguration"),
+            "GetBucketWebsite" => ("s3", operation),
             "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
             "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
             "GetObject" | "PutObject" | "DeleteBucketPolicy" => ("s3", operation),

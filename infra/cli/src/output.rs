@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use guardrail::{
+    adoption::Adoption,
     reconcile::{Finding, Outcome},
     report::{BucketOutcome, Report},
 };
@@ -72,6 +73,24 @@ fn finding(finding: &Finding) -> String {
     format!("  {}\n{note}{}", painted(style, &headline), diff(&finding.observed, &finding.desired, "      "))
 }
 
+/// What a bootstrap would break, or be refused; empty when it is neither.
+pub(crate) fn adoption(adoption: &Adoption) -> String {
+    let mut text = String::new();
+    for loss in &adoption.losses {
+        let (style, accepted) = if loss.accepted { (CHANGED, "accepted: ") } else { (REMOVED, "") };
+        text.push_str(&format!("  {}\n", painted(style, &format!("! {accepted}{loss}"))));
+    }
+    for refusal in &adoption.refusals {
+        text.push_str(&format!("  {}\n", painted(REMOVED, &format!("! would be refused: {refusal}"))));
+    }
+    if adoption.stops() {
+        let names = adoption.unaccepted().join(",");
+        let way = if names.is_empty() { String::new() } else { format!(", or accept what is meant: --accept {names}") };
+        text.push_str(&format!("  {}\n", painted(BOLD, &format!("bootstrap would stop: mend that first{way}"))));
+    }
+    text
+}
+
 fn verdict(report: &Report) -> String {
     let count = |outcome| report.findings.iter().filter(|it| it.outcome == outcome).count();
     let mut parts = Vec::new();
@@ -100,6 +119,8 @@ fn verdict(report: &Report) -> String {
         BucketOutcome::Compliant if parts.is_empty() => painted(GOOD, "compliant, nothing to restore"),
         BucketOutcome::Compliant => painted(GOOD, &format!("compliant, nothing to restore; {}", parts.join(", "))),
         BucketOutcome::Gone => painted(REMOVED, "the bucket does not exist"),
+        // Of the bucket itself; something around it is missing.
+        _ if parts.is_empty() => painted(GOOD, "nothing to restore in the bucket itself"),
         _ => painted(BOLD, &parts.join(", ")),
     }
 }

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use guardrail::{
+    Guardrail,
+    adoption::Adoption,
     baseline::Baseline,
+    bootstrap,
     control::Control,
     names::{BucketName, KeyArn},
     observe::{self, Bucket, Scope},
@@ -13,6 +16,7 @@ use guardrail::{
     report::{BucketOutcome, Report},
 };
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -37,38 +41,83 @@ enum Source<'a> {
 
 pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let mut exit = Exit::Compliant;
-    let mut reports = Vec::new();
+    let mut plans = Vec::new();
     for bucket in &arguments.buckets {
         match plan_bucket(session, arguments, bucket).await {
-            Ok((report, source)) => {
-                exit = exit.max(Exit::of(&report));
+            Ok((planned, source)) => {
+                exit = exit.max(Exit::of(&planned.report));
                 if arguments.json {
-                    reports.push(report);
+                    plans.push(planned);
                 } else {
-                    output::print(&output::report(&report, &note(&source)))?;
+                    let Planned { report, adoption } = planned;
+                    let adoption = adoption.as_ref().map(output::adoption).unwrap_or_default();
+                    output::print(&(output::report(&report, &note(&source)) + &adoption))?;
                 }
             }
             Err(error) => {
                 exit = Exit::Error;
                 output::complain("error", &error.to_string());
-                reports.push(Report::error(bucket, error.to_string(), None));
+                plans.push(Planned { report: Report::error(bucket, error.to_string(), None), adoption: None });
             }
         }
     }
     if arguments.json {
-        output::print_json(&json!({"buckets": reports}))?;
+        output::print_json(&json!({"buckets": plans}))?;
     }
     Ok(exit)
+}
+
+/// What would be done, and what that would break.
+#[derive(Debug, Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    report: Report,
+    /// `None`: the bucket is guarded already.
+    #[serde(flatten)]
+    adoption: Option<Adoption>,
 }
 
 async fn plan_bucket<'a>(
     session: &Session,
     arguments: &'a PlanArguments,
     bucket: &BucketName,
-) -> Result<(Report, Source<'a>), CliError> {
+) -> Result<(Planned, Source<'a>), CliError> {
     let (source, observed) = tokio::join!(source(session, arguments, bucket), session.observe(bucket));
-    let (registration, source) = source?;
-    Ok((report(session, &registration, observed?).await?, source))
+    let ((mut registration, source), observed) = (source?, observed?);
+    let adoption = match is_guarded(session, &source, bucket).await {
+        true => None,
+        false => Some(adoption(session, &mut registration, &source).await?),
+    };
+    Ok((Planned { report: report(session, &registration, observed).await?, adoption }, source))
+}
+
+/// Who may not read the registry still learns what would break.
+async fn is_guarded(session: &Session, source: &Source<'_>, bucket: &BucketName) -> bool {
+    let Guardrail { ssm, config, .. } = &session.guardrail;
+    match source {
+        Source::Registry => true,
+        Source::Nowhere => false,
+        Source::File(_) | Source::Key(_) => {
+            matches!(registry::read(ssm, &config.parameter_prefix, bucket).await, Ok(Some(_)))
+        }
+    }
+}
+
+/// What the bootstrap would break in the bucket.
+async fn adoption(
+    session: &Session,
+    registration: &mut Registration,
+    source: &Source<'_>,
+) -> Result<Adoption, CliError> {
+    let observed = session.observe(&registration.bucket).await?;
+    // What a file says of the days stands; the bootstrap takes the owner's over.
+    if !matches!(source, Source::File(_))
+        && let Some((days, _)) = bootstrap::kept_for(registration.lifecycle, &observed.lifecycle, &[])
+    {
+        registration.lifecycle = days;
+    }
+    let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
+    Ok(bootstrap::foresee_bucket(&session.guardrail, registration, &baseline, observed, Some(&[])).await)
 }
 
 /// What the functions would find and do.
@@ -167,5 +216,38 @@ impl Exit {
             BucketOutcome::Drifted if drifted => Self::Drift,
             BucketOutcome::Drifted | BucketOutcome::Compliant | BucketOutcome::Restored => Self::Compliant,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guardrail_tests::fake::{BUCKET, FakeAws, KEY};
+
+    use super::*;
+    use crate::faults::session;
+
+    async fn planned(fake: &FakeAws, key_arn: Option<&str>) -> serde_json::Value {
+        let buckets = vec![BUCKET.parse().unwrap()];
+        let key_arn = key_arn.map(|it| it.parse().unwrap());
+        let arguments = PlanArguments { buckets, key_arn, baseline: None, json: true };
+        let (planned, _) = plan_bucket(&session(fake), &arguments, &BUCKET.parse().unwrap()).await.unwrap();
+        serde_json::to_value(planned).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_plan_says_what_building_it_would_break_unless_the_bucket_is_guarded() {
+        let fake = FakeAws::guarded();
+        let redirect = "<RedirectAllRequestsTo><HostName>example.org</HostName></RedirectAllRequestsTo>";
+        fake.set("website", Some(&format!("<WebsiteConfiguration>{redirect}</WebsiteConfiguration>")));
+        for key in [None, Some(KEY)] {
+            assert_eq!(planned(&fake, key).await.get("adoption"), None);
+        }
+        fake.state().parameters.clear();
+        for key in [None, Some(KEY)] {
+            let planned = planned(&fake, key).await;
+            assert_eq!(planned["adoption"][0]["breaks"], "breaks-website", "{planned}");
+            assert_eq!(planned["outcome"], "drifted", "{planned}");
+        }
+        assert_eq!(fake.writes(), Vec::<String>::new());
     }
 }

@@ -37,8 +37,11 @@ const UNRESERVED: i32 = 100;
 const RESERVED_BY_US: i32 = 5;
 
 /// What the bootstrap and the registry need beside the controls' own calls.
-const ALSO_NEEDED: [&str; 9] = [
+const ALSO_NEEDED: [&str; 12] = [
     "s3:CreateBucket",
+    "s3:GetBucketWebsite",
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucketVersions",
     "kms:CreateKey",
     "kms:ListKeys",
     "kms:ListResourceTags",

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Action, BootstrapError, Journal, SETTLING, Setup, failed, kept};
+use super::{Action, BootstrapError, Journal, SETTLING, Setup, adopt::kept_for, failed, kept};
 use crate::{
     Guardrail, api,
     baseline::Baseline,
@@ -56,14 +56,15 @@ pub(super) fn log_delivery(setup: &Setup) -> Vec<Statement> {
 /// What S3 Inventory needs in its destination's policy.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html>
 pub(super) fn inventory_delivery(setup: &Setup) -> Vec<Statement> {
-    let Setup { partition, account, bucket, .. } = setup;
+    let Setup { partition, account, .. } = setup;
     let destination = bucket_arn(partition, &setup.inventory_bucket);
+    // One for all buckets of the account: one for each would fill the 20 KB of a shared destination after some 60.
     vec![Statement(json!({
-        "Sid": format!("GuardrailInventoryPut{}", sid_part(bucket.as_str())), "Effect": "Allow",
+        "Sid": "GuardrailInventoryPut", "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
         "Action": "s3:PutObject", "Resource": format!("{destination}/*"),
         "Condition": {
-            "ArnLike": {"aws:SourceArn": bucket_arn(partition, bucket)},
+            "ArnLike": {"aws:SourceArn": format!("arn:{partition}:s3:::*")},
             "StringEquals": {"aws:SourceAccount": account, "s3:x-amz-acl": "bucket-owner-full-control"},
         },
     }))]
@@ -77,10 +78,11 @@ pub(super) async fn ensure_support(
     key: &KeyArn,
     delivery: Vec<Statement>,
     journal: &mut Journal,
-) -> Result<Action, BootstrapError> {
+) -> Result<(Action, Option<String>), BootstrapError> {
     let Found { observed, created } = find_or_create(guardrail, setup, name).await?;
     let named = Bucket { name, owner: &setup.account };
-    let (baseline, steps) = plan_support(guardrail, setup, name, key, delivery, observed)?;
+    let (registration, note) = support_registration(setup, name, key, &observed);
+    let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
     let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Beside::default()).await;
     let mut report = Report::of(name, reconciled, None);
@@ -92,25 +94,40 @@ pub(super) async fn ensure_support(
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem: report.problems() });
     }
-    Ok(if created { Action::Created } else { Action::on_existing(changed) })
+    let action = if created { Action::Created } else { Action::on_existing(changed) };
+    Ok((action, note))
 }
 
-fn plan_support(
-    guardrail: &Guardrail,
+/// What would be registered of such a bucket; and why it keeps old versions longer than others, if it does.
+pub(super) fn support_registration(
     setup: &Setup,
     name: &BucketName,
     key: &KeyArn,
+    observed: &Observed,
+) -> (Registration, Option<String>) {
+    let registration = Registration::new(name.clone(), setup.account.clone(), key.clone());
+    match kept_for(registration.lifecycle, &observed.lifecycle, &setup.accept) {
+        Some((lifecycle, note)) => (Registration { lifecycle, ..registration }, Some(note)),
+        None => (registration, None),
+    }
+}
+
+/// What such a bucket lacks.
+pub(super) fn plan_support(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
     delivery: Vec<Statement>,
     observed: Observed,
+    dry_run: bool,
 ) -> Result<(Baseline, Vec<Step>), BootstrapError> {
-    let registration = Registration::new(name.clone(), setup.account.clone(), key.clone());
-    let mut baseline = Baseline::new(&registration, &setup.account, &guardrail.config.role)?;
+    let mut baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     // TLS only, and no demands on encryption headers: the services send their own.
-    let mut tls = policy::tls_only(&bucket_arn(&setup.partition, name));
+    let mut tls = policy::tls_only(&bucket_arn(&setup.partition, &registration.bucket));
     // The Sid of guarded buckets may be in use here, and is its owner's then.
     tls.0["Sid"] = json!("GuardrailDenyInsecureTransport");
     baseline.policy = [tls].into_iter().chain(delivery).collect();
-    let stance = Stance { registration: &registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run, echo: Echo::No };
     let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
     Ok((baseline, steps))

@@ -81,7 +81,7 @@ impl WantedKey {
         }
     }
 
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         let registered = || self.registered.as_ref().map(|it| it.arn.to_string());
         let alias = || self.alias().map(ToString::to_string);
         format!(
@@ -385,7 +385,7 @@ fn account_policy(setup: &Setup) -> Policy {
 }
 
 /// The policy with what the request and the services need; what else is there stays as it stands.
-fn policy(is: &Policy, setup: &Setup) -> Policy {
+pub(super) fn policy(is: &Policy, setup: &Setup) -> Policy {
     let mut required = service_statements(&setup.partition, &setup.account, setup.own_trail());
     for (sid, actions, arns) in [
         ("GuardrailKeyAdministrators", ADMINISTRATION.as_slice(), &setup.key_administrators),
