@@ -22,6 +22,9 @@ pub struct Hindrance {
     pub r#in: Document,
     /// The statement's Sid, or its place when it has none; `None`: no statement allows it.
     pub statement: Option<String>,
+    /// The same in a sentence.
+    #[serde(skip)]
+    named: Option<String>,
     /// IAM's names of what would be refused.
     pub actions: Vec<&'static str>,
     /// Who would be refused; `None`: the guardrail's own role.
@@ -50,15 +53,14 @@ impl std::fmt::Display for Document {
 
 impl std::fmt::Display for Hindrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { r#in: document, statement, actions, service, certain } = self;
+        let Self { r#in: document, statement: _, named, actions, service, certain } = self;
         let who = service.unwrap_or("the guardrail's role");
-        let may = if *certain { "" } else { "may " };
         let actions = actions.join(", ");
-        match statement {
+        match named {
             Some(statement) if *certain => write!(f, "{document}: {statement} denies {who} {actions}"),
             Some(statement) => write!(
                 f,
-                "{document}: {statement} {may}deny {who} {actions}; that depends on a condition that cannot be judged from here"
+                "{document}: {statement} may deny {who} {actions}; that depends on a condition that cannot be judged from here"
             ),
             None => write!(f, "{document}: no statement allows {who} {actions}"),
         }
@@ -135,8 +137,9 @@ fn denials<'a>(
         let certain = !surely.is_empty();
         let actions = if certain { surely } else { perhaps };
         let found = certain || !actions.is_empty() && !unmet;
-        let statement = Some(statement.name(index));
-        found.then_some(Hindrance { r#in: document, statement, actions, service, certain })
+        let named = statement.name(index);
+        let statement = Some(statement.sid().map_or_else(|| named.clone(), str::to_owned));
+        found.then_some(Hindrance { r#in: document, statement, named: Some(named), actions, service, certain })
     };
     denies.filter_map(hindrance).collect()
 }
@@ -163,7 +166,7 @@ fn unallowed<'a>(
     let (never, perhaps) = (that(Truth::No), that(Truth::Perhaps));
     let certain = !never.is_empty();
     let actions = if certain { never } else { perhaps };
-    let found = Hindrance { r#in: Document::KeyPolicy, statement: None, actions, service: None, certain };
+    let found = Hindrance { r#in: Document::KeyPolicy, statement: None, named: None, actions, service: None, certain };
     (!found.actions.is_empty()).then_some(found)
 }
 
