@@ -329,8 +329,14 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
     aws(&["kms", "delete-alias", "--alias-name", "alias/s3-guardrail"]);
     [
         "Subscription",
-        "Lambda::Permission RulesMayInvokeRemediate",
-        "Lambda::Permission RulesMayInvokeSweep",
+        "Lambda::Permission BucketChangedMayInvoke",
+        "Lambda::Permission KeyChangedMayInvoke",
+        "Lambda::Permission TrailChangedMayInvoke",
+        "Lambda::Permission TamperedMayInvoke",
+        "Lambda::Permission BesideTamperedMayInvoke",
+        "Lambda::Permission TamperingDeniedMayInvoke",
+        "Lambda::Permission RemediateTamperedMayInvoke",
+        "Lambda::Permission SweepMayInvoke",
         "EventSourceMapping",
         "Role SweepRole",
         "Role VerifyRole",
