@@ -1,5 +1,7 @@
 //! Whatever an owner, or somebody who means ill, may have put there: strategies for the settings of a bucket.
 
+use std::collections::BTreeSet;
+
 use guardrail::{
     baseline::{DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning},
     kms_key::{KeyState, KmsKey, Purpose},
@@ -187,7 +189,9 @@ fn rule() -> impl Strategy<Value = Element> {
         ),
     );
     parts.prop_map(|(id, filter, status, actions)| {
-        let actions = actions.concat();
+        // S3 takes one of each kind.
+        let mut kinds = BTreeSet::new();
+        let actions: String = actions.into_iter().filter(|it| kinds.insert(it.split(['>', ' ']).next())).collect();
         Element::parse(&format!("<Rule><ID>{id}</ID>{filter}<Status>{status}</Status>{actions}</Rule>")).unwrap()
     })
 }

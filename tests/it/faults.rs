@@ -10,6 +10,7 @@ use guardrail::{Guardrail, api::chain, bootstrap::bootstrap, control::Control, r
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
+    models::Exchange,
 };
 use serde_json::{Value, json};
 
@@ -150,7 +151,8 @@ async fn flows() -> Vec<Flow> {
     Box::pin(bootstrap(&stopped.guardrail(), input)).await.unwrap_err();
     let unnamed = World { key: stopped.state().key.clone(), ..World::default() };
     let support = ["acme-data-logs", "acme-data-inventory"].map(|it| (it.to_owned(), Default::default()));
-    let mut found = World { others: support.clone().into(), mailed: Some(Vec::new()), ..drifted.clone() };
+    let bob = json!({"SubscriptionType": "EMAIL", "Address": "bob@example.com"});
+    let mut found = World { others: support.clone().into(), mailed: Some(vec![bob]), ..drifted.clone() };
     found.parameters.clear();
     let mut moving = whole.clone();
     moving.others.extend(support.clone());
@@ -179,6 +181,18 @@ async fn flows() -> Vec<Flow> {
         Flow { name: "tampering", world: swept.clone(), function: Function::Mend, input: tampering },
         Flow { name: "sweep", world: swept, function: Function::Sweep, input: json!({}) },
     ]
+}
+
+/// What every flow sends and is answered.
+pub(crate) async fn exchanges() -> Vec<Exchange> {
+    let mut exchanges = Vec::new();
+    for flow in flows().await {
+        let fake = flow.start();
+        fake.state().exchanges = Some(Vec::new());
+        flow.invoke(&fake.guardrail()).await.unwrap();
+        exchanges.extend(fake.state().exchanges.take().unwrap());
+    }
+    exchanges
 }
 
 impl Flow {

@@ -21,6 +21,7 @@ mod hostile;
 mod insider;
 mod keys_and_trails;
 mod local;
+mod models;
 mod network;
 mod owners;
 mod policies;

@@ -31,7 +31,10 @@ use guardrail::{
 };
 use serde_json::{Value, json};
 
-use crate::s3_rules;
+use crate::{
+    models::{self, Exchange},
+    s3_rules,
+};
 
 /// The account that everything is in.
 pub const ACCOUNT: &str = "111122223333";
@@ -69,18 +72,24 @@ const SUBRESOURCES: [(&str, &str, &str, &str); 10] = [
 ];
 
 /// S3's other calls that a query parameter tells apart: the parameter, operation name.
-const QUERIES: [(&str, &str); 6] = [
+const QUERIES: [(&str, &str); 8] = [
     ("list-type", "ListObjectsV2"),
     ("versions", "ListObjectVersions"),
     ("uploads", "ListMultipartUploads"),
     ("object-lock", "GetObjectLockConfiguration"),
+    ("legal-hold", "GetObjectLegalHold"),
+    ("retention", "GetObjectRetention"),
     ("delete", "DeleteObjects"),
     ("uploadId", "AbortMultipartUpload"),
 ];
 
 /// Lambda's: the end of the path, operation name.
-const LAMBDA: [(&str, &str); 3] =
-    [("/policy", "GetPolicy"), ("/concurrency", "GetFunctionConcurrency"), ("/invocations", "Invoke")];
+const LAMBDA: [(&str, &str); 4] = [
+    ("/policy", "GetPolicy"),
+    ("/concurrency", "GetFunctionConcurrency"),
+    ("/invocations", "Invoke"),
+    ("/account-settings", "GetAccountSettings"),
+];
 
 const OWNER: &str = "<Owner><ID>me</ID></Owner>";
 const OWNERS_GRANT: &str = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant>";
@@ -158,6 +167,8 @@ pub struct State {
     pub user_agents: Vec<String>,
     /// Messages that SNS took, as form fields.
     pub published: Vec<HashMap<String, String>>,
+    /// Each request with its answer, when they are kept.
+    pub exchanges: Option<Vec<Exchange>>,
     /// How long the SDK waits for one answer, a hundred times as long as it does; `None`: for ever.
     pub attempt_timeout: Option<Duration>,
     /// How long every call takes.
@@ -413,17 +424,21 @@ impl FakeAws {
             "GUARDRAIL_KEY_ARN" => self.state().own_key.as_ref().map(|_| OWN_KEY.to_owned()),
             _ => None,
         };
+        patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &self.sdk()))
+    }
+
+    /// How an SDK calls this AWS.
+    pub fn sdk(&self) -> SdkConfig {
         let mut timeouts = TimeoutConfig::builder();
         timeouts.set_operation_attempt_timeout(self.state().attempt_timeout);
-        let aws = SdkConfig::builder()
+        SdkConfig::builder()
             .timeout_config(timeouts.build())
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-west-2"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "fake")))
             .sleep_impl(SharedAsyncSleep::new(ShortSleep))
             .http_client(self.clone())
-            .build();
-        patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &aws))
+            .build()
     }
 
     /// What the function answers, or its error's message.
@@ -555,8 +570,12 @@ impl HttpClient for FakeAws {
 
 impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        models::hold(&request);
         let slow = self.is_slow(&request);
         let answer = self.answer(&request);
+        if let (Some(exchanges), Ok(answer)) = (&mut self.state().exchanges, &answer) {
+            exchanges.push(Exchange::request(&request).answered(answer));
+        }
         let latency = self.state().latency;
         if slow {
             HttpConnectorFuture::new(std::future::pending())
@@ -606,7 +625,8 @@ impl Call {
             return call(&action, "");
         }
         // Lambda: a path that begins with the date of its API.
-        let lambda = LAMBDA.iter().find(|it| path.starts_with("20") && format!("/{path}").ends_with(it.0));
+        let lambda =
+            LAMBDA.iter().find(|it| path.starts_with("20") && format!("/{path}").trim_end_matches('/').ends_with(it.0));
         if let Some((_, operation)) = lambda {
             return call(operation, "");
         }
@@ -624,14 +644,20 @@ impl Call {
             return call("ListBuckets", "");
         }
         match (QUERIES.iter().find(|it| asks_for(it.0)), request.method()) {
+            (Some(("uploads", _)), "POST") => call("CreateMultipartUpload", ""),
+            (Some(("uploadId", _)), "PUT") => call("UploadPart", ""),
+            (Some(("uploadId", _)), "POST") => call("CompleteMultipartUpload", ""),
             (Some((_, operation)), _) => call(operation, ""),
             (None, "HEAD") if path.is_empty() => call("HeadBucket", ""),
             (None, "HEAD") => call("HeadObject", ""),
             (None, "GET") => call("GetObject", ""),
             (None, "PUT") if path.is_empty() => call("CreateBucket", ""),
             (None, "PUT") if asks_for("encryption") => call("UpdateObjectEncryption", ""),
+            (None, "PUT") if asks_for("acl") => call("PutObjectAcl", ""),
+            (None, "PUT") if request.headers().get("x-amz-copy-source").is_some() => call("CopyObject", ""),
             (None, "PUT") => call("PutObject", ""),
             (None, "DELETE") if path.is_empty() => call("DeleteBucket", ""),
+            (None, "DELETE") => call("DeleteObject", ""),
             (_, other) => call(&format!("{other} {}", request.uri()), ""),
         }
     }
@@ -783,6 +809,18 @@ impl State {
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
             ),
             "DescribeStackResources" => self.serve_stack(call),
+            "GetCallerIdentity" => response(
+                200,
+                "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:user/ann</Arn><UserId>AIDAEXAMPLE</UserId><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>",
+            ),
+            "GetRole" => response(
+                200,
+                "<GetRoleResponse><GetRoleResult><Role><Path>/</Path><RoleName>admin</RoleName><RoleId>AROAEXAMPLEEXAMPLE</RoleId><Arn>arn:aws:iam::111122223333:role/admin</Arn><CreateDate>2026-11-23T09:14:05Z</CreateDate></Role></GetRoleResult></GetRoleResponse>",
+            ),
+            "SimulatePrincipalPolicy" => response(
+                200,
+                "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults/></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>",
+            ),
             _ => match self.serve_json(call, &serde_json::from_str(&call.body).unwrap_or_default()) {
                 Ok(answer) => response(200, &answer.to_string()),
                 Err(code) => call.error(400, code),
@@ -799,7 +837,7 @@ impl State {
         }
         let member = |(rule, status): (&String, &String)| {
             format!(
-                "<member><PhysicalResourceId>{rule}</PhysicalResourceId><ResourceStatus>{status}</ResourceStatus></member>"
+                "<member><LogicalResourceId>{rule}</LogicalResourceId><PhysicalResourceId>{rule}</PhysicalResourceId><ResourceType>AWS::Events::Rule</ResourceType><Timestamp>2026-11-23T09:14:05Z</Timestamp><ResourceStatus>{status}</ResourceStatus></member>"
             )
         };
         let members: String = has.iter().map(member).collect();
@@ -859,7 +897,7 @@ impl State {
                 };
                 self.objects.retain(|place, _| !deleted(place));
                 self.versions.retain(|it| !deleted(&it.place));
-                ("DeleteResult", String::new())
+                return response(200, "<DeleteResult></DeleteResult>");
             }
             operation => {
                 return match operation {
@@ -878,8 +916,35 @@ impl State {
                         Some(body) => response(200, body),
                         None => call.error(404, "NoSuchKey"),
                     },
+                    "GetObjectLegalHold" | "GetObjectRetention" => call.error(404, "NoSuchObjectLockConfiguration"),
+                    "CopyObject" => {
+                        self.objects.insert(place, String::new());
+                        response(200, "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>")
+                    }
+                    "PutObjectAcl" => call.error(400, "AccessControlListNotSupported"),
+                    "DeleteObject" => {
+                        self.objects.remove(&place);
+                        response(204, "")
+                    }
+                    "CreateMultipartUpload" => {
+                        self.uploads.insert(place);
+                        response(
+                            200,
+                            "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+                        )
+                    }
+                    "UploadPart" if self.uploads.contains(&place) => response(200, ""),
+                    "CompleteMultipartUpload" if self.uploads.remove(&place) => {
+                        self.objects.insert(place, String::new());
+                        response(
+                            200,
+                            "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>",
+                        )
+                    }
                     "AbortMultipartUpload" if self.uploads.remove(&place) => response(204, ""),
-                    "AbortMultipartUpload" => call.error(404, "NoSuchUpload"),
+                    "UploadPart" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
+                        call.error(404, "NoSuchUpload")
+                    }
                     "DeleteBucket" if self.objects.keys().chain(&self.uploads).any(|it| it.starts_with(&within)) => {
                         call.error(409, "BucketNotEmpty")
                     }
@@ -1076,6 +1141,9 @@ impl State {
                 let statements: Vec<_> = own.map(|it| json!({"Sid": it.name, "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": arn(it.name)}}})).chain(self.permissions.clone()).collect();
                 Ok(json!({"Policy": json!({"Statement": statements}).to_string()}))
             }
+            "GetAccountSettings" => {
+                Ok(json!({"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}))
+            }
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
             "DescribeTrails" => Ok(json!({"trailList": self.trails_shown_in(region)})),
             _ if operation.contains("Trail")
@@ -1161,7 +1229,7 @@ impl State {
     fn trails_shown_in(&self, region: &str) -> Vec<Value> {
         let shown = |it: &&Value| home_of(it) == region || it["IsMultiRegionTrail"] == true;
         let with_home = |it: &Value| {
-            let mut trail = it.clone();
+            let mut trail = settings_of(it);
             trail["HomeRegion"] = json!(home_of(it));
             trail
         };
@@ -1210,12 +1278,13 @@ impl State {
             }
         };
         match operation {
-            "GetTrail" => {
-                let mut shown = trail.clone();
-                shown["LogFileValidationEnabled"] = shown["EnableLogFileValidation"].clone();
-                return Ok(json!({"Trail": shown}));
+            "GetTrail" => return Ok(json!({"Trail": settings_of(trail)})),
+            "GetTrailStatus" => {
+                let mut status = trail.clone();
+                let is_status = |name: &String| name == "IsLogging" || name.starts_with("Latest");
+                status.as_object_mut().into_iter().for_each(|it| it.retain(|name, _| is_status(name)));
+                return Ok(status);
             }
-            "GetTrailStatus" => return Ok(trail.clone()),
             "GetEventSelectors" => {
                 return Ok(
                     json!({"EventSelectors": trail["EventSelectors"], "AdvancedEventSelectors": trail["AdvancedEventSelectors"]}),
@@ -1374,6 +1443,17 @@ impl State {
 /// A trail's home region.
 fn home_of(trail: &Value) -> &str {
     trail["TrailARN"].as_str().and_then(Arn::parse).map_or("", |it| it.region)
+}
+
+/// A trail as GetTrail and DescribeTrails show it: without its status and its selectors.
+fn settings_of(trail: &Value) -> Value {
+    let mut shown = trail.clone();
+    let Some(fields) = shown.as_object_mut() else { return shown };
+    if let Some(validated) = fields.remove("EnableLogFileValidation") {
+        fields.insert("LogFileValidationEnabled".to_owned(), validated);
+    }
+    fields.retain(|name, _| !name.ends_with("EventSelectors") && name != "IsLogging" && !name.starts_with("Latest"));
+    shown
 }
 
 /// CloudTrail's limits for one trail, none of which AWS raises.

@@ -7,5 +7,6 @@ pub mod function;
 pub mod local_aws;
 pub mod machine;
 pub mod matrix;
+pub mod models;
 pub mod parsers;
 pub mod s3_rules;

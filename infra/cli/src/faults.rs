@@ -7,6 +7,7 @@ use guardrail::{Guardrail, history::FOLDER};
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
+    models::Exchange,
 };
 use serde_json::{Value, json};
 
@@ -42,14 +43,13 @@ struct Flow {
 type Parts = BTreeMap<String, Value>;
 
 pub(crate) fn session(fake: &FakeAws) -> Session {
-    let iam = aws_sdk_iam::Config::builder().behavior_version_latest().build();
     let caller = format!("arn:aws:iam::{ACCOUNT}:user/ann");
     Session {
         guardrail: Guardrail { caller: Some(caller.clone()), ..fake.guardrail() },
         account: ACCOUNT.parse().unwrap(),
         caller,
         credentials: None,
-        iam: aws_sdk_iam::Client::from_conf(iam),
+        iam: aws_sdk_iam::Client::new(&fake.sdk()),
     }
 }
 
@@ -123,6 +123,21 @@ async fn flows() -> Vec<Flow> {
         flow("tear down", Task::Teardown { everything: false }, &doomed),
         flow("tear down all", Task::Teardown { everything: true }, &doomed),
     ]
+}
+
+/// What every flow sends and is answered, and the teardown of a bucket that may lock its objects.
+pub(crate) async fn exchanges() -> Vec<Exchange> {
+    let mut exchanges = Vec::new();
+    for flow in flows().await {
+        let fake = copy(&flow.start);
+        let may_lock =
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
+        fake.state().object_lock = Some(may_lock.to_owned());
+        fake.state().exchanges = Some(Vec::new());
+        flow.run(&fake).await.unwrap();
+        exchanges.extend(fake.state().exchanges.take().unwrap());
+    }
+    exchanges
 }
 
 /// Another AWS in the same state.

@@ -13,6 +13,8 @@ mod exempt;
 mod faults;
 mod history;
 mod list;
+#[cfg(test)]
+mod models;
 mod network;
 mod output;
 mod plan;
