@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Hold requests and answers on the wire to AWS's own service models, which botocore carries.
 
-Reads one exchange a line from standard input, a JSON object with `method`, `uri`, `headers`, `body`, `whole` (whether
-that is all of the body) and, to hold the answer as well, `status`, `answer_headers` and `answer`. Writes one line for
+Reads one exchange a line from standard input, a JSON object with `method`, `uri`, `headers`, `body`, `whole` (false
+when the body is left out) and, to hold the answer as well, `status`, `answer_headers` and `answer`. Writes one line for
 each: `operation`, as in `s3.GetObject`, and `faults`, a list of sentences. The line `"operations"` is answered with the
 names of all operations of the services.
 
@@ -36,7 +36,7 @@ SERVICES = (
 # Faults that are none: what they say, as a pattern, and why it is right all the same.
 EXCEPTIONS = {
     r".*InventedIn\d+.*": "the tests' word for what AWS will add after these models: the owner's settings keep it",
-    r"events\.ListTargetsByRule answer\.Targets: the length 0 .*": "EventBridge shows an empty list for a rule without targets",
+    r"events\.ListTargetsByRule answer\.Targets: the length 0 .*": "a rule without targets has an empty list",
 }
 
 # What every service may answer: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
@@ -254,17 +254,21 @@ class Request:
             self.service = model("s3")
             # Buckets are named by the host, or by the path.
             bucket, _, _ = self.host.rpartition(".s3." if ".s3." in self.host else "s3.")
-            self.path = f"/{bucket}{self.path.removesuffix('/') if self.path == '/' else self.path}" if bucket else self.path
+            self.path = (
+                f"/{bucket}{self.path.removesuffix('/') if self.path == '/' else self.path}" if bucket else self.path
+            )
         elif labels[0] in SERVICES:
             self.service = model(labels[0])
         else:
-            raise Unknown(f"{self.host} is no service of infra/local's botocore that tests/models.py knows")
+            raise Unknown(f"{self.host} is no service of those in tests/models.py")
 
 
 def template(uri: str) -> tuple[regex.Pattern, dict[str, str]]:
     """A `requestUri` of the models: its path, with named labels, and the query that tells it from others."""
     path, _, query = uri.partition("?")
-    labels = regex.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", regex.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", regex.escape(path)))
+    labels = regex.sub(
+        r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", regex.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", regex.escape(path))
+    )
     return regex.compile(labels), dict(parse_qsl(query, keep_blank_values=True))
 
 
@@ -289,7 +293,9 @@ def rest_operation(request: Request) -> tuple[str, dict[str, str]]:
         headed = [it["locationName"] for it in needed if it.get("location") == "header"]
         if all(it in request.query for it in asked) and all(it.lower() in request.headers for it in headed):
             # The SDKs send the name itself where nothing else tells operations apart.
-            found.append((request.query.get("x-id") == name, len(query) + len(asked) + len(headed), name, labels.groupdict()))
+            found.append(
+                (request.query.get("x-id") == name, len(query) + len(asked) + len(headed), name, labels.groupdict())
+            )
     if not found:
         raise Unknown(
             f"{request.method} {request.path} with {sorted(request.query)} is no operation of {service.service} in the "
@@ -328,7 +334,9 @@ def from_rest(service: Model, shape: dict, headers: dict, query: dict, labels: d
         kind, wire = service.shape(member)["type"], member.get("locationName", name)
         source = {"uri": labels, "querystring": query, "header": headers}.get(member.get("location"))
         if member.get("location") == "headers":
-            prefixed = {key.removeprefix(wire.lower()): it for key, it in headers.items() if key.startswith(wire.lower())}
+            prefixed = {
+                key.removeprefix(wire.lower()): it for key, it in headers.items() if key.startswith(wire.lower())
+            }
             if prefixed:
                 value[name] = prefixed
         elif source is not None:
@@ -372,7 +380,10 @@ def check_request(request: Request, faults: Faults) -> str:
         prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
         # The SDKs made of Smithy models leave the namespace out, and AWS takes both.
         wanted = {"x-amz-target": (prefix, service.metadata["targetPrefix"].rpartition(".")[2])}
-        wanted["content-type"] = (request.headers.get("content-type"), f"application/x-amz-json-{service.metadata['jsonVersion']}")
+        wanted["content-type"] = (
+            request.headers.get("content-type"),
+            f"application/x-amz-json-{service.metadata['jsonVersion']}",
+        )
     elif protocol == "query":
         name = form.get("Action", "")
         wanted = {"Version": (form.get("Version"), service.metadata["apiVersion"])}

@@ -6,13 +6,13 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-fn sample(name: &str) -> Value {
+pub(crate) fn sample(name: &str) -> Value {
     let text = std::fs::read_to_string(workspace().join("events").join(name)).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
 /// A CloudTrail record of a call by somebody else.
-fn call(source: &str, name: &str, parameters: Value) -> Value {
+pub(crate) fn call(source: &str, name: &str, parameters: Value) -> Value {
     json!({"detail": {
         "eventSource": format!("{source}.amazonaws.com"), "eventName": name, "requestParameters": parameters,
         "userIdentity": {"arn": format!("arn:aws:iam::{ACCOUNT}:user/mallory")}, "eventTime": "2026-11-23T09:14:05Z",
@@ -25,7 +25,7 @@ fn everything() -> Value {
 }
 
 /// A bucket on its baseline, with key, alias and trail; nothing called yet.
-async fn compliant() -> FakeAws {
+pub(crate) async fn compliant() -> FakeAws {
     let fake = FakeAws::guarded();
     fake.register(everything());
     let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
@@ -226,12 +226,12 @@ async fn a_batch_reads_a_shared_trail_once_and_restores_it_once() {
     assert_eq!(alert["missed_event"], true, "no event told of it");
 }
 
-async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
+pub(crate) async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
     guardrail::sweep::sweep(&fake.guardrail(), input).await.map_err(|error| guardrail::api::chain(&error))
 }
 
 /// All rules as they are deployed.
-fn deployed(fake: &FakeAws) {
+pub(crate) fn deployed(fake: &FakeAws) {
     fake.deploy_rules();
 }
 
@@ -471,7 +471,7 @@ async fn whoever_touches_what_stands_beside_the_functions_is_told_and_nobody_els
 }
 
 /// The guardrail with its own key, as deployed.
-async fn with_own_key() -> FakeAws {
+pub(crate) async fn with_own_key() -> FakeAws {
     let fake = compliant().await;
     deployed(&fake);
     fake.state().own_key =

@@ -183,14 +183,19 @@ async fn flows() -> Vec<Flow> {
     ]
 }
 
-/// What every flow sends and is answered.
-pub(crate) async fn exchanges() -> Vec<Exchange> {
+/// What every flow sends and is answered, and the role of the function that does.
+pub(crate) async fn exchanges() -> Vec<(&'static str, Exchange)> {
     let mut exchanges = Vec::new();
     for flow in flows().await {
+        let role = match flow.function {
+            Function::Bootstrap => "BootstrapRole",
+            Function::Remediate | Function::Batch | Function::Mend => "RemediateRole",
+            Function::Sweep => "SweepRole",
+        };
         let fake = flow.start();
         fake.state().exchanges = Some(Vec::new());
         flow.invoke(&fake.guardrail()).await.unwrap();
-        exchanges.extend(fake.state().exchanges.take().unwrap());
+        exchanges.extend(fake.state().exchanges.take().unwrap().into_iter().map(|it| (role, it)));
     }
     exchanges
 }

@@ -877,9 +877,12 @@ impl State {
         let within = format!("{}/", call.bucket);
         let asked = form(request.uri().split_once('?').unwrap_or_default().1);
         let prefix = format!("{within}{}", asked.get("prefix").map_or("", String::as_str));
+        let encodes = request.uri().contains("encoding-type=url");
         let keys = |places: &mut dyn Iterator<Item = &String>, element: &str, more: &str| -> String {
             let keys = places.filter_map(|it| it.strip_prefix(&within));
-            keys.map(|key| format!("<{element}><Key>{key}</Key>{more}</{element}>")).collect()
+            keys.map(|key| if encodes { encode(key) } else { key.to_owned() })
+                .map(|key| format!("<{element}><Key>{key}</Key>{more}</{element}>"))
+                .collect()
         };
         let list = match call.operation.as_str() {
             "ListObjectsV2" => (
@@ -923,7 +926,7 @@ impl State {
                     }
                     "PutObjectAcl" => call.error(400, "AccessControlListNotSupported"),
                     "DeleteObject" => {
-                        self.objects.remove(&place);
+                        self.objects.retain(|it, _| encode(it).replace("%2F", "/") != place);
                         response(204, "")
                     }
                     "CreateMultipartUpload" => {
@@ -957,12 +960,14 @@ impl State {
             }
         };
         let (root, elements) = list;
-        response(200, &format!("<{root}><IsTruncated>false</IsTruncated>{elements}</{root}>"))
+        let encoding = if encodes { "<EncodingType>url</EncodingType>" } else { "" };
+        response(200, &format!("<{root}>{encoding}<IsTruncated>false</IsTruncated>{elements}</{root}>"))
     }
 
     /// A page of versions and delete markers: 1,000 at most, and where the next one begins.
     fn list_versions(&self, request: &HttpRequest, within: &str) -> HttpResponse {
         let asked = form(request.uri().split_once('?').unwrap_or_default().1);
+        let encodes = asked.contains_key("encoding-type");
         let objects = self.objects.iter().map(|(place, body)| FakeVersion {
             place: place.clone(),
             latest: true,
@@ -985,6 +990,7 @@ impl State {
         let end = all.len().min(start + 1000);
         let entries = all[start..end].iter().zip(&names[start..end]).map(|(it, (key, id))| {
             let FakeVersion { latest, modified, size, .. } = it;
+            let key = if encodes { encode(key) } else { key.clone() };
             let rest = format!("<Key>{key}</Key><VersionId>{id}</VersionId><IsLatest>{latest}</IsLatest><LastModified>{modified}</LastModified>");
             match size {
                 Some(size) => format!("<Version>{rest}<Size>{size}</Size></Version>"),
@@ -995,12 +1001,14 @@ impl State {
             String::new()
         } else {
             let (key, id) = &names[end - 1];
+            let key = if encodes { encode(key) } else { key.clone() };
             format!("<NextKeyMarker>{key}</NextKeyMarker><NextVersionIdMarker>{id}</NextVersionIdMarker>")
         };
         let truncated = end < all.len();
         let entries: String = entries.collect();
         let root = "ListVersionsResult";
-        response(200, &format!("<{root}><IsTruncated>{truncated}</IsTruncated>{next}{entries}</{root}>"))
+        let encoding = if encodes { "<EncodingType>url</EncodingType>" } else { "" };
+        response(200, &format!("<{root}>{encoding}<IsTruncated>{truncated}</IsTruncated>{next}{entries}</{root}>"))
     }
 
     /// What becomes of a wrong key: the policy's own statement refuses it, or KMS, which does not know it.
@@ -1545,6 +1553,11 @@ fn response(status: u16, body: &str) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body));
     response.headers_mut().insert("content-length", body.len().to_string());
     response
+}
+
+/// A key as S3 lists it when `encoding-type` is `url`.
+fn encode(key: &str) -> String {
+    form_urlencoded::byte_serialize(key.as_bytes()).collect()
 }
 
 /// The fields of a form-encoded body.

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     sync::{LazyLock, Mutex},
 };
 
@@ -32,10 +32,10 @@ impl Exchange {
     pub fn request(request: &HttpRequest) -> Self {
         let headers: BTreeMap<_, _> = request.headers().iter().collect();
         // The parts of an upload have megabytes, of which the models say nothing.
-        const MOST: usize = 256 * 1024;
+        const MOST: usize = 2 * 1024 * 1024;
         let body = request.body().bytes().unwrap_or_default();
         let whole = body.len() <= MOST;
-        let body = String::from_utf8_lossy(&body[..body.len().min(MOST)]);
+        let body = String::from_utf8_lossy(if whole { body } else { &[] });
         let (method, uri) = (request.method(), request.uri());
         Self(json!({"method": method, "uri": uri, "headers": headers, "body": body, "whole": whole}))
     }
@@ -136,28 +136,28 @@ pub fn hold(request: &HttpRequest) {
 }
 
 struct Checker {
-    _process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 /// One for the whole process, which ends with it.
 static CHECKER: LazyLock<Mutex<Checker>> = LazyLock::new(|| {
-    python("infra/local/start.py", "python3").arg("--install-only").status().expect("python3 is on the PATH");
-    let mut process = python("tests/models.py", "target/local-aws/venv/bin/python")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the local AWS is installed: see what start.py said");
+    let mut process = tool("python").arg("tests/models.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let process = process.as_mut().expect("start.py said above why it is not installed");
     let input = process.stdin.take().expect("it has an input");
     let output = BufReader::new(process.stdout.take().expect("it has an output"));
-    Mutex::new(Checker { _process: process, input, output })
+    Mutex::new(Checker { input, output })
 });
 
-fn python(script: &str, interpreter: &str) -> Command {
-    let interpreter = if interpreter.contains('/') { workspace().join(interpreter) } else { interpreter.into() };
-    let mut command = Command::new(interpreter);
-    command.arg(workspace().join(script));
+/// A program of the local AWS's virtual environment, which is made if need be, in the workspace's folder.
+pub fn tool(name: &str) -> Command {
+    static INSTALLED: LazyLock<()> = LazyLock::new(|| {
+        let install = ["infra/local/start.py", "--install-only"];
+        let _ = Command::new("python3").current_dir(workspace()).args(install).status();
+    });
+    LazyLock::force(&INSTALLED);
+    let mut command = Command::new(workspace().join("target/local-aws/venv/bin").join(name));
+    command.current_dir(workspace());
     command
 }
 

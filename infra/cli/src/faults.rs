@@ -133,6 +133,10 @@ pub(crate) async fn exchanges() -> Vec<Exchange> {
         let may_lock =
             "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
         fake.state().object_lock = Some(may_lock.to_owned());
+        if matches!(flow.task, Task::Teardown { .. }) {
+            // A name that no XML can hold.
+            fake.state().objects.insert(format!("{BUCKET}/a\u{1}b"), "content".to_owned());
+        }
         fake.state().exchanges = Some(Vec::new());
         flow.run(&fake).await.unwrap();
         exchanges.extend(fake.state().exchanges.take().unwrap());

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use guardrail::{
+    apply::{Writers, put_back},
+    baseline::DefaultEncryption,
+    history::Setting,
+    observe::Bucket,
+};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws},
     models::{BY_THE_COMMAND, Exchange, sendable},
 };
 
-use crate::{faults, preflight};
+use crate::{args::RestoreRegistrationArguments, faults, preflight, restore_registration};
 
 /// What every command sends and is answered when nothing goes wrong.
 async fn exchanges() -> Vec<Exchange> {
@@ -16,6 +22,15 @@ async fn exchanges() -> Vec<Exchange> {
     let mut session = faults::session(&fake);
     session.caller = "arn:aws:sts::111122223333:assumed-role/admin/ann".to_owned();
     preflight::run(&session, Some(BUCKET.parse().unwrap())).await.unwrap();
+    let registration = RestoreRegistrationArguments { bucket: BUCKET.parse().unwrap(), dry_run: false, yes: true };
+    let name = format!("/s3-guardrail/buckets/{BUCKET}");
+    let document = fake.state().parameters.insert(name.clone(), "broken".to_owned()).unwrap();
+    fake.state().parameter_history.insert(name, vec![document, "broken".to_owned()]);
+    restore_registration::run(&session, &registration).await.unwrap();
+    // No bucket is without encryption any more; records may be of one that was.
+    let (writers, name) = (Writers::new(&session.guardrail, "s3-guardrail"), BUCKET.parse().unwrap());
+    let bucket = Bucket { name: &name, owner: &session.account };
+    put_back(&writers, bucket, &Setting::DefaultEncryption(DefaultEncryption::default())).await.unwrap();
     // Before there is a session, the command asks who calls.
     let sts = aws_sdk_sts::Client::new(&fake.sdk());
     sts.get_caller_identity().send().await.unwrap();
