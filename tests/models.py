@@ -190,7 +190,7 @@ def from_xml(service: Model, reference: dict, element: ElementTree.Element) -> A
             value[name] = child.text or ""
             continue
         member = shape["members"][name]
-        if service.shape(member).get("flattened"):
+        if "flattened" in member or service.shape(member).get("flattened"):
             value.setdefault(name, []).append(from_xml(service, service.shape(member)["member"], child))
         elif name in value:
             value[f"second <{tag}>"] = child.text or ""

@@ -877,7 +877,7 @@ impl State {
         let within = format!("{}/", call.bucket);
         let asked = form(request.uri().split_once('?').unwrap_or_default().1);
         let prefix = format!("{within}{}", asked.get("prefix").map_or("", String::as_str));
-        let encodes = request.uri().contains("encoding-type=url");
+        let encodes = self.encodes_keys(request);
         let keys = |places: &mut dyn Iterator<Item = &String>, element: &str, more: &str| -> String {
             let keys = places.filter_map(|it| it.strip_prefix(&within));
             keys.map(|key| if encodes { encode(key) } else { key.to_owned() })
@@ -967,7 +967,7 @@ impl State {
     /// A page of versions and delete markers: 1,000 at most, and where the next one begins.
     fn list_versions(&self, request: &HttpRequest, within: &str) -> HttpResponse {
         let asked = form(request.uri().split_once('?').unwrap_or_default().1);
-        let encodes = asked.contains_key("encoding-type");
+        let encodes = self.encodes_keys(request);
         let objects = self.objects.iter().map(|(place, body)| FakeVersion {
             place: place.clone(),
             latest: true,
@@ -1009,6 +1009,11 @@ impl State {
         let root = "ListVersionsResult";
         let encoding = if encodes { "<EncodingType>url</EncodingType>" } else { "" };
         response(200, &format!("<{root}>{encoding}<IsTruncated>{truncated}</IsTruncated>{next}{entries}</{root}>"))
+    }
+
+    /// Whether a list shows keys encoded: as far as it is asked to, and only where XML could not hold one otherwise.
+    fn encodes_keys(&self, request: &HttpRequest) -> bool {
+        request.uri().contains("encoding-type=url") && self.objects.keys().any(|it| it.contains(char::is_control))
     }
 
     /// What becomes of a wrong key: the policy's own statement refuses it, or KMS, which does not know it.
