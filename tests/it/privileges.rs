@@ -106,6 +106,9 @@ impl Place {
                 }
                 // Heal, so that the next harm can be done.
                 self.put_policy(role, name, &whole);
+                if role.contains("sweep") {
+                    let _ = self.invoke("guardrail-sweep", &json!({}));
+                }
                 let _ = self.invoke("guardrail-remediate", &json!({"bucket": BUCKET}));
             }
         }

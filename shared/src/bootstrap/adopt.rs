@@ -47,6 +47,7 @@ pub(super) async fn foresee(
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
         let observed = observe(&guardrail.s3, Bucket { name, owner: &setup.account }).await;
+        bucket::certain(name, &observed)?;
         if !observed.is_gone() {
             let accept = Some(setup.accept.as_slice()).filter(|_| !known.contains(&Some(name.clone())));
             let (registration, _) = bucket::support_registration(setup, name, &key, &observed);
@@ -58,6 +59,7 @@ pub(super) async fn foresee(
 
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
     let observed = observe(&guardrail.s3, named).await;
+    bucket::certain(&setup.bucket, &observed)?;
     let accept = Some(setup.accept.as_slice()).filter(|_| registered.is_none());
     let mut registration = setup.registration(key, alias, registered, &observed);
     let days = accept.and_then(|it| kept_for(registration.lifecycle, &observed.lifecycle, it));

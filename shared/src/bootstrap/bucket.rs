@@ -147,11 +147,7 @@ pub(super) async fn find_or_create(
 ) -> Result<Found, BootstrapError> {
     let named = Bucket { name, owner: &setup.account };
     let mut observed = observe(&guardrail.s3, named).await;
-    if observed.is_partly_gone() {
-        let errors = observed.errors().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
-        let problem = format!("it is not certain that it does not exist: {}", errors.join("; "));
-        return Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem });
-    }
+    certain(name, &observed)?;
     if !observed.is_gone() {
         return Ok(Found { observed, created: false });
     }
@@ -167,6 +163,16 @@ pub(super) async fn find_or_create(
         sleep(wait).await;
     }
     Ok(Found { observed, created: true })
+}
+
+/// Refuses to go on where some reads say that the bucket does not exist, and others do not.
+pub(super) fn certain(name: &BucketName, observed: &Observed) -> Result<(), BootstrapError> {
+    if !observed.is_partly_gone() {
+        return Ok(());
+    }
+    let errors = observed.errors().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    let problem = format!("it is not certain that it does not exist: {}", errors.join("; "));
+    Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem })
 }
 
 /// Creates a bucket in our region.
