@@ -5,6 +5,7 @@ The actions of each resource type are those that its handlers name in CloudForma
 
 import contextvars
 import json
+from collections import defaultdict
 
 from ministack.core import iam_evaluator, responses, router
 from ministack.services import lambda_svc
@@ -203,7 +204,9 @@ def authorize(resource_type: str, operation: str, physical_id: str, props: dict)
     # A queue's URL ends in its name; of a list, each policy has one member.
     texts = {name: last(value) for name, value in props.items() if isinstance(value, (str, list))}
     place = f"{responses.get_region()}:{account}"
-    arn = pattern.format_map({**texts, "id": physical_id, "place": place, "account": account})
+    # What has no name yet is given one by CloudFormation: whoever creates it may create any.
+    named = defaultdict(lambda: "*", {**texts, "id": physical_id, "place": place, "account": account})
+    arn = pattern.format_map(named)
     service = resource_type.split("::")[1].lower()
     for action in actions[OPERATIONS.index(operation)].split():
         ask(f"{service}:{action}", "*" if action in unnamed.split() else arn, context_of(props, account))
