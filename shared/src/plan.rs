@@ -369,6 +369,12 @@ pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Cha
     (observed.as_ref() != Some(&desired)).then(|| Change::Trail(Box::new(Drift { observed, desired })))
 }
 
+/// An error when a part that was known `before` could not be read `now`: it would look as if it had been restored.
+pub fn still_known<P: PartialEq>(before: &[(P, ApiError)], now: &[(P, ApiError)]) -> Result<(), ApiError> {
+    let lost = now.iter().find(|(part, _)| before.iter().all(|it| it.0 != *part));
+    lost.map_or(Ok(()), |(_, error)| Err(error.clone()))
+}
+
 fn drift<T: PartialEq>(observed: T, desired: T) -> Option<Drift<T>> {
     (observed != desired).then_some(Drift { observed, desired })
 }

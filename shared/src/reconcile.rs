@@ -19,6 +19,7 @@ use crate::{
     observe::{self, Bucket, Scope, look},
     plan::{self, Change, Drift, Echo, Refusal, Seen, Stance, Step, plan},
     registry::Exemption,
+    trail::Trail,
 };
 
 /// A control that was not as it should be, and what came of it.
@@ -336,7 +337,9 @@ impl Writer<'_> {
             let observed = observe::kms_key(&self.read.kms, key).await?;
             let desired = observed.requiring(key);
             // The calls for its policy and its alias prove themselves.
-            if let Some((_, error)) = observed.unread.iter().find(|it| it.0 == KeyPart::State) {
+            // What was unread before is told as that.
+            let unproven = |part| matches!(part, KeyPart::State | KeyPart::Rotation) && drift.observed.knows(part);
+            if let Some((_, error)) = observed.unread.iter().find(|it| unproven(it.0)) {
                 return Err(error.clone().into());
             }
             let observed =
@@ -368,12 +371,21 @@ impl Writer<'_> {
         Ok(match change {
             Change::BucketPolicy(_) => plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?),
             Change::Lifecycle(_) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
-            Change::KmsKey(_) => match &baseline.kms_key {
-                Some(key) => plan::restore_kms_key(baseline, observe::kms_key(kms, key).await?),
+            Change::KmsKey(drift) => match &baseline.kms_key {
+                Some(key) => {
+                    let now = observe::kms_key(kms, key).await?;
+                    plan::still_known(&drift.observed.unread, &now.unread)?;
+                    plan::restore_kms_key(baseline, now)
+                }
                 None => None,
             },
-            Change::Trail(_) => match &baseline.trail {
-                Some(trail) => plan::restore_trail(baseline, observe::trail(cloudtrail, trail).await?),
+            Change::Trail(drift) => match &baseline.trail {
+                Some(trail) => {
+                    let now = observe::trail(cloudtrail, trail).await?;
+                    let unread = |it: Option<&Trail>| it.map_or_else(Vec::new, |it| it.unread.clone());
+                    plan::still_known(&unread(drift.observed.as_ref()), &unread(now.as_ref()))?;
+                    plan::restore_trail(baseline, now)
+                }
                 None => None,
             },
             Change::PublicAccessBlock(_) if again => {

@@ -287,3 +287,48 @@ async fn between_the_last_read_of_a_merged_document_and_its_write_lies_one_way_a
         assert_eq!(times[2] - times[1], round_trip, "{setting}");
     }
 }
+
+/// The second read of `operation` and all after it are denied.
+fn deny_from_the_second_on(fake: &FakeAws, operation: &'static str) {
+    fake.before(operation, |_| {});
+    fake.before(operation, move |state| {
+        state.fail(operation, usize::MAX, FaultKind::Answer(400, "AccessDeniedException"));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_again_before_it_is_written_is_not_said_to_be_restored() {
+    for (read, event, harm) in [
+        ("GetKeyPolicy", "PutKeyPolicy", "policy"),
+        ("GetKeyRotationStatus", "DisableKeyRotation", "rotation"),
+        // Whether it rotates shows only once its deletion is cancelled.
+        ("GetKeyRotationStatus", "ScheduleKeyDeletion", "state"),
+    ] {
+        let fake = compliant().await;
+        {
+            let mut state = fake.state();
+            let key = state.key.as_mut().unwrap();
+            match harm {
+                "policy" => key.policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"}]}).to_string(),
+                "rotation" => key.rotation = false,
+                _ => key.state = "PendingDeletion".to_owned(),
+            }
+        }
+        deny_from_the_second_on(&fake, read);
+        let mut event = self::event(event);
+        event["detail"]["eventSource"] = json!("kms.amazonaws.com");
+        event["detail"]["requestParameters"] = json!({"keyId": KEY});
+        let error = fake.remediate(event).await.unwrap_err();
+        assert!(error.contains(&format!("{read}: AccessDeniedException")), "{harm}: {error}");
+        assert_eq!(told(&fake), ["kms-key: failed"], "{harm}");
+    }
+    for (read, harm) in
+        [("GetEventSelectors", json!({"AdvancedEventSelectors": []})), ("GetTrailStatus", json!({"IsLogging": false}))]
+    {
+        let fake = compliant().await;
+        fake.state().trail.as_mut().unwrap().as_object_mut().unwrap().extend(harm.as_object().unwrap().clone());
+        deny_from_the_second_on(&fake, read);
+        fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
+        assert_eq!((told(&fake), fake.writes()), (vec!["trail: failed".to_owned()], vec![]), "{read}");
+    }
+}

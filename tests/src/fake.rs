@@ -365,7 +365,7 @@ impl FakeAws {
 
     /// The next `times` calls of this operation go wrong.
     pub fn fail(&self, operation: &str, times: usize, kind: FaultKind) {
-        self.state().faults.push(Fault { operation: operation.to_owned(), times, kind });
+        self.state().fail(operation, times, kind);
     }
 
     /// Somebody does this right before the next call of this operation.
@@ -724,6 +724,11 @@ impl State {
             rules: self.rules.clone(),
             mailed: self.mailed.clone(),
         }
+    }
+
+    /// See [`FakeAws::fail`].
+    pub fn fail(&mut self, operation: &str, times: usize, kind: FaultKind) {
+        self.faults.push(Fault { operation: operation.to_owned(), times, kind });
     }
 
     /// Puts everything as it was.
