@@ -54,7 +54,7 @@ pub enum Answer {
     Foreign,
 }
 
-/// Everything that was seen to open or to destroy.
+/// Everything that was seen to open or to destroy, the worst first.
 pub fn exposures(baseline: &Baseline, seen: &Seen) -> Vec<Exposure> {
     let mut found = Vec::new();
     if let Some(bucket) = &seen.bucket {
@@ -70,6 +70,7 @@ pub fn exposures(baseline: &Baseline, seen: &Seen) -> Vec<Exposure> {
     {
         found.extend(foreign_access(Control::KmsKey, &key.policy, &baseline.account));
     }
+    found.sort_by_key(|it| !it.is_critical());
     found
 }
 

@@ -67,7 +67,8 @@ impl std::fmt::Display for Hindrance {
     }
 }
 
-/// What stands in the way in the policies that were seen, as they will be once what is ours in them is restored.
+/// What stands in the way in the policies that were seen, as they will be once what is ours in them is restored. What is
+/// certain comes first.
 pub fn hindrances(baseline: &Baseline, seen: &Seen, now: Timestamp) -> Vec<Hindrance> {
     let mut found = Vec::new();
     if let Some(Ok(policy)) = seen.bucket.as_ref().map(|it| &it.bucket_policy) {
@@ -80,6 +81,7 @@ pub fn hindrances(baseline: &Baseline, seen: &Seen, now: Timestamp) -> Vec<Hindr
         let trail = baseline.trail.as_ref().map(|it| it.arn.as_str());
         found.extend(in_key_policy(&policy, required.arn.as_str(), &baseline.role, trail, &baseline.bucket_arn, now));
     }
+    found.sort_by_key(|it| !it.certain);
     found
 }
 

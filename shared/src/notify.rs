@@ -246,6 +246,11 @@ fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
 /// How many statements and rules beside drift one message names.
 const MAX_NAMED: usize = 20;
 
+/// How many are left unnamed.
+fn more(all: usize) -> Option<usize> {
+    all.checked_sub(MAX_NAMED).filter(|it| *it > 0)
+}
+
 /// The report as JSON, with long values cut and marked as cut.
 fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> Value {
     let mut report = report.clone();
@@ -254,8 +259,9 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     for hindrance in &mut report.hindrances {
         hindrance.statement = hindrance.statement.take().map(|it| cut(&it, 256));
     }
+    let unnamed =
+        [("more_hindrances", more(report.hindrances.len())), ("more_exposures", more(report.exposures.len()))];
     report.hindrances.truncate(MAX_NAMED);
-    let more = report.exposures.len().saturating_sub(MAX_NAMED);
     report.exposures.truncate(MAX_NAMED);
     for finding in &mut report.findings {
         for value in [&mut finding.observed, &mut finding.desired] {
@@ -274,9 +280,7 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     });
     if let (Some(machine), Value::Object(report)) = (machine.as_object_mut(), json!(report)) {
         machine.extend(report);
-        if more > 0 {
-            machine.insert("more_exposures".to_owned(), json!(more));
-        }
+        machine.extend(unnamed.into_iter().filter_map(|(name, more)| Some((name.to_owned(), json!(more?)))));
     }
     machine
 }
@@ -460,10 +464,13 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     for hindrance in report.hindrances.iter().take(MAX_NAMED) {
         let _ = write!(text, "\n{}\n", cut(&hindrance.to_string(), 2000));
     }
+    if let Some(more) = more(report.hindrances.len()) {
+        let _ = write!(text, "\n... and {more} more like these\n");
+    }
     for exposure in report.exposures.iter().take(MAX_NAMED) {
         let _ = write!(text, "\n{}: {}\n", exposure.kind, exposure.detail);
     }
-    if let Some(more @ 1..) = report.exposures.len().checked_sub(MAX_NAMED) {
+    if let Some(more) = more(report.exposures.len()) {
         let _ = write!(text, "\n... and {more} more like these\n");
     }
     if let Some(record) = &report.record {

@@ -332,3 +332,24 @@ async fn what_cannot_be_read_again_before_it_is_written_is_not_said_to_be_restor
         assert_eq!((told(&fake), fake.writes()), (vec!["trail: failed".to_owned()], vec![]), "{read}");
     }
 }
+
+#[tokio::test]
+async fn what_hinders_for_certain_is_named_first_however_much_stands_before_it() {
+    let fake = compliant().await;
+    for n in 0..25 {
+        add_to_policy(
+            &fake,
+            &json!({"Sid": format!("Perhaps{n}"), "Effect": "Deny", "Principal": "*", "Action": "s3:PutBucketVersioning", "Resource": format!("arn:aws:s3:::{BUCKET}"), "Condition": {"StringEquals": {"s3:signatureversion": format!("{n}")}}}),
+        );
+    }
+    add_to_policy(
+        &fake,
+        &json!({"Sid": "Quiet", "Effect": "Deny", "Principal": {"AWS": ROLE}, "Action": "s3:PutBucketVersioning", "Resource": format!("arn:aws:s3:::{BUCKET}")}),
+    );
+    fake.remediate(event("PutBucketPolicy")).await.unwrap();
+    let alert = fake.alerts().remove(0);
+    assert_eq!((&alert["severity"], &alert["hindrances"][0]["statement"]), (&json!("CRITICAL"), &json!("Quiet")));
+    assert_eq!((alert["hindrances"].as_array().unwrap().len(), &alert["more_hindrances"]), (20, &json!(6)));
+    let mail = fake.state().published[0]["Message"].clone();
+    assert!(mail.contains("Quiet") && mail.contains("... and 6 more like these"), "{mail}");
+}
