@@ -98,14 +98,20 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
                 _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
             }
         }
-        Subject::KmsKey(names) if names.iter().any(|it| own_key::named(it, &guardrail.config).is_some()) => {
-            Ok(json!(watch::touched(guardrail, &event).await?))
-        }
         Subject::KmsKey(names) if !names.is_empty() => {
+            let is_own = names.iter().any(|it| own_key::named(it, &guardrail.config).is_some());
+            // First: without it nobody can be told. The call may name an alias of a bucket's beside it.
+            let own = if is_own { Some(watch::touched(guardrail, &event).await) } else { None };
             let place = guardrail.config.place();
             let uses = |it: &Registration| !keys_named(it, names, place.region).is_empty();
             let uses: Vec<_> = registrations(guardrail, uses).await?;
-            handle_shared(guardrail, &uses, Control::KmsKey, event).await
+            let buckets = handle_shared(guardrail, &uses, Control::KmsKey, event).await;
+            let Some(own) = own else { return buckets };
+            let mut answer = json!(own?);
+            if !uses.is_empty() {
+                answer["buckets"] = buckets?["buckets"].take();
+            }
+            Ok(answer)
         }
         Subject::Trail(names) if !names.is_empty() => {
             let uses = |it: &Registration| names.iter().any(|named| uses_trail(it, named));
