@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_ssm::Client;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -43,8 +44,25 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     // What is wrong with the chain must not keep the buckets from being swept.
     let mut registry = Registry::default();
     let swept = send_all(guardrail, &mut registry).await;
-    let lost = if swept.is_ok() { copies(guardrail, &registry.documents).await } else { Vec::new() };
-    let watched = watch::check(guardrail, &registry.strangers, lost).await;
+    let ssm = &guardrail.ssm;
+    let compared = match &swept {
+        Ok(_) => copies(ssm).await.map(|it| compare(&registry.documents, it)),
+        // What was not seen of the registry is not gone.
+        Err(_) => Ok(Compared::default()),
+    };
+    let unreadable = |error: ApiError| PartFinding::unreadable("the copies of the registry", &error);
+    let (lost, kept) = match compared {
+        Ok(Compared { to_keep, lost }) => (lost, keep_all(ssm, to_keep).await.err().map(unreadable)),
+        Err(error) => (Vec::new(), Some(unreadable(error))),
+    };
+    let found = lost.iter().map(|it| watch::unregistered(&it.registration.bucket)).chain(kept).collect();
+    let watched = watch::check(guardrail, &registry.strangers, found).await;
+    // Once people know, and not before.
+    if watched.is_ok()
+        && let Err(error) = remember_told(ssm, lost).await
+    {
+        tracing::warn!(%error, "the next sweep tells again of documents that are gone");
+    }
     let buckets = swept?;
     (guardrail.metrics)(&metrics::sweep(buckets, Timestamp::now()));
     tracing::info!(buckets, "swept");
@@ -64,19 +82,26 @@ struct Registry {
     strangers: Vec<String>,
 }
 
-/// Keeps copies of the documents, and finds those that are gone: what nobody guards is told once.
-async fn copies(guardrail: &Guardrail, documents: &BTreeMap<BucketName, Option<Registration>>) -> Vec<PartFinding> {
-    match keep_copies(guardrail, documents).await {
-        Ok(lost) => lost.iter().map(watch::unregistered).collect(),
-        Err(error) => vec![PartFinding::unreadable("the copies of the registry", &error)],
-    }
+/// What the copies of the registry's documents say of them.
+#[derive(Default)]
+struct Compared {
+    /// Whose copy is missing or of an earlier document.
+    to_keep: Vec<Registration>,
+    /// Copies of documents that are gone, of which nobody was told.
+    lost: Vec<Kept>,
 }
 
-async fn keep_copies(
-    guardrail: &Guardrail,
-    documents: &BTreeMap<BucketName, Option<Registration>>,
-) -> Result<Vec<BucketName>, ApiError> {
-    let ssm = &guardrail.ssm;
+fn compare(documents: &BTreeMap<BucketName, Option<Registration>>, copies: BTreeMap<BucketName, Kept>) -> Compared {
+    let is_kept =
+        |it: &Registration| copies.get(&it.bucket).is_some_and(|kept| kept.registration == *it && !kept.told_gone);
+    // The Parameter Store takes three writes a second; the next sweep does the rest.
+    let to_keep = documents.values().flatten().filter(|it| !is_kept(it)).take(COPIES_PER_SWEEP).cloned().collect();
+    let gone = |(bucket, kept): &(BucketName, Kept)| !documents.contains_key(bucket) && !kept.told_gone;
+    let lost = copies.into_iter().filter(gone).take(COPIES_PER_SWEEP).map(|it| it.1).collect();
+    Compared { to_keep, lost }
+}
+
+async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {
     let mut copies = BTreeMap::new();
     let mut token = None;
     loop {
@@ -88,24 +113,23 @@ async fn keep_copies(
         }
         match next {
             Some(_) => token = next,
-            None => break,
+            None => return Ok(copies),
         }
     }
-    let now = Timestamp::now();
-    let is_kept =
-        |it: &Registration| copies.get(&it.bucket).is_some_and(|kept| kept.registration == *it && !kept.told_gone);
-    // The Parameter Store takes three writes a second; the next sweep keeps the rest.
-    for registration in documents.values().flatten().filter(|it| !is_kept(it)).take(COPIES_PER_SWEEP) {
-        registry::keep(ssm, &Kept { registration: registration.clone(), since: now, told_gone: false }).await?;
+}
+
+async fn keep_all(ssm: &Client, registrations: Vec<Registration>) -> Result<(), ApiError> {
+    for registration in registrations {
+        registry::keep(ssm, &Kept { registration, since: Timestamp::now(), told_gone: false }).await?;
     }
-    let mut lost = Vec::new();
-    for (bucket, kept) in copies {
-        if !documents.contains_key(&bucket) && !kept.told_gone && lost.len() < COPIES_PER_SWEEP {
-            registry::keep(ssm, &Kept { told_gone: true, ..kept }).await?;
-            lost.push(bucket);
-        }
+    Ok(())
+}
+
+async fn remember_told(ssm: &Client, lost: Vec<Kept>) -> Result<(), ApiError> {
+    for kept in lost {
+        registry::keep(ssm, &Kept { told_gone: true, ..kept }).await?;
     }
-    Ok(lost)
+    Ok(())
 }
 
 /// Sends one message per registry document, a page at a time: the next is read while one is sent.

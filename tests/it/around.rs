@@ -748,3 +748,32 @@ async fn a_lockout_says_which_policy_and_what_the_way_out_is() {
     let mail = fake.state().published[0]["Message"].clone();
     assert!(mail.contains("S3UnlockBucketPolicy") && mail.contains("root user"), "{mail}");
 }
+
+#[tokio::test]
+async fn an_alias_that_is_moved_onto_the_guardrails_own_key_is_moved_back_at_once() {
+    const ALIAS: &str = "alias/s3-secure-data";
+    let fake = with_own_key().await;
+    fake.state().key.as_mut().unwrap().aliases.insert(ALIAS.to_owned(), OWN_KEY.to_owned());
+    let event = call("kms", "UpdateAlias", json!({"aliasName": ALIAS, "targetKeyId": OWN_KEY}));
+    fake.remediate(event).await.unwrap();
+    assert_eq!(fake.state().key.as_ref().unwrap().aliases[ALIAS], KEY);
+    let told = fake.alerts();
+    assert!(told.iter().any(|it| it["bucket"] == BUCKET && findings(it) == ["kms-key: restored"]), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_lost_document_of_which_people_could_not_be_told_is_told_by_the_next_sweep() {
+    let fake = compliant().await;
+    deployed(&fake);
+    sweep(&fake, json!({})).await.unwrap();
+    fake.state().parameters.remove(&format!("/s3-guardrail/buckets/{BUCKET}"));
+    fake.fail("Publish", 99, FaultKind::Answer(403, "AuthorizationError"));
+    sweep(&fake, json!({})).await.unwrap_err();
+    fake.state().heal();
+    // Nor does it matter that no copy can be written.
+    fake.fail("PutParameter", 99, FaultKind::Answer(400, "AccessDeniedException"));
+    fake.forget();
+    let found = sweep(&fake, json!({})).await.unwrap()["guardrail"]["findings"].clone();
+    assert!(found[0]["problem"].as_str().unwrap().contains("restore-registration acme-data"), "{found}");
+    assert_eq!(fake.alerts().len(), 1);
+}
