@@ -32,6 +32,17 @@ pub fn redact(text: &str) -> String {
     masked(text, &secret)
 }
 
+/// The same, and each of these names masked, too.
+pub fn redact_names(text: &str, names: &[&str]) -> String {
+    let mut secret = vec![false; text.len()];
+    for name in names.iter().filter(|it| !it.is_empty()) {
+        for (at, _) in text.match_indices(name) {
+            mark(&mut secret, at, name.len());
+        }
+    }
+    redact(&masked(text, &secret))
+}
+
 fn mark(secret: &mut [bool], from: usize, length: usize) {
     secret.iter_mut().skip(from).take(length).for_each(|it| *it = true);
 }
@@ -168,6 +179,13 @@ mod tests {
             assert_eq!(redact(text), masked);
             assert_eq!(redact(masked), masked, "masked once is masked");
         }
+    }
+
+    #[test]
+    fn names_are_masked_beside_everything_else() {
+        let text = "acme and acme-data in 111122223333, é";
+        assert_eq!(redact_names(text, &["acme-data", "acme", ""]), "**** and **** in ****, é");
+        assert_eq!(redact_names("é", &["é"]), "****");
     }
 
     proptest! {

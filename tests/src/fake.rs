@@ -169,6 +169,10 @@ pub struct State {
     pub published: Vec<HashMap<String, String>>,
     /// Each request with its answer, when they are kept.
     pub exchanges: Option<Vec<Exchange>>,
+    /// What CloudTrail recorded of S3's calls, as LookupEvents shows it; `None`: it records nothing.
+    pub records: Option<Vec<Value>>,
+    /// Whether a bucket's policy is in force, as far as the guardrail's own statements go.
+    pub enforces: bool,
     /// How long the SDK waits for one answer, a hundred times as long as it does; `None`: for ever.
     pub attempt_timeout: Option<Duration>,
     /// How long every call takes.
@@ -572,7 +576,10 @@ impl HttpConnector for FakeAws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         models::hold(&request);
         let slow = self.is_slow(&request);
-        let answer = self.answer(&request);
+        let mut answer = self.answer(&request);
+        if let Ok(answer) = &mut answer {
+            self.state().record(&request, answer);
+        }
         if let (Some(exchanges), Ok(answer)) = (&mut self.state().exchanges, &answer) {
             exchanges.push(Exchange::request(&request).answered(answer));
         }
@@ -645,6 +652,9 @@ impl Call {
         }
         match (QUERIES.iter().find(|it| asks_for(it.0)), request.method()) {
             (Some(("uploads", _)), "POST") => call("CreateMultipartUpload", ""),
+            (Some(("uploadId", _)), "PUT") if request.headers().get("x-amz-copy-source").is_some() => {
+                call("UploadPartCopy", "")
+            }
             (Some(("uploadId", _)), "PUT") => call("UploadPart", ""),
             (Some(("uploadId", _)), "POST") => call("CompleteMultipartUpload", ""),
             (Some((_, operation)), _) => call(operation, ""),
@@ -768,7 +778,37 @@ impl State {
         answer
     }
 
+    /// Remembers a call of S3, as CloudTrail does, and gives it an id.
+    fn record(&mut self, request: &HttpRequest, answer: &mut HttpResponse) {
+        let call = Call::of(request);
+        let Some(records) = self.records.as_mut().filter(|_| call.is_s3()) else { return };
+        let id = format!("REQUEST{}", records.len());
+        let denied = (answer.status().as_u16() == 403).then_some("AccessDenied");
+        records.push(json!({
+            "eventName": call.operation.trim_end_matches("Configuration"), "eventSource": "s3.amazonaws.com", "requestID": id,
+            "errorCode": denied, "requestParameters": {"bucketName": call.bucket},
+            "resources": [{"type": "AWS::S3::Bucket", "ARN": format!("arn:aws:s3:::{}", call.bucket)}],
+        }));
+        answer.headers_mut().insert("x-amz-request-id", id);
+    }
+
+    /// Whether the bucket's policy denies a call.
+    fn is_denied(&self, request: &HttpRequest, call: &Call) -> bool {
+        let (action, resource) = match call.operation.as_str() {
+            "PutObject" | "CopyObject" | "CreateMultipartUpload" => ("s3:PutObject", call.place(request)),
+            "PutBucketVersioning" => ("s3:PutBucketVersioning", call.bucket.clone()),
+            _ => return false,
+        };
+        let documents =
+            if call.bucket == BUCKET { self.bucket.as_ref() } else { self.others.get(&call.bucket).map(|it| &it.0) };
+        let policy = documents.and_then(|it| it.get("policy")).map_or("", String::as_str);
+        s3_rules::denies(policy, action, &format!("arn:aws:s3:::{resource}"), |it| request.headers().get(it))
+    }
+
     fn serve(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        if self.enforces && self.is_denied(request, call) {
+            return refused(403, "AccessDenied", "not authorized, with an explicit deny in a resource-based policy");
+        }
         match call.operation.as_str() {
             "GetParameter" => {
                 let input: Value = serde_json::from_str(&call.body).unwrap_or_default();
@@ -953,6 +993,9 @@ impl State {
                         )
                     }
                     "UploadPart" if self.uploads.contains(&place) => response(200, ""),
+                    "UploadPartCopy" if self.uploads.contains(&place) => {
+                        response(200, "<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>")
+                    }
                     "CompleteMultipartUpload" if self.uploads.remove(&place) => {
                         self.objects.insert(place, String::new());
                         response(
@@ -961,7 +1004,7 @@ impl State {
                         )
                     }
                     "AbortMultipartUpload" if self.uploads.remove(&place) => response(204, ""),
-                    "UploadPart" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
+                    "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => {
                         call.error(404, "NoSuchUpload")
                     }
                     "DeleteBucket" if self.objects.keys().chain(&self.uploads).any(|it| it.starts_with(&within)) => {
@@ -1174,6 +1217,12 @@ impl State {
                 Ok(json!({"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}))
             }
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
+            "LookupEvents" => {
+                let name = &input["LookupAttributes"][0]["AttributeValue"];
+                let records = self.records.iter().flatten().filter(|it| it["eventName"] == *name);
+                let events = records.map(|it| json!({"EventName": name, "CloudTrailEvent": it.to_string()}));
+                Ok(json!({"Events": events.collect::<Vec<_>>()}))
+            }
             "DescribeTrails" => Ok(json!({"trailList": self.trails_shown_in(region)})),
             _ if operation.contains("Trail")
                 || ["GetEventSelectors", "PutEventSelectors", "StartLogging", "StopLogging"].contains(&operation) =>

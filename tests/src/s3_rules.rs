@@ -134,6 +134,39 @@ fn kept(value: Value) -> Value {
     }
 }
 
+/// Whether a bucket policy denies everybody this action on this resource; `header`: what the request says.
+/// It knows what the guardrail's own statements are made of, and no more.
+pub fn denies<'a>(policy: &str, action: &str, resource: &str, header: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let list = |value: &Value| match value {
+        Value::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    let matches = |pattern: &Value| match pattern.as_str().unwrap_or_default().strip_suffix('*') {
+        Some(start) => resource.starts_with(start),
+        None => pattern == resource,
+    };
+    let holds = |operator: &str, key: &str, wanted: &Value| {
+        let is = key.strip_prefix("s3:").and_then(&header);
+        match operator {
+            "Null" => is.is_none() == (wanted == "true"),
+            "StringNotEquals" => is.is_none_or(|it| wanted != it),
+            "StringEquals" => is.is_some_and(|it| wanted == it),
+            _ => false,
+        }
+    };
+    list(&policy["Statement"]).iter().any(|it| {
+        let conditions = it["Condition"].as_object().into_iter().flatten();
+        let mut conditions = conditions
+            .flat_map(|(operator, keys)| keys.as_object().into_iter().flatten().map(move |it| (operator, it)));
+        it["Effect"] == "Deny"
+            && it["Principal"] == "*"
+            && list(&it["Action"]).contains(&json!(action))
+            && list(&it["Resource"]).iter().any(matches)
+            && conditions.all(|(operator, (key, wanted))| holds(operator, key, wanted))
+    })
+}
+
 /// Whether CloudTrail takes this name for a trail.
 pub fn is_trail_name(name: &str) -> bool {
     let parts = || name.split(['.', '_', '-']);

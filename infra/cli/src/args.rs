@@ -200,6 +200,16 @@ Example:
         /// An existing bucket to try the reads on
         bucket: Option<BucketName>,
     },
+    /// Ask this account what only an account can tell of AWS, in an empty bucket to throw away
+    #[command(after_help = "\
+Refuses a bucket that does not exist, is guarded or in use, or holds objects. Writes test objects, statements
+about them and settings, and puts everything back; when it is interrupted, run it again: that removes what is
+left. Prints a block of Markdown without accounts, ARNs and names, to be pasted into an issue.
+Ends with 0, with 2 when AWS does otherwise than the guardrail believes.
+
+Example:
+  aws s3api create-bucket --bucket acme-throwaway && guardrail first-run acme-throwaway > answers.md")]
+    FirstRun(FirstRunArguments),
     /// Completions for a shell, on the standard output
     #[command(after_help = "\
 Example:
@@ -390,6 +400,17 @@ pub(crate) struct VerifyArguments {
     /// JSON instead of Markdown
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FirstRunArguments {
+    pub bucket: BucketName,
+    /// How long to wait in the end until CloudTrail shows what was done
+    #[arg(long, value_name = "MINUTES", default_value_t = 15)]
+    pub wait: u64,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 fn control_parser() -> impl TypedValueParser<Value = Control> {

@@ -11,6 +11,7 @@ mod error;
 mod exempt;
 #[cfg(test)]
 mod faults;
+mod first_run;
 mod history;
 mod list;
 #[cfg(test)]
@@ -100,6 +101,7 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::Teardown(arguments) => teardown::run(&Session::new(&global, None).await?, &arguments).await,
         Command::Verify(arguments) => verify::run(&Session::new(&global, None).await?, arguments).await,
         Command::Preflight { bucket } => preflight::run(&Session::new(&global, None).await?, bucket).await,
+        Command::FirstRun(arguments) => first_run::run(&Session::new(&global, None).await?, arguments).await,
         Command::Cost { usage, json } => cost::run(&usage, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
