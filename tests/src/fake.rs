@@ -32,6 +32,7 @@ use guardrail::{
 use serde_json::{Value, json};
 
 use crate::{
+    event_patterns,
     models::{self, Exchange},
     s3_rules,
 };
@@ -84,11 +85,12 @@ const QUERIES: [(&str, &str); 8] = [
 ];
 
 /// Lambda's: the end of the path, operation name.
-const LAMBDA: [(&str, &str); 4] = [
+const LAMBDA: [(&str, &str); 5] = [
     ("/policy", "GetPolicy"),
     ("/concurrency", "GetFunctionConcurrency"),
     ("/invocations", "Invoke"),
     ("/account-settings", "GetAccountSettings"),
+    ("/configuration", "GetFunctionConfiguration"),
 ];
 
 const OWNER: &str = "<Owner><ID>me</ID></Owner>";
@@ -690,7 +692,11 @@ impl Call {
 
     fn error(&self, status: u16, code: &str) -> HttpResponse {
         let body = match self.operation.as_str() {
-            "Publish" | "ListSubscriptionsByTopic" | "DescribeStackResources" => {
+            "Publish"
+            | "ListSubscriptionsByTopic"
+            | "DescribeStackResources"
+            | "DescribeStacks"
+            | "ValidateTemplate" => {
                 format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>")
             }
             _ if self.is_s3() => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
@@ -865,6 +871,24 @@ impl State {
                 "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:aws:sns:eu-west-2:111122223333:alerts:1</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
             ),
             "DescribeStackResources" => self.serve_stack(call),
+            "ValidateTemplate" => {
+                response(200, "<ValidateTemplateResponse><ValidateTemplateResult/></ValidateTemplateResponse>")
+            }
+            "DescribeStacks" => {
+                let name = form(&call.body).remove("StackName").unwrap_or_default();
+                if self.rules.is_empty() || self.stack.as_ref().is_some_and(BTreeMap::is_empty) {
+                    return call.error(400, "ValidationError");
+                }
+                let stack = format!(
+                    "<member><StackName>{name}</StackName><CreationTime>2026-11-23T09:14:05Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus></member>"
+                );
+                response(
+                    200,
+                    &format!(
+                        "<DescribeStacksResponse><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></DescribeStacksResponse>"
+                    ),
+                )
+            }
             "GetCallerIdentity" => response(
                 200,
                 "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:user/ann</Arn><UserId>AIDAEXAMPLE</UserId><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>",
@@ -1215,6 +1239,18 @@ impl State {
             }
             "GetAccountSettings" => {
                 Ok(json!({"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}))
+            }
+            "GetFunctionConfiguration" if !self.rules.is_empty() => {
+                Ok(json!({"Architectures": ["x86_64"], "Role": ROLE, "State": "Active"}))
+            }
+            "GetFunctionConfiguration" => Err("ResourceNotFoundException"),
+            "TestEventPattern" => {
+                let parsed = |name: &str| serde_json::from_str(&text(name)).unwrap_or_default();
+                Ok(json!({"Result": event_patterns::finds(&parsed("EventPattern"), &parsed("Event"))}))
+            }
+            "ListRules" => {
+                let rules = self.rules.keys().filter(|it| it.starts_with(&text("NamePrefix")));
+                Ok(json!({"Rules": rules.map(|it| json!({"Name": it})).collect::<Vec<_>>()}))
             }
             "GetFunctionConcurrency" if !self.rules.is_empty() => Ok(json!({"ReservedConcurrentExecutions": 5})),
             "LookupEvents" => {

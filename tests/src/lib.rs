@@ -2,6 +2,7 @@
 
 pub mod deploy;
 pub mod drift;
+pub mod event_patterns;
 pub mod fake;
 pub mod function;
 pub mod local_aws;

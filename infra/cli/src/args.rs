@@ -192,8 +192,11 @@ Examples:
   guardrail verify acme-data > evidence.md
   guardrail verify acme-data --json | jq '.proofs[] | select(.outcome != \"proven\")'")]
     Verify(VerifyArguments),
-    /// Whether your credentials, permissions and quotas are enough. Changes nothing
+    /// Whether your credentials, permissions and quotas are enough, and what is deployed fits. Changes nothing
     #[command(after_help = "\
+Also asks CloudFormation and EventBridge whether they would take the templates and the rules, and looks at each
+registered bucket. ok: all is well; ??: nobody can tell, or it is for you to judge; !!: mend that first (exit 1).
+
 Example:
   guardrail preflight acme-data")]
     Preflight {

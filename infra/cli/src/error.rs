@@ -95,14 +95,17 @@ pub(crate) fn action(operation: &str) -> Option<String> {
     of_buckets.or_else(|| {
         let (service, action) = match operation {
             "GetParameter" | "GetParametersByPath" | "PutParameter" | "DeleteParameter" => ("ssm", operation),
-            "DescribeTrails" | "StopLogging" | "DeleteTrail" => ("cloudtrail", operation),
+            "DescribeTrails" | "GetTrailStatus" | "GetEventSelectors" | "LookupEvents" | "StopLogging"
+            | "DeleteTrail" => ("cloudtrail", operation),
             "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
             "GetBucketReplication" => ("s3", "GetReplicationConfiguration"),
             "GetBucketWebsite" => ("s3", operation),
             "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
             "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
             "GetObject" | "PutObject" | "DeleteBucketPolicy" => ("s3", operation),
-            "GetAccountSettings" => ("lambda", operation),
+            "GetAccountSettings" | "GetFunctionConfiguration" => ("lambda", operation),
+            "ValidateTemplate" | "DescribeStacks" => ("cloudformation", operation),
+            "TestEventPattern" | "ListRules" => ("events", operation),
             "SimulatePrincipalPolicy" => ("iam", operation),
             "ListBuckets" => ("s3", "ListAllMyBuckets"),
             "ListObjectsV2" => ("s3", "ListBucket"),

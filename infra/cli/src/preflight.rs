@@ -1,4 +1,7 @@
-//! `guardrail preflight`: who is calling, what they may read, and how much room is left. Changes nothing.
+//! `guardrail preflight`: who is calling, what they may read, how much room is left, and whether what is deployed fits.
+//! Changes nothing.
+
+pub(crate) mod deployed;
 
 use std::collections::BTreeSet;
 
@@ -122,6 +125,7 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
     }
     checks.extend(simulated(session, bucket.as_ref()).await);
     checks.extend(room(session).await);
+    checks.extend(deployed::checks(session).await?);
     output::print(&checks.iter().map(Check::line).collect::<String>())?;
     Ok(if checks.iter().any(|it| it.verdict == Verdict::Bad) { Exit::Error } else { Exit::Compliant })
 }

@@ -32,7 +32,7 @@ use super::{
     },
     site::{PREFIX, SID, Site, within_a_while},
 };
-use crate::session::Session;
+use crate::{preflight::deployed::lets_cloudtrail_decrypt, session::Session};
 
 /// What a run has found so far.
 #[derive(Debug, Default)]
@@ -387,13 +387,7 @@ async fn bucket_key(session: &Session, log_bucket: Option<&str>, key: Option<&st
     let bucket = Bucket { name: &log_bucket, owner: &session.account };
     let encryption = observe::default_encryption(&session.guardrail.s3, bucket).await.ok()?;
     let policy = observe::key_policy(&session.guardrail.kms, key).await.ok()?;
-    let decrypts = policy.statements.iter().any(|it| {
-        let actions = it.0["Action"].to_string();
-        it.is_allow()
-            && it.0["Principal"]["Service"].to_string().contains("cloudtrail.")
-            && ["kms:Decrypt", "kms:*"].iter().any(|action| actions.contains(action))
-    });
-    Some((encryption.bucket_key, decrypts))
+    Some((encryption.bucket_key, lets_cloudtrail_decrypt(&policy)))
 }
 
 /// What the last 90 days of the account tell of calls that can switch the guardrail off.
