@@ -98,9 +98,10 @@ fn confirmed(site: &Site<'_>, never_versioned: bool) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use guardrail::policy::Policy;
     use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, State, TRAIL};
+    use guardrail_tests::models::Exchange;
     use serde_json::{Value, json};
 
     use super::*;
@@ -119,6 +120,10 @@ mod tests {
             state.set("versioning", Some(ENABLED));
             let aliases = [("alias/s3-secure-data".to_owned(), KEY.to_owned())].into();
             state.key = Some(FakeKey { aliases, ..FakeKey::good() });
+            state.others = [("acme-logs".to_owned(), Default::default())].into();
+            state.trail = Some(
+                json!({"TrailARN": TRAIL, "IsLogging": true, "S3BucketName": "acme-logs", "KmsKeyId": KEY, "AdvancedEventSelectors": []}),
+            );
             (state.records, state.enforces) = (Some(Vec::new()), true);
         }
         fake
@@ -126,6 +131,16 @@ mod tests {
 
     async fn run_on(fake: &FakeAws) -> Result<(Exit, String), CliError> {
         ask(&session(fake), FirstRunArguments { bucket: BUCKET.parse().unwrap(), wait: 1, yes: true }).await
+    }
+
+    /// What it sends and is answered when nothing goes wrong.
+    pub(crate) async fn exchanges() -> Vec<Exchange> {
+        let fake = throwaway();
+        // Without a statement of its owner's, the policy goes in the end.
+        fake.set("policy", None);
+        fake.state().exchanges = Some(Vec::new());
+        run_on(&fake).await.unwrap();
+        fake.state().exchanges.take().unwrap()
     }
 
     /// Everything in the bucket, and its policy by what it means.
@@ -155,6 +170,8 @@ mod tests {
         for (mark, said) in [
             ("U1", "PutBucketVersioning (AccessDenied) names the bucket in requestParameters.bucketName"),
             ("U4", "LookupEvents showed 3 of 3 calls"),
+            ("U7", "unknown | trails that deliver: 0 of 0"),
+            ("U8", "none of 1 trails has an error"),
             ("U6", "DeleteBucketWebsite (no error)"),
             ("U10", "as believed | denied by the bucket's"),
             ("U11", "as believed | denied by the bucket's"),
@@ -205,7 +222,6 @@ mod tests {
             let fake = throwaway();
             let before = is(&fake);
             let denied = "User is not authorized because no identity-based policy allows the action";
-            fake.state().trail = Some(json!({"TrailARN": TRAIL, "IsLogging": true, "S3BucketName": "acme-logs"}));
             let of_s3 = call.contains("Bucket") || call.contains("Object");
             let kind = if of_s3 { FaultKind::Denied(denied) } else { FaultKind::Answer(400, "AccessDeniedException") };
             fake.fail(call, usize::MAX, kind);

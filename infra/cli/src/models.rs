@@ -13,7 +13,7 @@ use guardrail_tests::{
     models::{BY_THE_COMMAND, Exchange, sendable},
 };
 
-use crate::{args::RestoreRegistrationArguments, faults, preflight, restore_registration};
+use crate::{args::RestoreRegistrationArguments, faults, first_run, preflight, restore_registration};
 
 /// What every command sends and is answered when nothing goes wrong.
 async fn exchanges() -> Vec<Exchange> {
@@ -35,10 +35,10 @@ async fn exchanges() -> Vec<Exchange> {
     let sts = aws_sdk_sts::Client::new(&fake.sdk());
     sts.get_caller_identity().send().await.unwrap();
     let asked = fake.state().exchanges.take().unwrap();
-    [faults::exchanges().await, asked].concat()
+    [faults::exchanges().await, first_run::tests::exchanges().await, asked].concat()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_request_and_every_answer_of_the_command_is_as_awss_models_say() {
     let mut faults = BTreeSet::new();
     let mut sent = BTreeSet::new();
