@@ -1,6 +1,7 @@
 //! What holds of the repository itself.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -110,6 +111,58 @@ fn every_test_that_the_threat_model_names_exists() {
     for test in tests {
         assert!(code.contains(&format!("fn {test}(")), "{test}");
     }
+}
+
+/// The page's rows: mark, source, how sure, what holds it.
+fn assumptions() -> Vec<[String; 4]> {
+    let page = read("ASSUMPTIONS.md");
+    let lines = page.lines().filter(|it| it.starts_with("| ") && !it.starts_with("| | Assumption"));
+    lines
+        .map(|line| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let ["", mark, _, source, sure, held, ""] = cells[..] else { panic!("not five cells: {line}") };
+            [mark, source, sure, held].map(str::to_owned)
+        })
+        .collect()
+}
+
+#[test]
+fn every_test_and_probe_that_an_assumption_names_exists() {
+    let sources = ["shared/src", "infra/cli/src", "tests/it"].map(|it| sources(&workspace().join(it))).concat();
+    let code = sources.iter().map(read).collect::<String>();
+    let (questions, proofs) = (read("infra/cli/src/first_run/questions.rs"), read("shared/src/verify/proofs.rs"));
+    let rows = assumptions();
+    assert!(rows.len() > 35, "{rows:?}");
+    for [mark, source, sure, held] in &rows {
+        let names: Vec<_> = held.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing holds {mark} {source}");
+        for name in &names {
+            let exists = match name.split_once(' ') {
+                Some(("first-run", mark)) => questions.contains(&format!("\"{mark}\"")),
+                Some(("verify", proof)) => proofs.contains(&format!("\"{proof}\"")),
+                Some(_) => false,
+                None => *name == "preflight" || code.contains(&format!("fn {name}(")),
+            };
+            assert!(exists, "{name}");
+        }
+        // What nobody knows has a mark and is asked; what has a mark is what nobody knows.
+        let unknown = sure == "nobody knows";
+        assert!(unknown || sure == "documented" || sure == "recorded", "{mark} {source}: {sure}");
+        assert_eq!(unknown, !mark.is_empty(), "{mark} {source}");
+        assert!(unknown == names.contains(&format!("first-run {mark}").as_str()), "{mark}: no probe");
+        assert!(unknown || source.contains("](https://"), "{mark} {held}: where is it from?");
+    }
+}
+
+#[test]
+fn every_question_of_the_first_run_is_an_assumption() {
+    let questions = code("infra/cli/src/first_run/questions.rs");
+    let is_mark = |it: &&str| it.strip_prefix('U').is_some_and(|it| it.parse::<u32>().is_ok());
+    let asked: BTreeSet<_> = questions.split('"').filter(is_mark).map(str::to_owned).collect();
+    let rows: Vec<_> = assumptions().into_iter().map(|[mark, ..]| mark).filter(|it| !it.is_empty()).collect();
+    assert_eq!(rows.len(), rows.iter().collect::<BTreeSet<_>>().len(), "each once");
+    assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), asked);
+    assert!(asked.len() > 15, "{asked:?}");
 }
 
 /// What bash 3.2, which is what macOS has, does not know.

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     questions::{
         Answer, Ground, Made, Question, Record, Said, Settled, TAMPERING, TrailFacts, Verdict, Wanted, delay, order,
-        own_call, past, settling, trails, upload,
+        own_call, past, settling, tagged, trails, upload,
     },
     site::{PREFIX, SID, Site, within_a_while},
 };
@@ -397,13 +397,15 @@ pub(super) async fn of_the_past(session: &Session) -> Vec<Answer> {
         match look_up(session, name, None).await {
             Ok(found) => records.extend(found),
             Err(error) => {
-                return [Question::ParametersOfTampering, Question::DeniedTampering]
+                return [Question::ParametersOfTampering, Question::DeniedTampering, Question::TaggedByResource]
                     .map(|it| it.stopped_by(&error))
                     .into();
             }
         }
     }
-    past(&records).into()
+    let tagging = look_up(session, "TagResource", None).await;
+    let tagging = tagging.map_or_else(|error| Question::TaggedByResource.stopped_by(&error), |it| tagged(&it));
+    past(&records).into_iter().chain([tagging]).collect()
 }
 
 /// The newest records of a name.

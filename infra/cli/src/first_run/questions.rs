@@ -30,6 +30,7 @@ pub(crate) enum Question {
     Settling,
     OrderOfLists,
     AlarmToMail,
+    TaggedByResource,
 }
 
 /// How a question is put: its mark, in words, and what the guardrail leans on.
@@ -41,7 +42,7 @@ pub(crate) struct Row {
 }
 
 impl Question {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::DeniedCallNamesTheBucket,
         Self::ParametersOfTampering,
         Self::DeniedTampering,
@@ -59,6 +60,7 @@ impl Question {
         Self::Settling,
         Self::OrderOfLists,
         Self::AlarmToMail,
+        Self::TaggedByResource,
     ];
 
     pub(crate) const fn row(self) -> Row {
@@ -133,6 +135,11 @@ impl Question {
                 "U17",
                 "Does an alarm reach the people through the encrypted topic?",
                 "the key's policy lets CloudWatch use it",
+            ),
+            Self::TaggedByResource => (
+                "U18",
+                "Where does the record of a bucket's TagResource name the bucket?",
+                "in resourceArn or in resources",
             ),
         };
         Row { mark, asks, believed }
@@ -339,6 +346,7 @@ pub(crate) struct Made {
 /// What CloudTrail shows of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
+    pub(crate) event_source: String,
     pub(crate) event_name: String,
     pub(crate) error_code: Option<String>,
     /// As it stands there.
@@ -352,6 +360,7 @@ impl Record {
         let record: Value = serde_json::from_str(text).ok()?;
         let text = |name: &str| record[name].as_str().map(str::to_owned);
         Some(Self {
+            event_source: text("eventSource").unwrap_or_default(),
             event_name: text("eventName")?,
             error_code: text("errorCode"),
             parameters: record["requestParameters"].clone(),
@@ -461,6 +470,22 @@ pub(crate) fn past(records: &[Record]) -> [Answer; 2] {
         judge(Question::ParametersOfTampering, "successful", of(&succeeded, &names_it)),
         judge(Question::DeniedTampering, "denied", of(&denied, &|it| it.parameters.is_null() || names_it(it))),
     ]
+}
+
+/// What the account's own past tells of buckets that were tagged by TagResource.
+pub(crate) fn tagged(records: &[Record]) -> Answer {
+    const QUESTION: Question = Question::TaggedByResource;
+    let of_s3: Vec<_> = records.iter().filter(|it| it.event_source == "s3.amazonaws.com").collect();
+    let names = |it: &Record| {
+        let resources = it.resources.as_array().into_iter().flatten();
+        !it.parameters["resourceArn"].is_null() || resources.into_iter().any(|it| it["ARN"].is_string())
+    };
+    let Some(other) = of_s3.iter().find(|it| !names(it)) else {
+        let verdict = if of_s3.is_empty() { Verdict::Unknown } else { Verdict::AsBelieved };
+        return QUESTION.answer(verdict, format!("{} calls in 90 days, all of them so", of_s3.len()));
+    };
+    let members: Vec<_> = other.parameters.as_object().into_iter().flat_map(|it| it.keys()).cloned().collect();
+    QUESTION.answer(Verdict::Otherwise, format!("not there, but among: {}", members.join(", ")))
 }
 
 /// What a trail of this account says of itself, and of where it delivers.
@@ -582,7 +607,14 @@ mod tests {
     fn record(event_name: &str, error_code: Option<&str>, parameters: Value) -> Record {
         let resources = json!([{"ARN": "arn:aws:s3:::acme-data"}]);
         let (event_name, error_code) = (event_name.to_owned(), error_code.map(str::to_owned));
-        Record { event_name, error_code, parameters, resources, request_id: "R".to_owned() }
+        Record {
+            event_source: "s3.amazonaws.com".to_owned(),
+            event_name,
+            error_code,
+            parameters,
+            resources,
+            request_id: "R".to_owned(),
+        }
     }
 
     #[test]
@@ -613,6 +645,18 @@ mod tests {
             U3: unknown, no denied call of these in 90 days
         "#]]
         .assert_eq(&shown(&past(&[])));
+    }
+
+    #[test]
+    fn a_tagged_bucket_is_looked_for_where_its_record_names_it() {
+        let arn = json!({"resourceArn": "arn:aws:s3:::acme-data"});
+        let elsewhere =
+            Record { resources: Value::Null, ..record("TagResource", None, json!({"bucket": "acme-data"})) };
+        let of_kms = Record { event_source: "kms.amazonaws.com".to_owned(), ..elsewhere.clone() };
+        assert_eq!(tagged(&[record("TagResource", None, arn), of_kms.clone()]).verdict, Verdict::AsBelieved);
+        assert_eq!(tagged(&[of_kms]).verdict, Verdict::Unknown);
+        let answer = tagged(&[elsewhere]);
+        assert_eq!((answer.verdict, answer.text.as_str()), (Verdict::Otherwise, "not there, but among: bucket"));
     }
 
     fn shown(answers: &[Answer]) -> String {
