@@ -786,8 +786,11 @@ impl State {
 
     /// Remembers a call of S3, as CloudTrail does, and gives it an id.
     fn record(&mut self, request: &HttpRequest, answer: &mut HttpResponse) {
+        let Some(records) = &mut self.records else { return };
         let call = Call::of(request);
-        let Some(records) = self.records.as_mut().filter(|_| call.is_s3()) else { return };
+        if !call.is_s3() {
+            return;
+        }
         let id = format!("REQUEST{}", records.len());
         let denied = (answer.status().as_u16() == 403).then_some("AccessDenied");
         records.push(json!({

@@ -63,6 +63,11 @@ async fn ask(session: &Session, arguments: FirstRunArguments) -> Result<(Exit, S
     }
     run.answers.extend(probes::of_trails(session).await);
     run.answers.extend(probes::of_the_past(session).await);
+    let waiting =
+        format!("until CloudTrail shows what was done, {wait} minutes at most; nothing of it is left in {bucket}");
+    if left.is_empty() {
+        output::complain("waiting", &waiting);
+    }
     probes::of_events(session, bucket.as_str(), begun, Duration::from_secs(60 * wait), &mut run).await;
     run.answers.push(probes::of_alarms());
     let mut answers = run.answers;

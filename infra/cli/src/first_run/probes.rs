@@ -374,12 +374,17 @@ async fn trail_facts(session: &Session) -> Result<Vec<TrailFacts>, ApiError> {
         facts.push(TrailFacts {
             is_logging: status.is_logging() == Some(true),
             delivered: status.latest_delivery_time().is_some(),
-            error: status.latest_delivery_error().filter(|it| !it.is_empty()).map(str::to_owned),
+            error: status.latest_delivery_error().filter(|it| !it.is_empty()).map(code),
             management_selectors: of_management.count().max(basic.count()),
             bucket_key: bucket_key(session, trail.s3_bucket_name(), trail.kms_key_id()).await,
         });
     }
     Ok(facts)
+}
+
+/// Of an error, what tells no names.
+fn code(error: &str) -> String {
+    error.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 async fn bucket_key(session: &Session, log_bucket: Option<&str>, key: Option<&str>) -> Option<(bool, bool)> {

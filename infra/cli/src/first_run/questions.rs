@@ -411,8 +411,7 @@ pub(crate) fn own_call(made: &Made, bucket: &str, seen: Option<&(Record, Duratio
 pub(crate) fn delay(delays: &[Duration], made: usize, waited: Duration) -> Answer {
     let text = match (delays.iter().min(), delays.iter().max()) {
         (Some(least), Some(most)) => format!(
-            "LookupEvents showed {} of {made} calls after {} to {} s; EventBridge has its own delay, which `guardrail history` \
-             of a guarded bucket tells",
+            "LookupEvents showed {} of {made} calls after {} to {} s; EventBridge has its own delay, which each alert tells",
             delays.len(),
             least.as_secs(),
             most.as_secs()

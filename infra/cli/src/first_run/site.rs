@@ -68,7 +68,8 @@ pub(super) async fn fit(session: &Session, bucket: Bucket<'_>) -> Result<(), Cli
     }
     for (name, document) in list::documents(session).await? {
         let Ok(registration) = list::parse(&name, &document) else { continue };
-        if [registration.log_bucket()?, registration.inventory_bucket()?].contains(bucket.name) {
+        let kept_in = [registration.log_bucket(), registration.inventory_bucket()];
+        if kept_in.into_iter().flatten().any(|it| it == *bucket.name) {
             return Err(refused(format!("the guarded bucket {name} keeps its logs or inventory here")));
         }
     }

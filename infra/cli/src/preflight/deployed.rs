@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::{StreamExt as _, stream};
 use guardrail::{
     api::{self, ApiError},
     lifecycle::Lifecycle,
@@ -32,6 +33,9 @@ const FUNCTIONS: [&str; 4] = ["guardrail-remediate", "guardrail-sweep", "guardra
 /// Every rule of the guardrail begins so; those of the second come from the guardrail of another region.
 const RULES: &str = "s3-guardrail-";
 const FORWARDING: &str = "s3-guardrail-roles-";
+
+/// How many buckets are looked at at once.
+const AT_ONCE: usize = 8;
 
 /// A function as it is deployed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,17 +275,14 @@ async fn registered(session: &Session) -> Result<Vec<Check>, CliError> {
         Err(CliError::Parameters { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut checks = Vec::new();
-    for (name, document) in documents {
-        match list::parse(&name, &document) {
-            Ok(registration) => checks.extend(of_registered(session, &registration).await),
-            Err(error) => {
-                let text = format!("{name}: its registry document is not valid, so that nothing is restored: {error}");
-                checks.push(Check::new(Verdict::Bad, text));
-            }
+    let checks = stream::iter(documents).map(async |(name, document)| match list::parse(&name, &document) {
+        Ok(registration) => of_registered(session, &registration).await,
+        Err(error) => {
+            let text = format!("{name}: its registry document is not valid, so that nothing is restored: {error}");
+            vec![Check::new(Verdict::Bad, text)]
         }
-    }
-    Ok(checks)
+    });
+    Ok(checks.buffered(AT_ONCE).concat().await)
 }
 
 async fn of_registered(session: &Session, registration: &Registration) -> Vec<Check> {
