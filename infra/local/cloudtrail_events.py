@@ -20,6 +20,7 @@ from ministack.services import cloudtrail, eventbridge, iam, kms
 
 import cloudtrail_trails
 import hooks
+import unsettled
 
 log = logging.getLogger("cloudtrail-events")
 
@@ -133,7 +134,8 @@ def install(require_trail: bool) -> None:
                 attempt(lambda: remember(record))
                 if before or attempt(lambda: reaches_eventbridge(call)):
                     # After the answer: the call must not wait for whoever listens.
-                    asyncio.get_running_loop().call_soon(attempt, lambda: publish(record))
+                    for delay in unsettled.deliveries(record["eventName"]):
+                        asyncio.get_running_loop().call_later(delay, attempt, lambda: publish(record))
             return answer
 
         return dispatch

@@ -72,6 +72,12 @@ def parse_arguments() -> argparse.Namespace:
         default=10_000,
         help="how many buckets an account may have: past 10,000, they are listed in pages only (default 10000)",
     )
+    parser.add_argument(
+        "--unsettled",
+        type=int,
+        metavar="SEED",
+        help="events late, twice, out of order or never, calls refused, answers lost, writes seen late",
+    )
     return parser.parse_args()
 
 
@@ -205,6 +211,7 @@ def patched_app(options: argparse.Namespace):
     import lambda_events
     import s3_extras
     import sqs_policies
+    import unsettled
 
     iam_context.install()
     iam_on_behalf.install()
@@ -214,6 +221,7 @@ def patched_app(options: argparse.Namespace):
     kms_keys.install()
     cloudtrail_trails.install()
     cloudtrail_events.install(options.require_trail)
+    unsettled.install(options.unsettled)
     lambda_events.install()
     events_rules.install()
     sqs_policies.install()
@@ -229,7 +237,11 @@ async def serve(
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
+    import unsettled
+
     async def announcing_app(scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == unsettled.PATH:
+            return await unsettled.switch(scope, send)
         if scope["type"] != "lifespan":
             return await app(scope, receive, send)
 

@@ -13,6 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 import events_patterns
 import hooks
+import unsettled
 
 REGION = "eu-west-2"
 PATIENCE_SECONDS = 20
@@ -1169,6 +1172,58 @@ def _(account: Account) -> None:
     state, reasons = account.stack("it", template(both))
     expect(state == "ROLLBACK_COMPLETE" and any("parameter Policy" in it for it in reasons), (state, reasons))
     expect(account.stack("wide", template("*"))[0] == "CREATE_COMPLETE", "refused for all queues")
+
+
+@check("what is unsettled is decided by seed, operation and number alone")
+def _(_account: Account) -> None:
+    def drawn(seed: int | None) -> list[unsettled.Decision]:
+        return [unsettled.decide(seed, operation, it) for operation in ("a", "b") for it in range(500)]
+
+    expect(set(drawn(None)) == {unsettled.SETTLED}, "unsettled without a seed")
+    for seed in (1, 2, 3):
+        found = drawn(seed)
+        expect(found == drawn(seed) and found[:500] != found[500:], f"seed {seed}: not by seed and operation")
+        answers = {it.answer for it in found}
+        expect(answers == {None, "conflict", "unavailable", "lost"}, f"seed {seed}: {answers}")
+        times = {len(it.deliveries) for it in found}
+        expect(times == {0, 1, 2}, f"seed {seed}: events delivered {times} times")
+        latest = max(max(it.deliveries, default=0) for it in found)
+        expect(3 < latest <= unsettled.EVENT_LATE_SECONDS, f"seed {seed}: {latest} s late")
+        expect(any(it.shown_after for it in found), f"seed {seed}: every write is shown at once")
+    expect(drawn(1) != drawn(2), "two seeds, one world")
+
+
+@check("a write that is shown late is read as it was before, and then as it is")
+def _(_account: Account) -> None:
+    old, new, denied = (200, {}, b"old"), (200, {}, b"new"), (403, {}, b"")
+    unsettled.shown("it", old, True, 0)
+    unsettled.shown("it", (200, {}, b""), False, 60)
+    expect(unsettled.shown("it", new, True, 0) == old, "shown at once")
+    expect(unsettled.shown("it", denied, True, 0) == denied, "a refusal shown late")
+    unsettled.WORLD.shown_until["it"] = 0
+    expect(unsettled.shown("it", new, True, 0) == new, "never shown")
+
+
+@check("a running local AWS can be unsettled, and settled again")
+def _(account: Account) -> None:
+    def put(seed: str) -> int:
+        request = urllib.request.Request(f"{account.ready['http']}{unsettled.PATH}?seed={seed}", method="PUT")
+        try:
+            return urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    expect(put("none") == 400, "a seed that is no number")
+    expect(put("1") == 204, "not switched")
+    try:
+        s3 = account.client("s3")
+        s3.create_bucket(Bucket="settled", CreateBucketConfiguration={"LocationConstraint": REGION})
+        for _ in range(60):
+            s3.put_bucket_versioning(Bucket="settled", VersioningConfiguration={"Status": "Enabled"})
+            found = s3.get_bucket_versioning(Bucket="settled").get("Status")
+            expect(found == "Enabled", f"the administrator sees {found}")
+    finally:
+        expect(put("") == 204, "not settled again")
 
 
 @contextmanager
