@@ -32,4 +32,5 @@ mod recorded_buckets;
 mod stacks;
 mod tidy;
 mod told;
+mod unsettled;
 mod verify;
