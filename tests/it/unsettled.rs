@@ -90,7 +90,7 @@ impl World {
         serde_json::from_str(policy.policy().unwrap()).unwrap()
     }
 
-    /// Nobody but the test changed anything, and never the same thing again: nothing was unstable.
+    /// The test alone changes things, and only once they are back: what is shown late must not be told as unstable.
     async fn told_nothing_unstable(&self, seed: u32) {
         let mut quiet = 0;
         while quiet < 5 {
