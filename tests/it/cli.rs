@@ -18,11 +18,11 @@ use guardrail::control::Control;
 use guardrail_tests::{
     deploy,
     drift::{break_control, setting},
-    local_aws::{ACCOUNT, Keys, REGION, workspace},
+    local_aws::{ACCOUNT, Keys, REGION, eventually, workspace},
 };
 use serde_json::{Value, json};
 
-use crate::local::{DEPLOYMENT, create};
+use crate::local::{DEPLOYMENT, PATIENCE, create};
 
 pub(crate) static BINARY: LazyLock<PathBuf> =
     LazyLock::new(|| deploy::build_packages(&["guardrail-cli"]).unwrap().join("guardrail"));
@@ -460,6 +460,47 @@ async fn a_proof_from_a_terminal_ends_as_it_came_out() {
     suspend_versioning(&s3, "it-cli-proof").await;
     let proof = guardrail_as(&keys, &format!("verify it-cli-proof --json {prefix}"));
     assert_eq!((proof.code, &proof.json()["outcome"]), (2, &json!("disproven")), "{proof:?}");
+}
+
+/// All versions, delete markers and uploads: how many.
+async fn kept(s3: &Client, bucket: &str) -> usize {
+    let versions = s3.list_object_versions().bucket(bucket).send().await.unwrap();
+    let uploads = s3.list_multipart_uploads().bucket(bucket).send().await.unwrap();
+    versions.versions().len() + versions.delete_markers().len() + uploads.uploads().len()
+}
+
+#[tokio::test]
+async fn a_first_run_answers_and_leaves_nothing_even_when_the_one_before_was_killed() {
+    const BUCKET: &str = "it-cli-throwaway";
+    let line = format!("first-run {BUCKET} --yes --wait 1");
+    guardrail(&line).refused(&["there is no such bucket", "aws s3api create-bucket"]);
+    let s3 = bucket(BUCKET).await;
+    suspend_versioning(&s3, BUCKET).await;
+    guardrail(&format!("first-run {BUCKET}")).refused(&["--yes"]);
+    let before = settings(&s3, BUCKET).await;
+
+    let keys = Keys::administrator(ACCOUNT);
+    let mut killed = command_as(&keys, &line).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = async || (kept(&s3, BUCKET).await > 0).then_some(());
+    eventually("the first run has written something", PATIENCE, begun).await.unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    let run = guardrail(&line);
+    // What the local AWS answers otherwise than is believed is no failure of the command.
+    assert!([0, 2].contains(&run.code), "{run:?}");
+    let marks: Vec<_> = run.stdout.lines().filter_map(|it| it.strip_prefix("| U")).collect();
+    assert_eq!(marks.len(), 18, "{run:?}");
+    assert!(!run.stdout.contains("| denied |"), "{run:?}");
+    for (mark, answer) in [("15 ", "10 of 10 suspensions were read back"), ("4 ", "of 3 calls")] {
+        assert!(marks.iter().any(|it| it.starts_with(mark) && it.contains(answer)), "U{mark}: {run:?}");
+    }
+    for secret in [BUCKET, ACCOUNT, "arn:"] {
+        assert!(!run.stdout.contains(secret), "{secret}: {run:?}");
+    }
+    assert_eq!((kept(&s3, BUCKET).await, settings(&s3, BUCKET).await), (0, before));
+    s3.put_object().bucket(BUCKET).key("theirs").send().await.unwrap();
+    guardrail(&line).refused(&["it is not empty", "theirs", "nothing was changed"]);
 }
 
 #[test]
