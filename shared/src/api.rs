@@ -21,6 +21,18 @@ pub struct ApiError {
     text: String,
 }
 
+/// What AWS answered to a call that failed, as far as it did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// `false`: no answer came that could be read to its end. The call may have been carried out.
+    pub arrived: bool,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    pub code: Option<&'a str>,
+    pub message: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+}
+
 /// Stands in JSON where AWS did not say what is there.
 pub const UNREAD: &str = "could not be read";
 
@@ -78,34 +90,48 @@ impl ApiError {
         self
     }
 
-    fn sent<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    {
-        let code = error.code().map(str::to_owned);
-        let status = error.raw_response().map(|it| it.status().as_u16());
-        let request_id = error
-            .raw_response()
-            .and_then(|it| it.headers().get("x-amz-request-id").or_else(|| it.headers().get("x-amzn-requestid")));
-        let text = match (&code, status) {
+    /// A call that AWS did not answer as it answers what succeeded. `error`: with all its causes.
+    pub fn answered(operation: &'static str, answer: Answer<'_>, error: &(dyn Error + 'static)) -> Self {
+        let Answer { arrived, status, code, message, request_id } = answer;
+        let text = match (code, status) {
             (Some(code), Some(status)) => format!(
                 "{code}: {} (HTTP {status}, request {})",
-                error.message().unwrap_or("no message"),
+                message.unwrap_or("no message"),
                 request_id.unwrap_or("unknown"),
             ),
-            _ => chain(&error),
+            _ => chain(error),
         };
         // A configuration write that meets another one: S3's 409 and CloudTrail's word for it.
         let busy = ["OperationAborted", "ConflictException", "ThrottlingException"];
-        let passing = match (&error, status) {
-            (SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_), _) => true,
-            (_, Some(status)) => status >= 500 || status == 429 || code.as_deref().is_some_and(|it| busy.contains(&it)),
-            (_, None) => false,
+        let passing = match status {
+            _ if !arrived => true,
+            Some(status) => status >= 500 || status == 429 || code.is_some_and(|it| busy.contains(&it)),
+            None => false,
         };
-        let denied = code.as_deref().is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
-        let denied_by = denied.then(|| Denial::of(error.message().unwrap_or_default()));
-        Self { operation, code, passing, denied_by, text }
+        let denied = code.is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
+        let denied_by = denied.then(|| Denial::of(message.unwrap_or_default()));
+        Self { operation, code: code.map(str::to_owned), passing, denied_by, text }
     }
+}
+
+fn failed<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> ApiError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let response = error.raw_response();
+    let header = |name| response.and_then(|it| it.headers().get(name));
+    let arrived = !matches!(
+        error,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
+    );
+    let answer = Answer {
+        arrived,
+        status: response.map(|it| it.status().as_u16()),
+        code: error.code(),
+        message: error.message(),
+        request_id: header("x-amz-request-id").or_else(|| header("x-amzn-requestid")),
+    };
+    ApiError::answered(operation, answer, &error)
 }
 
 /// The output of a call, or `None` when AWS answered with the one code that says "not configured".
@@ -121,7 +147,7 @@ where
     match sent {
         Ok(output) => Ok(Some(output)),
         Err(error) if error.code() == Some(absent) => Ok(None),
-        Err(error) => Err(ApiError::sent(operation, error)),
+        Err(error) => Err(failed(operation, error)),
     }
 }
 
@@ -130,7 +156,7 @@ pub fn output<T, E>(operation: &'static str, sent: Result<T, SdkError<E, HttpRes
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    sent.map_err(|error| ApiError::sent(operation, error))
+    sent.map_err(|error| failed(operation, error))
 }
 
 /// That a call succeeded.

@@ -27,9 +27,7 @@ pub struct Baseline {
     pub policy: Vec<Statement>,
     pub drop_dead_principals: bool,
     pub lifecycle: [RequiredRule; 2],
-    pub inventory_bucket_arn: String,
-    /// `None`: CSV and Parquet are both fine.
-    pub inventory_format: Option<InventoryFormat>,
+    pub inventory: RequiredInventory,
     /// `None`: the key is another account's, and so not ours to keep.
     pub kms_key: Option<RequiredKey>,
     /// `None`: the registry names no trail, or one of another account, such as the organization's.
@@ -72,8 +70,12 @@ impl Baseline {
             policy: policy::required(*policy, partition, bucket, key_arn),
             drop_dead_principals: *drop_dead_principals,
             lifecycle: lifecycle::required(*lifecycle),
-            inventory_bucket_arn: bucket_arn(partition, &registration.inventory_bucket()?),
-            inventory_format: registration.inventory.format,
+            inventory: RequiredInventory {
+                bucket_arn: bucket_arn(partition, &registration.inventory_bucket()?),
+                account: account.clone(),
+                key: key_arn.clone(),
+                format: registration.inventory.format,
+            },
             kms_key,
             trail: trail.transpose()?,
             role: role.clone(),
@@ -215,6 +217,19 @@ impl InventoryFormat {
     }
 }
 
+/// What the inventory configuration must be.
+#[derive(Clone, Debug)]
+pub struct RequiredInventory {
+    /// The destination bucket's ARN.
+    pub bucket_arn: String,
+    /// Whose bucket that is.
+    pub account: AccountId,
+    /// What encrypts the reports.
+    pub key: KeyArn,
+    /// `None`: CSV and Parquet are both fine.
+    pub format: Option<InventoryFormat>,
+}
+
 /// Our inventory configuration.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_InventoryConfiguration.html>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -246,25 +261,25 @@ pub enum ReportEncryption {
 
 impl Inventory {
     /// The configuration we require, with what else the owner chose in the one that is there: prefix and more fields.
-    pub fn requiring(observed: Option<&Self>, baseline: &Baseline) -> Self {
+    pub fn requiring(observed: Option<&Self>, required: &RequiredInventory) -> Self {
         let found_format = observed.and_then(|it| InventoryFormat::of(&it.format));
-        let format = baseline.inventory_format.or(found_format).unwrap_or(InventoryFormat::Parquet);
+        let format = required.format.or(found_format).unwrap_or(InventoryFormat::Parquet);
         let mut optional_fields = observed.map(|it| it.optional_fields.clone()).unwrap_or_default();
         optional_fields.extend(["EncryptionStatus", "ReplicationStatus"].map(str::to_owned));
         // An account id that is not there is not a drift, a wrong one is: S3 would not deliver.
         let account_id = match observed {
             Some(Self { account_id: None, .. }) => None,
-            _ => Some(baseline.account.to_string()),
+            _ => Some(required.account.to_string()),
         };
         Self {
             is_enabled: true,
             included_object_versions: "All".to_owned(),
             frequency: "Daily".to_owned(),
             format: format.as_str().to_owned(),
-            bucket: baseline.inventory_bucket_arn.clone(),
+            bucket: required.bucket_arn.clone(),
             account_id,
             prefix: observed.and_then(|it| it.prefix.clone()),
-            encryption: ReportEncryption::Kms(baseline.key.to_string()),
+            encryption: ReportEncryption::Kms(required.key.to_string()),
             filter_prefix: None,
             optional_fields,
         }

@@ -154,7 +154,7 @@ impl Event {
     }
 
     /// Whether the call was made by this very role. What names it only elsewhere may be anybody's.
-    fn is_of(&self, own_role: &RoleArn) -> bool {
+    pub fn is_of(&self, own_role: &RoleArn) -> bool {
         self.issuer.as_deref() == Some(own_role.as_str())
     }
 
@@ -162,7 +162,9 @@ impl Event {
     pub fn is_own_failure(&self, own_role: &RoleArn) -> bool {
         self.trigger.error_code.is_some() && self.is_of(own_role)
     }
+}
 
+impl Event {
     /// Whether this event is about a write of our own.
     pub fn echo(&self, own_role: &RoleArn) -> Echo {
         if !self.is_of(own_role) {

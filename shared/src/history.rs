@@ -116,25 +116,30 @@ pub enum SettingError {
 }
 
 /// Says in a report where its record goes, when anything was written.
-pub fn name(report: &mut Report, registration: Option<&Registration>, now: Timestamp) {
+pub fn name(report: &mut Report, registration: Option<&Registration>, now: Timestamp, random: u64) {
     let written = |it: &Finding| matches!(it.written, Some(Written::Here(_)));
     let Some(registration) = registration.filter(|_| report.findings.iter().any(written)) else { return };
-    match file(report, registration, now) {
+    match file(report, registration, now, random) {
         Ok(file) => report.record = Some(file),
         Err(error) => report.unrecorded(error.to_string()),
     }
 }
 
-fn file(report: &Report, registration: &Registration, now: Timestamp) -> Result<RecordFile, RegistryError> {
+fn file(
+    report: &Report,
+    registration: &Registration,
+    now: Timestamp,
+    random: u64,
+) -> Result<RecordFile, RegistryError> {
     let event_id = report.trigger.as_ref().and_then(|it| it.event_id.as_deref()).unwrap_or_default();
     let bucket = registration.bucket.clone();
-    Ok(RecordFile { log_bucket: registration.log_bucket()?, key: record_key(&bucket, event_id, now), bucket })
+    Ok(RecordFile { log_bucket: registration.log_bucket()?, key: record_key(&bucket, event_id, now, random), bucket })
 }
 
-fn record_key(bucket: &BucketName, event_id: &str, now: Timestamp) -> String {
+fn record_key(bucket: &BucketName, event_id: &str, now: Timestamp, random: u64) -> String {
     // A stranger's text: it must not leave the bucket's folder.
     let event_id: String = event_id.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').take(64).collect();
-    let id = if event_id.is_empty() { format!("{:016x}", fastrand::u64(..)) } else { event_id };
+    let id = if event_id.is_empty() { format!("{random:016x}") } else { event_id };
     format!("{FOLDER}{bucket}/{}-{id}.json", now.strftime("%Y/%m/%d/%H%M%S%.3fZ"))
 }
 
@@ -171,7 +176,7 @@ pub async fn keep_rollback(
         findings,
     };
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
-    let file = RecordFile { log_bucket: log_bucket.clone(), bucket: bucket.clone(), key: record_key(bucket, "", time) };
+    let file = RecordFile { log_bucket: log_bucket.clone(), bucket: bucket.clone(), key: record_key(bucket, "", time, fastrand::u64(..)) };
     let place = log_bucket::Place { log_bucket, owner: account, kms_key };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
     Ok(file)
@@ -180,7 +185,7 @@ pub async fn keep_rollback(
 /// Writes the record of a report to where the report says it is.
 pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&Registration>) -> Result<(), ApiError> {
     let Some((file, registration)) = report.record.as_ref().zip(registration) else { return Ok(()) };
-    let record = Record::of(report, registration, &guardrail.config.region, Timestamp::now());
+    let record = Record::new(report, &registration.bucket, &registration.account, &guardrail.config.region, Timestamp::now());
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
     let Registration { account: owner, key_arn, .. } = registration;
     let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key: Some(key_arn) };
@@ -188,11 +193,12 @@ pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&
 }
 
 impl Record {
-    fn of(report: &Report, registration: &Registration, region: &str, time: Timestamp) -> Self {
+    /// The record of a report about a bucket of this account.
+    pub fn new(report: &Report, bucket: &BucketName, account: &AccountId, region: &str, time: Timestamp) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
-            bucket: registration.bucket.clone(),
-            account: registration.account.clone(),
+            bucket: bucket.clone(),
+            account: account.clone(),
             region: region.to_owned(),
             time,
             elapsed_ms: report.elapsed_ms,

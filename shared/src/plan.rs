@@ -349,7 +349,7 @@ pub fn restore_lifecycle(baseline: &Baseline, observed: Lifecycle) -> Option<Cha
 
 /// The inventory configuration's drift, if any.
 pub fn restore_inventory(baseline: &Baseline, observed: Option<Inventory>) -> Option<Change> {
-    let desired = Inventory::requiring(observed.as_ref(), baseline);
+    let desired = Inventory::requiring(observed.as_ref(), &baseline.inventory);
     (observed.as_ref() != Some(&desired)).then_some(Change::Inventory(Box::new(Drift { observed, desired })))
 }
 
@@ -428,7 +428,9 @@ impl Change {
             Self::Trail(drift) => (json!(drift.observed), drift.desired.to_json()),
         }
     }
+}
 
+impl Change {
     /// What no write of ours can restore.
     pub fn beyond_us(&self, baseline: &Baseline) -> Option<Refusal> {
         match self {
