@@ -120,10 +120,8 @@ where
 {
     let response = error.raw_response();
     let header = |name| response.and_then(|it| it.headers().get(name));
-    let arrived = !matches!(
-        error,
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
-    );
+    let arrived =
+        !matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_));
     let answer = Answer {
         arrived,
         status: response.map(|it| it.status().as_u16()),

@@ -355,7 +355,7 @@ async fn kept(
         log_bucket: Some(setup.log_bucket.clone()),
         ..Registration::new(bucket.clone(), setup.account.clone(), key.clone())
     });
-    history::name(&mut report, registration.as_ref(), Timestamp::now());
+    history::name(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
     if let Err(error) = history::keep(guardrail, &report, registration.as_ref()).await {
         report.unrecorded(error.to_string());
     }

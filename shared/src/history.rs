@@ -176,7 +176,11 @@ pub async fn keep_rollback(
         findings,
     };
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
-    let file = RecordFile { log_bucket: log_bucket.clone(), bucket: bucket.clone(), key: record_key(bucket, "", time, fastrand::u64(..)) };
+    let file = RecordFile {
+        log_bucket: log_bucket.clone(),
+        bucket: bucket.clone(),
+        key: record_key(bucket, "", time, fastrand::u64(..)),
+    };
     let place = log_bucket::Place { log_bucket, owner: account, kms_key };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
     Ok(file)
@@ -185,7 +189,8 @@ pub async fn keep_rollback(
 /// Writes the record of a report to where the report says it is.
 pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&Registration>) -> Result<(), ApiError> {
     let Some((file, registration)) = report.record.as_ref().zip(registration) else { return Ok(()) };
-    let record = Record::new(report, &registration.bucket, &registration.account, &guardrail.config.region, Timestamp::now());
+    let record =
+        Record::new(report, &registration.bucket, &registration.account, &guardrail.config.region, Timestamp::now());
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
     let Registration { account: owner, key_arn, .. } = registration;
     let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key: Some(key_arn) };
@@ -428,6 +433,11 @@ mod tests {
         Registration::new("acme-data".parse().unwrap(), "111122223333".parse().unwrap(), key)
     }
 
+    fn recorded(report: &Report) -> Record {
+        let Registration { bucket, account, .. } = registration();
+        Record::new(report, &bucket, &account, "eu-west-2", NOW.parse().unwrap())
+    }
+
     fn restored(observed: Observed) -> Vec<Change> {
         let registration = registration();
         let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
@@ -507,7 +517,7 @@ mod tests {
     fn every_setting_can_be_read_again_from_the_text_of_a_record() {
         for observed in [eventful, Observed::empty] {
             let text = {
-                let record = Record::of(&report(observed(), "e"), &registration(), "eu-west-2", NOW.parse().unwrap());
+                let record = recorded(&report(observed(), "e"));
                 serde_json::to_string(&record).unwrap()
             };
             let record = Record::parse(&text).unwrap();
@@ -523,7 +533,7 @@ mod tests {
     fn a_record_is_named_after_bucket_time_and_event_and_nothing_leads_out_of_its_folder() {
         let named = |event_id: &str| {
             let mut report = report(Observed::empty(), event_id);
-            name(&mut report, Some(&registration()), NOW.parse().unwrap());
+            name(&mut report, Some(&registration()), NOW.parse().unwrap(), 7);
             report.record.unwrap().to_string()
         };
         let folder = "s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z";
@@ -547,7 +557,7 @@ mod tests {
     fn what_was_not_written_has_no_record() {
         let mut report = report(Observed::empty(), "e");
         report.findings.iter_mut().for_each(|it| it.written = None);
-        name(&mut report, Some(&registration()), NOW.parse().unwrap());
+        name(&mut report, Some(&registration()), NOW.parse().unwrap(), 7);
         assert_eq!(report.record, None);
     }
 
@@ -556,7 +566,7 @@ mod tests {
         for text in ["", "{}", "[]", r#"{"schema": "s3-guardrail/1"}"#] {
             assert!(Record::parse(text).is_err(), "{text}");
         }
-        let record = Record::of(&report(eventful(), "e"), &registration(), "eu-west-2", NOW.parse().unwrap());
+        let record = recorded(&report(eventful(), "e"));
         let text = serde_json::to_string(&record).unwrap().replace(SCHEMA, "s3-guardrail-record/2");
         assert!(Record::parse(&text).unwrap_err().to_string().contains("s3-guardrail-record/2"));
         let broken = Entry { observed: json!({"Document": "<a>"}), ..Entry::of(&report(eventful(), "e").findings[5]) };

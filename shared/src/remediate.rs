@@ -307,7 +307,7 @@ async fn told(
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
-    history::name(&mut report, registration.as_ref(), Timestamp::now());
+    history::name(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
     let own = matches!(reason, Reason::Event(event) if event.is_own(&guardrail.config.role, &guardrail.config.region));
     // Of our own calls, what they left is told, and not that they were made.
     let silent = own && report.outcome == BucketOutcome::Compliant;

@@ -24,6 +24,8 @@ const BUCKET: &str = "unsettled-data";
 struct World {
     deployment: Deployment,
     s3: Client,
+    /// Somebody to whom writes are shown late, as to the functions.
+    others_s3: Client,
     inbox: Inbox,
     key: String,
 }
@@ -36,7 +38,9 @@ impl World {
         let s3 = Client::new(&deployment.aws.sdk(&deployment.administrator).unwrap());
         deployment.guard(BUCKET).unwrap();
         let inbox = deployment.inbox("unsettled", None).await.unwrap();
-        let mut it = Self { deployment, s3, inbox, key: String::new() };
+        let others = deployment.user("others", &["s3:*"]).unwrap();
+        let others_s3 = Client::new(&deployment.aws.sdk(&others).unwrap());
+        let mut it = Self { deployment, s3, others_s3, inbox, key: String::new() };
         let describe = "kms describe-key --key-id alias/s3-secure-data --query KeyMetadata.KeyId --output text";
         it.key = it.aws(describe);
         it
@@ -90,9 +94,7 @@ impl World {
     }
 
     async fn policy(&self) -> Value {
-        let policy = self.s3.get_bucket_policy().bucket(BUCKET).send().await.unwrap();
-        let policy: Value = serde_json::from_str(policy.policy().unwrap()).unwrap();
-        policy["Statement"].clone()
+        policy_of(&self.s3).await.unwrap()
     }
 
     async fn put_policy(&self, statements: Value) {
@@ -101,7 +103,7 @@ impl World {
     }
 
     async fn rules(&self) -> Vec<LifecycleRule> {
-        self.s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap().rules.unwrap()
+        rules_of(&self.s3).await.unwrap()
     }
 
     async fn put_rules(&self, rules: Vec<LifecycleRule>) {
@@ -113,6 +115,13 @@ impl World {
     /// An owner's statement and lifecycle rule, added while all of the guardrail's are gone, are there beside them in the end.
     async fn owner_keeps_what_is_added(&self, seed: u32) {
         let (policy, rules) = (self.policy().await, self.rules().await);
+        // Whoever writes while S3 still shows what was there before the write before can lose it to a restore: the window
+        // that ARCHITECTURE.md states. This is about all the rest.
+        let is_shown = async || {
+            let (seen_policy, seen_rules) = (policy_of(&self.others_s3).await?, rules_of(&self.others_s3).await?);
+            (seen_policy == policy && seen_rules == rules).then_some(())
+        };
+        eventually("everybody is shown the restore", PATIENCE, is_shown).await.unwrap();
         let principal = format!("arn:aws:iam::{}:root", self.deployment.administrator.id);
         let own = json!({"Sid": "Own", "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
         let rule = LifecycleRule::builder().id("own").status(ExpirationStatus::Disabled);
@@ -159,6 +168,16 @@ impl World {
         }
         of_others
     }
+}
+
+/// The statements of the bucket's policy, as somebody is shown them.
+async fn policy_of(s3: &Client) -> Option<Value> {
+    let policy = s3.get_bucket_policy().bucket(BUCKET).send().await.ok()?.policy?;
+    Some(serde_json::from_str::<Value>(&policy).unwrap()["Statement"].clone())
+}
+
+async fn rules_of(s3: &Client) -> Option<Vec<LifecycleRule>> {
+    s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.ok()?.rules
 }
 
 #[derive(Debug, PartialEq)]
