@@ -336,7 +336,7 @@ def main() -> None:
     root, sent = Path(sys.argv[1]), json.load(sys.stdin)
     faults = [it for path in sorted((root / "infra").glob("*.yaml")) for it in template_faults(path)]
     faults += deployer_faults((root / "README.md").read_text())
-    faults += [it for folder in ("shared/src", "infra/cli/src") for it in code_faults(root, folder)]
+    faults += [it for folder in ("shared", "infra/cli/src") for it in code_faults(root, folder)]
     faults += role_faults(root, sent)
     print("\n".join(it for it in dict.fromkeys(faults) if it not in EXCEPTIONS))
 

@@ -1,7 +1,8 @@
 //! A careful guest, over the fake: what adopting a bucket that is there would break or destroy is said before anything
 //! is written, and what would be refused half-way is refused at once.
 
-use guardrail::{api::chain, bootstrap::bootstrap};
+use guardrail::work::bootstrap::bootstrap;
+use guardrail_core::value::failure::chain;
 use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FakeVersion, FaultKind, KEY, ROLE, TRAIL, acl};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

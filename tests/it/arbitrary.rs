@@ -2,15 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use guardrail::{
-    baseline::{DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, ReportEncryption, Versioning},
-    kms_key::{KeyState, KmsKey, Purpose},
-    lifecycle::Lifecycle,
-    names::{BucketName, KeyArn},
-    policy::{Policy, PolicyVariant, Statement, required},
-    registry::Registration,
-    trail::{AdvancedEventSelector, EventSelector, FieldSelector, Selectors, Trail},
-    xml::Element,
+use guardrail_core::{
+    control::{
+        bucket_policy::{PolicyVariant, required},
+        default_encryption::DefaultEncryption,
+        inventory::{Inventory, ReportEncryption},
+        kms_key::{KeyState, KmsKey, Purpose},
+        lifecycle::Lifecycle,
+        object_ownership::ObjectOwnership,
+        public_access_block::PublicAccessBlock,
+        trail::{AdvancedEventSelector, EventSelector, FieldSelector, Selectors, Trail},
+        versioning::Versioning,
+    },
+    edge::registry::Registration,
+    value::{
+        names::{BucketName, KeyArn},
+        policy::{Policy, Statement},
+        xml::Element,
+    },
 };
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, KEY, ROLE},

@@ -227,7 +227,9 @@ async fn a_batch_reads_a_shared_trail_once_and_restores_it_once() {
 }
 
 pub(crate) async fn sweep(fake: &FakeAws, input: Value) -> Result<Value, String> {
-    guardrail::sweep::sweep(&fake.guardrail(), input).await.map_err(|error| guardrail::api::chain(&error))
+    guardrail::work::sweep::sweep(&fake.guardrail(), input)
+        .await
+        .map_err(|error| guardrail_core::value::failure::chain(&error))
 }
 
 /// All rules as they are deployed.

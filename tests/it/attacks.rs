@@ -10,7 +10,7 @@ use aws_sdk_s3::{
     },
 };
 use futures_util::future::join_all;
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     drift::{break_control, setting},
     local_aws::{ACCOUNT, Keys, eventually},

@@ -1,6 +1,7 @@
 //! Bootstrap on the fake: the names that it derives, and what AWS does not know at once.
 
-use guardrail::{api::chain, bootstrap::bootstrap};
+use guardrail::work::bootstrap::bootstrap;
+use guardrail_core::value::failure::chain;
 use guardrail_tests::{
     fake::{BUCKET, FakeAws, FakeKey, FaultKind, KEY},
     s3_rules::is_trail_name,

@@ -14,7 +14,7 @@ use aws_sdk_s3::{
         ObjectLockLegalHoldStatus, ServerSideEncryption, VersioningConfiguration,
     },
 };
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     deploy,
     drift::{break_control, setting},

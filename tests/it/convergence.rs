@@ -7,17 +7,35 @@ use std::{collections::BTreeSet, time::Duration};
 
 use guardrail::{
     Guardrail,
-    api::ApiError,
-    baseline::{Baseline, DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
-    control::Control,
-    kms_key::KmsKey,
-    lifecycle::Lifecycle,
     observe::{Bucket, Scope, look},
-    plan::{self, Change, Echo, Observed, Read, Seen, Stance, Step, plan},
-    policy::Policy,
-    registry::Registration,
-    remediate::remediate,
-    trail::{EventSelector, Trail},
+    work::remediate::remediate,
+};
+use guardrail_core::{
+    control::{
+        default_encryption::DefaultEncryption,
+        inventory::Inventory,
+        kms_key::KmsKey,
+        lifecycle::Lifecycle,
+        object_ownership::ObjectOwnership,
+        public_access_block::PublicAccessBlock,
+        table::Control,
+        trail::{EventSelector, Trail},
+        versioning::Versioning,
+    },
+    decide::{
+        baseline::Baseline,
+        echo::Echo,
+        plan::{self, Stance, plan},
+    },
+    edge::registry::Registration,
+    outcome::{
+        observed::{Observed, Seen},
+        step::{Change, Step},
+    },
+    value::{
+        failure::{ApiError, Read},
+        policy::Policy,
+    },
 };
 use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
 use jiff::Timestamp;
@@ -261,7 +279,7 @@ fn registration(everything: bool) -> Registration {
     if everything {
         registration.key_alias = Some("alias/s3-secure-data".parse().unwrap());
         registration.trail_arn = Some(TRAIL.parse().unwrap());
-        registration.policy = guardrail::policy::PolicyVariant::DefaultEncryption;
+        registration.policy = guardrail_core::control::bucket_policy::PolicyVariant::DefaultEncryption;
     }
     registration
 }

@@ -1,11 +1,15 @@
 //! The settings of a model as AWS shows them: the fake's documents.
 
-use guardrail::{
-    baseline::{DefaultEncryption, Inventory, PublicAccessBlock, ReportEncryption},
-    control::Control,
-    kms_key::{KeyState, KmsKey},
-    policy::Policy,
-    trail::Trail,
+use guardrail_core::{
+    control::{
+        default_encryption::DefaultEncryption,
+        inventory::{Inventory, ReportEncryption},
+        kms_key::{KeyState, KmsKey},
+        public_access_block::PublicAccessBlock,
+        table::Control,
+        trail::Trail,
+    },
+    value::policy::Policy,
 };
 use guardrail_tests::fake::{FakeKey, TRAIL, World, acl};
 use serde_json::{Value, json};

@@ -3,10 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use expect_test::expect;
-use guardrail::{
-    event::{Event, Input, Subject},
-    names::RoleArn,
-    plan::Echo,
+use guardrail::input::Input;
+use guardrail_core::{
+    decide::echo::Echo,
+    edge::event::{Event, Subject},
+    value::names::RoleArn,
 };
 use guardrail_tests::{fake::ROLE, local_aws::workspace};
 use serde_json::Value;

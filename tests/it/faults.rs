@@ -6,7 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
-use guardrail::{Guardrail, api::chain, bootstrap::bootstrap, control::Control, remediate::remediate, sweep::sweep};
+use guardrail::{
+    Guardrail,
+    work::{bootstrap::bootstrap, remediate::remediate, sweep::sweep},
+};
+use guardrail_core::{control::table::Control, value::failure::chain};
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},

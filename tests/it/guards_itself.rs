@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
-use guardrail::rules::{REMEDIATE, SWEEP};
+use guardrail_core::value::own_parts::{REMEDIATE, SWEEP};
 use guardrail_tests::{
     deploy::{Deployment, Inbox, Received},
     local_aws::{ACCOUNT, REGION, complexities, eventually},

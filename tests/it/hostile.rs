@@ -2,7 +2,8 @@
 
 use std::{fs, time::Instant};
 
-use guardrail::{control::Control, event::Input, history, xml::Element};
+use guardrail::input::Input;
+use guardrail_core::{control::table::Control, outcome::record, value::xml::Element};
 use guardrail_tests::{
     local_aws::workspace,
     parsers::{PARSERS, Parser, event, lifecycle, policy, record, registry},
@@ -235,14 +236,14 @@ fn each_parser_takes_what_is_at_its_limits_and_refuses_what_is_past_them() {
         record["more"] = json!(text);
         record.to_string()
     };
-    assert!(record(&of_length(history::MAX_BYTES, text)));
-    assert!(!record(&of_length(history::MAX_BYTES + 1, text)));
+    assert!(record(&of_length(record::MAX_BYTES, text)));
+    assert!(!record(&of_length(record::MAX_BYTES + 1, text)));
 
     let kept = |characters: usize, names: usize| {
         let names = vec!["x".repeat(characters); names];
         let event = json!({"detail": {"eventName": "X", "eventSource": "ssm.amazonaws.com", "requestParameters": {"names": names}}});
         let Ok(Input::Event(event)) = Input::parse(event) else { panic!("an event") };
-        let guardrail::event::Subject::Part(names) = event.subject else { panic!("names") };
+        let guardrail_core::edge::event::Subject::Part(names) = event.subject else { panic!("names") };
         (names[0].len(), names.len())
     };
     assert_eq!(kept(256, 64), (256, 64));

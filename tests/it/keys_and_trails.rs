@@ -1,6 +1,7 @@
 //! What real AWS says of keys and trails, over the fake: states, kinds, limits, regions and other accounts.
 
-use guardrail::{api::chain, bootstrap::bootstrap};
+use guardrail::work::bootstrap::bootstrap;
+use guardrail_core::value::failure::chain;
 use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, TRAIL};
 use serde_json::{Value, json};
 
@@ -239,7 +240,7 @@ async fn found_by_the_sweep(trails: Vec<Value>) -> String {
     let fake = FakeAws::guarded();
     deployed(&fake);
     fake.state().other_trails = trails;
-    let _ = guardrail::sweep::sweep(&fake.guardrail(), json!({})).await;
+    let _ = guardrail::work::sweep::sweep(&fake.guardrail(), json!({})).await;
     let alerts = fake.alerts();
     let findings = alerts.iter().flat_map(|it| it["findings"].as_array().cloned().unwrap_or_default());
     let of_trails = findings.filter(|it| it["part"] == "the account's trails");

@@ -6,7 +6,7 @@ use aws_sdk_s3::{
     Client,
     types::{BucketCannedAcl, CreateBucketConfiguration, Grant},
 };
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, Inbox, Received},
     drift::{break_control, setting},

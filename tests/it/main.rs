@@ -15,6 +15,7 @@ mod deploying;
 mod documents;
 mod events;
 mod faults;
+mod floors;
 mod guards_itself;
 mod history;
 mod hostile;

@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-use guardrail::verify::PREFIX;
+use guardrail::work::verify::PREFIX;
 use guardrail_tests::{
     fake::{BUCKET, FakeKey, FaultKind, KEY, OWN_KEY, State},
     local_aws::workspace,
@@ -84,7 +84,7 @@ async fn of_buckets() -> Vec<(&'static str, Exchange)> {
     fake.state().exchanges = Some(Vec::new());
     // Of a run that was killed.
     fake.state().uploads.insert(format!("{BUCKET}/{PREFIX}20260101T000000Z-00000000/multipart-with-key"));
-    guardrail::verify::verify(&fake.guardrail(), json!({"bucket": BUCKET})).await.unwrap();
+    guardrail::work::verify::verify(&fake.guardrail(), json!({"bucket": BUCKET})).await.unwrap();
     let verified = fake.state().exchanges.take().unwrap();
     let remediated = remediated.into_iter().map(|it| ("RemediateRole", it));
     remediated.chain(verified.into_iter().map(|it| ("VerifyRole", it))).collect()
@@ -96,7 +96,7 @@ fn every_request_and_every_answer_of_the_functions_is_as_awss_models_say() {
     assert_eq!(faults, BTreeSet::new());
 
     let sent: BTreeSet<_> = ALL.iter().filter_map(|it| it.verdict.operation.as_ref()).collect();
-    let sendable = sendable("shared/src");
+    let sendable = sendable("shared/aws/src");
     let known: BTreeSet<_> = sendable.values().flatten().collect();
     let unknown: Vec<_> = sent.difference(&known).collect();
     assert_eq!(unknown, Vec::<&&String>::new(), "sent, and not found in the code");
@@ -178,7 +178,7 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
     let mut written = BTreeMap::<_, String>::new();
     let code = "infra/cli/src/preflight.rs";
     let templates = ["infra/foundation.yaml", "infra/global.yaml", "infra/wiring.yaml"];
-    for path in ["README.md", code, "shared/src/control.rs"].into_iter().chain(templates) {
+    for path in ["README.md", code, "shared/core/src/control/table.rs"].into_iter().chain(templates) {
         written.insert(path, fs::read_to_string(workspace().join(path)).unwrap());
     }
     let mistakes = [

@@ -3,7 +3,7 @@
 //! The evaluator is `iam-rs`. It knows one kind of principal a statement and reads context keys as they are spelled;
 //! `the_evaluator_is_usable` says what is relied on.
 
-use guardrail::policy::{Policy, PolicyVariant};
+use guardrail_core::{control::bucket_policy::PolicyVariant, value::policy::Policy};
 use guardrail_tests::fake::{KEY, ROLE};
 use iam_rs::{Arn, Context, ContextValue, Decision, IAMPolicy, IAMRequest, Principal, PrincipalId, evaluate_policy};
 use proptest::{collection::vec, option, prelude::*, sample::select};

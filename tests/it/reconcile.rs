@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FaultKind, KEY, ROLE, acl},
     local_aws::workspace,
@@ -579,7 +579,7 @@ async fn a_change_of_tags_is_told_and_not_restored() {
 
 #[tokio::test]
 async fn what_an_owner_opens_beside_the_baseline_is_told_and_never_undone() {
-    for (event, decides) in guardrail::control::OWNERS_EVENTS {
+    for (event, decides) in guardrail_core::control::table::OWNERS_EVENTS {
         let fake = FakeAws::compliant().await;
         fake.state().access_points.insert("acme-reports".to_owned(), BUCKET.to_owned());
         let report = fake.remediate(sample(&format!("{}.json", kebab(event)))).await.unwrap();
@@ -689,8 +689,9 @@ fn kebab(name: &str) -> String {
 
 #[tokio::test]
 async fn every_event_name_of_the_table_has_a_sample() {
-    let names = Control::ALL.iter().flat_map(|it| it.vocabulary().events).chain(&guardrail::control::TOLD_EVENTS);
-    let names = names.chain(guardrail::control::OWNERS_EVENTS.iter().map(|it| &it.0));
+    let names =
+        Control::ALL.iter().flat_map(|it| it.vocabulary().events).chain(&guardrail_core::control::table::TOLD_EVENTS);
+    let names = names.chain(guardrail_core::control::table::OWNERS_EVENTS.iter().map(|it| &it.0));
     for name in names {
         let event = sample(&format!("{}.json", kebab(name)));
         assert_eq!(event["detail"]["eventName"], *name);
@@ -718,7 +719,7 @@ async fn people_are_told_wherever_their_topic_is() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);
     let guardrail = fake.guardrail_telling("arn:aws:sns:us-east-1:999922223333:security");
-    guardrail::remediate::remediate(&guardrail, direct()).await.unwrap();
+    guardrail::work::remediate::remediate(&guardrail, direct()).await.unwrap();
     assert_eq!(fake.alerts()[0]["region"], "eu-west-2", "where the bucket is");
 }
 
@@ -802,7 +803,7 @@ async fn what_is_guarded_is_counted_and_nothing_else() {
     drift(&fake, Control::Versioning);
     let metrics = |line: &Value| METRICS.with_borrow_mut(|it| it.push(line.clone()));
     let guardrail = guardrail::Guardrail { metrics, ..fake.guardrail() };
-    let remediate = async |input| guardrail::remediate::remediate(&guardrail, input).await.unwrap();
+    let remediate = async |input| guardrail::work::remediate::remediate(&guardrail, input).await.unwrap();
     remediate(direct()).await;
     let lines = METRICS.take();
     assert_eq!((lines.len(), &lines[0]["Reconciles"], &lines[1]["Restored"]), (2, &json!(1), &json!(1)));

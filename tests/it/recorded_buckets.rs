@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use guardrail::{
     apply::{Writers, put_back},
-    control::Control,
-    history::{Entry, Record, Setting},
     observe::{Bucket, observe},
-    xml::Element,
+};
+use guardrail_core::{
+    control::table::Control,
+    outcome::{
+        record::{Entry, Record},
+        setting::Setting,
+    },
+    value::xml::Element,
 };
 use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use guardrail::rules::{STACK, SWEEP};
+use guardrail_core::{decide::rules::STACK, value::own_parts::SWEEP};
 use guardrail_tests::{
     deploy::{self, Deployment},
     local_aws::{ACCOUNT, LocalAws, eventually, run, workspace},

@@ -6,7 +6,7 @@ use aws_sdk_s3::{
     Client,
     types::{BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter},
 };
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, Inbox},
     drift::{break_control, setting},
@@ -112,16 +112,21 @@ impl World {
         put.send().await.unwrap();
     }
 
+    /// Whoever writes while S3 still shows what was there before the write before can lose it to a restore: the window that
+    /// ARCHITECTURE.md states. The test is about all the rest.
+    async fn everybody_is_shown_what_is(&self) {
+        let (policy, rules) = (self.policy().await, self.rules().await);
+        let is_shown = async || {
+            let shown = (policy_of(&self.others_s3).await?, rules_of(&self.others_s3).await?);
+            (shown == (policy.clone(), rules.clone())).then_some(())
+        };
+        eventually("everybody is shown the restore", PATIENCE, is_shown).await.unwrap();
+    }
+
     /// An owner's statement and lifecycle rule, added while all of the guardrail's are gone, are there beside them in the end.
     async fn owner_keeps_what_is_added(&self, seed: u32) {
         let (policy, rules) = (self.policy().await, self.rules().await);
-        // Whoever writes while S3 still shows what was there before the write before can lose it to a restore: the window
-        // that ARCHITECTURE.md states. This is about all the rest.
-        let is_shown = async || {
-            let (seen_policy, seen_rules) = (policy_of(&self.others_s3).await?, rules_of(&self.others_s3).await?);
-            (seen_policy == policy && seen_rules == rules).then_some(())
-        };
-        eventually("everybody is shown the restore", PATIENCE, is_shown).await.unwrap();
+        self.everybody_is_shown_what_is().await;
         let principal = format!("arn:aws:iam::{}:root", self.deployment.administrator.id);
         let own = json!({"Sid": "Own", "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
         let rule = LifecycleRule::builder().id("own").status(ExpirationStatus::Disabled);
@@ -139,6 +144,7 @@ impl World {
                 .then_some(())
         };
         eventually("the guardrail's statements and rules beside the owner's", PATIENCE, merged).await.unwrap();
+        self.everybody_is_shown_what_is().await;
         // Taken out by their owner, with all else: in the guardrail's own spelling again.
         break_control(&self.s3, BUCKET, Control::BucketPolicy).await.unwrap();
         break_control(&self.s3, BUCKET, Control::Lifecycle).await.unwrap();

@@ -27,12 +27,11 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use expect_test::expect_file;
-use guardrail::{
-    Guardrail,
-    api::chain,
-    config::{Config, Needs},
-    control::Control,
-    verify::PREFIX,
+use guardrail::{Guardrail, work::verify::PREFIX};
+use guardrail_core::{
+    control::table::Control,
+    edge::config::{Config, Needs},
+    value::failure::chain,
 };
 use guardrail_tests::{
     deploy::Deployment,
@@ -302,7 +301,7 @@ async fn what_opens_the_bucket_is_undone_even_if_nobody_heard_that_it_did() {
         // Each of the SDK's three attempts, and not the way back.
         fake.fail(call, 3, FaultKind::Unheard);
     }
-    let answer = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    let answer = guardrail::work::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
     // The policy in S3's words.
     let policy = |documents: &BTreeMap<String, String>| in_order(&serde_json::from_str(&documents["policy"]).unwrap());
     let mut after = fake.documents();
@@ -343,7 +342,7 @@ async fn where_test_objects_would_be_kept_for_years_none_is_written() {
             fake.fail("GetObjectLockConfiguration", 9, fault);
         }
         let guardrail = fake.guardrail();
-        let refused = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap_err();
+        let refused = guardrail::work::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap_err();
         let error = chain(&refused);
         assert!(parts.iter().all(|it| error.contains(it)), "{error}");
         let wrote = |it: &String| ["Put", "Create", "Copy", "Upload", "Delete"].iter().any(|verb| it.starts_with(verb));
@@ -352,14 +351,14 @@ async fn where_test_objects_would_be_kept_for_years_none_is_written() {
     let fake = FakeAws::compliant().await;
     fake.state().object_lock = Some(lock(""));
     let guardrail = fake.guardrail();
-    guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    guardrail::work::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
 }
 
 #[tokio::test]
 async fn that_a_stored_object_gets_no_other_key_is_proven_by_trying() {
     let outcome = async |fake: &FakeAws| {
         let guardrail = fake.guardrail();
-        let answer = guardrail::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+        let answer = guardrail::work::verify::verify(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
         let proofs = answer["proofs"].as_array().unwrap();
         let proof = proofs.iter().find(|it| it["name"] == "update-encryption-with-wrong-key").unwrap();
         (proof["outcome"].as_str().unwrap().to_owned(), proof["reason"].as_str().unwrap_or_default().to_owned())
@@ -520,7 +519,7 @@ impl Troubled {
 
 /// What comes of a verification of which some calls go wrong, in a few words.
 async fn cell(it: &Verified, guardrail: &Guardrail, operation: &str, kind: &FaultKind) -> String {
-    let answer = match Box::pin(guardrail::verify::verify(guardrail, json!({"bucket": it.bucket}))).await {
+    let answer = match Box::pin(guardrail::work::verify::verify(guardrail, json!({"bucket": it.bucket}))).await {
         Ok(answer) => answer,
         Err(error) => {
             let error = chain(&error);
@@ -588,7 +587,7 @@ async fn whatever_call_fails_nothing_is_disproven_by_it_and_nothing_stays() {
     let before = it.policy().await;
     let troubled = Troubled::new(&it);
     let guardrail = troubled.guardrail(&it);
-    let answer = Box::pin(guardrail::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await.unwrap();
+    let answer = Box::pin(guardrail::work::verify::verify(&guardrail, json!({"bucket": it.bucket}))).await.unwrap();
     assert_eq!(answer["outcome"], "proven", "{:?}", unproven(&answer));
     let operations = std::mem::take(&mut *troubled.seen.lock().unwrap());
     let faults = faults().into_iter().filter(|it| !matches!(it.1, FaultKind::Lagging(_))).collect::<Vec<_>>();

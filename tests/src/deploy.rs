@@ -9,7 +9,7 @@ use aws_sdk_sqs::{
     error::DisplayErrorContext,
     types::{Message, QueueAttributeName},
 };
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use serde_json::{Value, json};
 
 use crate::local_aws::{ACCOUNT, Keys, LocalAws, SetupError, run, workspace};

@@ -9,7 +9,7 @@ use aws_sdk_s3::{
         VersioningConfiguration,
     },
 };
-use guardrail::{baseline::INVENTORY_ID, control::Control};
+use guardrail_core::control::{inventory::INVENTORY_ID, table::Control};
 
 use crate::local_aws::SetupError;
 

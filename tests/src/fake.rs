@@ -23,11 +23,11 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::{body::SdkBody, timeout::TimeoutConfig};
-use guardrail::{
-    Guardrail,
-    config::{Config, Needs, Place},
-    names::Arn,
-    rules::{STACK, rules},
+use guardrail::Guardrail;
+use guardrail_core::{
+    decide::rules::{STACK, rules},
+    edge::config::{Config, Needs, Place},
+    value::names::Arn,
 };
 use serde_json::{Value, json};
 
@@ -449,7 +449,9 @@ impl FakeAws {
 
     /// What the function answers, or its error's message.
     pub async fn remediate(&self, input: Value) -> Result<Value, String> {
-        guardrail::remediate::remediate(&self.guardrail(), input).await.map_err(|error| guardrail::api::chain(&error))
+        guardrail::work::remediate::remediate(&self.guardrail(), input)
+            .await
+            .map_err(|error| guardrail_core::value::failure::chain(&error))
     }
 
     fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -709,7 +711,7 @@ impl Call {
 /// A parameter's document; of a copy of a registry document, without when it was made.
 fn timeless(name: &str, document: &str) -> String {
     match serde_json::from_str::<Value>(document) {
-        Ok(mut copy) if name.starts_with(guardrail::registry::COPIES) => {
+        Ok(mut copy) if name.starts_with(guardrail_core::edge::registry::COPIES) => {
             copy["since"] = json!("2026-11-23T09:00:00Z");
             copy.to_string()
         }

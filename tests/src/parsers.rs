@@ -2,15 +2,16 @@
 //!
 //! Each says whether it understood; none may panic, whatever it is given.
 
-use guardrail::{
-    baseline::Baseline,
-    event::{Input, Request},
-    history::Record,
-    lifecycle::{Lifecycle, LifecycleDays},
-    log_file,
-    policy::{self, Policy, PolicyVariant},
-    registry::Registration,
-    xml::Element,
+use guardrail::input::Input;
+use guardrail_core::{
+    control::{
+        bucket_policy::{self, PolicyVariant},
+        lifecycle::{Lifecycle, LifecycleDays},
+    },
+    decide::baseline::Baseline,
+    edge::{event::Request, log_file, registry::Registration},
+    outcome::record::Record,
+    value::{policy::Policy, xml::Element},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -66,10 +67,10 @@ pub fn policy(text: &str) -> bool {
     let Ok(policy) = Policy::parse(text) else { return false };
     let (bucket, key) = (BUCKET.parse().expect("a bucket"), KEY.parse().expect("a key"));
     for variant in [PolicyVariant::Strict, PolicyVariant::DefaultEncryption] {
-        let required = policy::required(variant, "aws", &bucket, &key);
+        let required = bucket_policy::required(variant, "aws", &bucket, &key);
         let desired = policy.requiring(&required);
         assert_eq!(desired.requiring(&required), desired, "once is enough");
-        if policy::check(
+        if bucket_policy::check(
             &desired,
             &required,
             "arn:aws:s3:::acme-data",
@@ -94,7 +95,7 @@ pub fn lifecycle(text: &str) -> bool {
     assert_eq!(again.to_string(), written, "and stays as it is");
     let rules = root.children.into_iter().filter(|it| it.name == "Rule").collect();
     let lifecycle = Lifecycle { rules, transition_default_minimum_object_size: None };
-    let required = guardrail::lifecycle::required(LifecycleDays::default());
+    let required = guardrail_core::control::lifecycle::required(LifecycleDays::default());
     let desired = lifecycle.requiring(&required);
     assert_eq!(desired.requiring(&required), desired, "once is enough");
     let _ = desired.to_json();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use guardrail::xml::Element;
+use guardrail_core::value::xml::Element;
 use serde_json::{Value, json};
 
 /// An error code of S3 and its message.

@@ -3,7 +3,8 @@
 // The SDK's futures nest deeply.
 #![recursion_limit = "256"]
 
-use guardrail::{bootstrap::bootstrap, config::Needs, lambda};
+use guardrail::{lambda, work::bootstrap::bootstrap};
+use guardrail_core::edge::config::Needs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

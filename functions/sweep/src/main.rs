@@ -3,7 +3,8 @@
 // The SDK's futures nest deeply.
 #![recursion_limit = "256"]
 
-use guardrail::{config::Needs, lambda, sweep::sweep};
+use guardrail::{lambda, work::sweep::sweep};
+use guardrail_core::edge::config::Needs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -7,13 +7,12 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
-use guardrail::{
-    adoption::Breaks,
-    baseline::InventoryFormat,
-    config,
-    control::Control,
-    history::RecordFile,
-    names::{BucketName, KeyAlias, KeyArn, RoleArn, TopicArn},
+use guardrail_core::{
+    control::{inventory::InventoryFormat, table::Control},
+    decide::adoption::Breaks,
+    edge::config,
+    outcome::record_file::RecordFile,
+    value::names::{BucketName, KeyAlias, KeyArn, RoleArn, TopicArn},
 };
 
 use crate::cost::Usage;

@@ -1,10 +1,10 @@
 //! `guardrail bootstrap`: what the function of that name does, with the caller's credentials.
 
 use guardrail::{
-    bootstrap::{self, Action, Request, Resource, Swap},
-    names::BucketName,
-    registry::{self, Registration},
+    store::registry,
+    work::bootstrap::{self, Action, Request, Resource},
 };
+use guardrail_core::{edge::registry::Registration, outcome::swap::Swap, value::names::BucketName};
 
 use crate::{
     Exit,
@@ -110,7 +110,7 @@ fn line(resource: &Resource, dry_run: bool) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use guardrail::adoption::Breaks;
+    use guardrail_core::decide::adoption::Breaks;
     use guardrail_tests::fake::{BUCKET, FakeAws};
 
     use super::*;

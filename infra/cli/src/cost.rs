@@ -1,7 +1,7 @@
 //! `guardrail cost`: what the guardrail would cost a month. An estimate, and pure; explained in COSTS.md.
 
 use clap::Args;
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use serde::Serialize;
 use serde_json::json;
 

@@ -2,9 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use guardrail::{
-    api::ApiError, bootstrap::BootstrapError, control::Control, names::BucketName, registry::RegistryError,
-    verify::VerifyError,
+use guardrail::work::{bootstrap::BootstrapError, verify::VerifyError};
+use guardrail_core::{
+    control::table::Control,
+    edge::registry::RegistryError,
+    value::{failure::ApiError, names::BucketName},
 };
 
 use crate::network;

@@ -1,9 +1,7 @@
 //! `guardrail exempt`: writes an exemption into a registry document.
 
-use guardrail::{
-    control::Control,
-    registry::{self, Exemption, Registration},
-};
+use guardrail::store::registry;
+use guardrail_core::{control::table::Control, edge::registry::Registration, outcome::exemption::Exemption};
 use jiff::Timestamp;
 use serde_json::json;
 

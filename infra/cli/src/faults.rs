@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::expect_file;
-use guardrail::{Guardrail, history::FOLDER};
+use guardrail::Guardrail;
+use guardrail_core::outcome::record_file::FOLDER;
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
@@ -201,7 +202,7 @@ impl Flow {
             || Leave { until: "2999-01-31".to_owned(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
         match self.task {
             Task::Exempt => {
-                let control = guardrail::control::Control::Lifecycle;
+                let control = guardrail_core::control::table::Control::Lifecycle;
                 exempt::run(&session, ExemptArguments { bucket, control, leave: leave() }).await
             }
             Task::History => {

@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use guardrail::{observe::Bucket, redact::redact_names};
+use guardrail::observe::Bucket;
+use guardrail_core::tell::redact::redact_names;
 use jiff::Timestamp;
 
 use self::{
@@ -104,7 +105,7 @@ fn confirmed(site: &Site<'_>, never_versioned: bool) -> io::Result<bool> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use guardrail::policy::Policy;
+    use guardrail_core::value::policy::Policy;
     use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, State, TRAIL};
     use guardrail_tests::models::Exchange;
     use serde_json::{Value, json};

@@ -3,13 +3,20 @@
 use std::collections::VecDeque;
 
 use futures_util::{StreamExt as _, stream};
-use guardrail::{
-    api, caller,
-    history::{FOLDER, MAX_BYTES, Record, RecordError, RecordFile},
-    names::BucketName,
-    notify::{short_actor, text_of},
-    registry::{self, Registration},
-    report::{Asked, Work},
+use guardrail::{api, store::registry};
+use guardrail_core::{
+    edge::registry::Registration,
+    outcome::{
+        record::{MAX_BYTES, Record, RecordError},
+        record_file::{FOLDER, RecordFile},
+        report::{Asked, Work},
+    },
+    tell::alert::{short_actor, text_of},
+    value::{
+        caller,
+        failure::{ApiError, chain},
+        names::BucketName,
+    },
 };
 use serde_json::json;
 
@@ -71,7 +78,7 @@ async fn place(session: &Session, bucket: &BucketName, asked: Option<BucketName>
     let registration = if_registered(session, bucket).await?;
     let unknown = |problem: String| CliError::History {
         place: bucket.to_string(),
-        source: api::ApiError::new("ListObjectsV2", problem),
+        source: ApiError::new("ListObjectsV2", problem),
     };
     if let Some(registration) = registration {
         return Ok(registration.log_bucket()?);
@@ -125,7 +132,7 @@ pub(crate) async fn read(session: &Session, file: &RecordFile) -> Result<Record,
     }
     let body = object.body.collect().await.map_err(|error| invalid(error.to_string()))?;
     let record = Record::parse(&String::from_utf8_lossy(&body.into_bytes()));
-    let record = record.map_err(|error| invalid(api::chain(&error)))?;
+    let record = record.map_err(|error| invalid(chain(&error)))?;
     if record.bucket != file.bucket || record.account != session.account {
         return Err(invalid(format!("it is about {} of the account {}", record.bucket, record.account)));
     }

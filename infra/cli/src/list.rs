@@ -1,12 +1,15 @@
 //! `guardrail list`: every guarded bucket and its state.
 
 use futures_util::{StreamExt as _, stream};
-use guardrail::{
-    api,
-    names::BucketName,
-    reconcile::Outcome,
-    registry::{Exemption, Mode, Registration},
-    report::{BucketOutcome, Report},
+use guardrail::api;
+use guardrail_core::{
+    edge::registry::{Mode, Registration},
+    outcome::{
+        exemption::Exemption,
+        finding::Outcome,
+        report::{BucketOutcome, Report},
+    },
+    value::names::BucketName,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
@@ -183,7 +186,7 @@ fn table(rows: &[Row], prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use guardrail::control::Control;
+    use guardrail_core::control::table::Control;
 
     use super::*;
 

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use guardrail::{
     apply::{Writers, put_back},
-    baseline::DefaultEncryption,
-    history::Setting,
     observe::Bucket,
 };
+use guardrail_core::{control::default_encryption::DefaultEncryption, outcome::setting::Setting};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws},
     models::{BY_THE_COMMAND, Exchange, sendable},

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use guardrail::{
-    adoption::Adoption,
-    reconcile::{Finding, Outcome},
-    report::{BucketOutcome, Report},
+use guardrail_core::{
+    decide::adoption::Adoption,
+    outcome::{
+        finding::{Finding, Outcome},
+        report::{BucketOutcome, Report},
+    },
 };
 use serde::Serialize;
 
@@ -128,7 +130,10 @@ fn verdict(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use guardrail::{control::Control, reconcile::Reconciled, registry::Exemption};
+    use guardrail_core::{
+        control::table::Control,
+        outcome::{exemption::Exemption, report::Reconciled},
+    };
     use serde_json::{Value, json};
 
     use super::*;

@@ -4,16 +4,32 @@ use std::path::Path;
 
 use guardrail::{
     Guardrail,
-    adoption::Adoption,
-    baseline::Baseline,
-    bootstrap,
-    control::Control,
-    names::{BucketName, KeyArn},
     observe::{self, Bucket, Scope},
-    plan::{self, Echo, Observed, Seen, Stance, Step},
-    reconcile::{Beside, Outcome, carry_out},
-    registry::{self, Registration},
-    report::{BucketOutcome, Report},
+    store::registry,
+    work::{
+        bootstrap,
+        reconcile::{Beside, carry_out},
+    },
+};
+use guardrail_core::{
+    control::table::Control,
+    decide::{
+        adoption::Adoption,
+        baseline::Baseline,
+        echo::Echo,
+        plan::{self, Stance},
+    },
+    edge::registry::Registration,
+    outcome::{
+        finding::Outcome,
+        observed::{Observed, Seen},
+        report::{BucketOutcome, Report},
+        step::Step,
+    },
+    value::{
+        json::from_json,
+        names::{BucketName, KeyArn},
+    },
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -186,7 +202,7 @@ async fn source<'a>(
 fn from_file(path: &Path, bucket: &BucketName) -> Result<Registration, CliError> {
     let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let registration: Registration = registry::from_json(&text).map_err(|error| failed(error.to_string()))?;
+    let registration: Registration = from_json(&text).map_err(|error| failed(error.to_string()))?;
     if registration.bucket != *bucket {
         return Err(failed(format!("is the baseline of {}, not of {bucket}", registration.bucket)));
     }

@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType;
-use guardrail::{
-    api::{self, ApiError},
-    control::Control,
-    lifecycle,
-    names::{Arn, BucketName, TrailArn},
-    observe,
-    plan::Observed,
-    policy,
-    registry::{self, RegistryError},
+use guardrail::{api, observe, store::registry};
+use guardrail_core::{
+    control::{bucket_policy, lifecycle, table::Control},
+    edge::registry::RegistryError,
+    outcome::observed::Observed,
+    value::{
+        failure::ApiError,
+        names::{Arn, BucketName, TrailArn},
+    },
 };
 
 use crate::{
@@ -37,6 +37,7 @@ const BUCKETS_PER_PAGE: i32 = 1_000;
 /// What Lambda keeps for functions that reserve nothing, and what infra/deploy.sh reserves.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
 const UNRESERVED: i32 = 100;
+
 const RESERVED_BY_US: i32 = 5;
 
 /// What the bootstrap and the registry need beside the controls' own calls.
@@ -284,7 +285,7 @@ fn room_in_bucket(bucket: &BucketName, observed: &Observed) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Ok(policy) = &observed.bucket_policy {
         let used = if policy.statements.is_empty() { 0 } else { policy.document().len() };
-        let limit = policy::MAX_BYTES;
+        let limit = bucket_policy::MAX_BYTES;
         checks.push(Check::new(near(used, limit), format!("{used} of {limit} bytes of policy of {bucket}")));
     }
     if let Ok(lifecycle) = &observed.lifecycle {

@@ -1,6 +1,7 @@
 //! `guardrail reconcile`: what `guardrail-remediate` does with a direct request, with the caller's credentials.
 
-use guardrail::{reconcile::Outcome, remediate, report::BucketOutcome};
+use guardrail::work::remediate;
+use guardrail_core::outcome::{finding::Outcome, report::BucketOutcome};
 
 use crate::{Exit, args::ReconcileArguments, error::CliError, output, session::Session};
 

@@ -10,11 +10,15 @@ use aws_sdk_sqs::{
     config::retry::RetryConfig,
     types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue},
 };
-use guardrail::{
-    api::{self, ApiError},
-    config::Config,
-    names::Arn,
-    rules::{self, REMEDIATE, SWEEP, rules},
+use guardrail::api;
+use guardrail_core::{
+    decide::rules::rules,
+    edge::config::Config,
+    value::{
+        failure::ApiError,
+        names::Arn,
+        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP},
+    },
 };
 use serde_json::Value;
 
@@ -30,7 +34,7 @@ const BATCH: usize = 10;
 pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliError> {
     let (sqs, lambda) = (&session.guardrail.sqs, &session.guardrail.lambda);
     let failed = |source: ApiError| CliError::Redrive { source };
-    let url = api::output("GetQueueUrl", sqs.get_queue_url().queue_name(rules::DEAD_LETTERS).send().await);
+    let url = api::output("GetQueueUrl", sqs.get_queue_url().queue_name(DEAD_LETTERS).send().await);
     let url = url.map_err(failed)?.queue_url.unwrap_or_default();
     // A second attempt would not see those that an answer which never came has hidden.
     let once = aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled());

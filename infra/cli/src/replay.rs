@@ -7,11 +7,15 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use guardrail::{
-    config::DEFAULT_PREFIX,
-    control::{self, Control},
-    event::{Event, Input, Subject},
-    log_file, rules,
+use guardrail::input::Input;
+use guardrail_core::{
+    control::table::{Control, is_told},
+    edge::{
+        config::DEFAULT_PREFIX,
+        event::{Event, Subject},
+        log_file,
+    },
+    value::own_parts::{is_tampering, own_part},
 };
 use serde::Serialize;
 use serde_json::{Value, error::Category, json};
@@ -151,7 +155,7 @@ fn hit(record: Value) -> Option<Hit> {
     let control = Control::of_event(name);
     let bucket = match subject {
         // What cannot be a bucket's name is looked at and left alone.
-        Subject::Bucket(bucket) if from_s3 && (control.is_some() || control::is_told(name)) => {
+        Subject::Bucket(bucket) if from_s3 && (control.is_some() || is_told(name)) => {
             bucket.map_or_else(|it| it, |it| it.to_string())
         }
         Subject::AccessPoint(name) if from_s3 => format!("access point {name}"),
@@ -159,9 +163,7 @@ fn hit(record: Value) -> Option<Hit> {
         Subject::KmsKey(names) | Subject::Trail(names) if control.is_some() => {
             names.into_iter().next().unwrap_or_default()
         }
-        Subject::Part(names) if rules::is_tampering(name) => {
-            names.iter().find_map(|it| rules::own_part(it, DEFAULT_PREFIX))?
-        }
+        Subject::Part(names) if is_tampering(name) => names.iter().find_map(|it| own_part(it, DEFAULT_PREFIX))?,
         _ => return None,
     };
     Some(Hit {

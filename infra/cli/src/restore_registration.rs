@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal, Write as _};
 
-use guardrail::{
-    api,
-    names::BucketName,
-    registry::{self, Registration},
+use guardrail::{api, store::registry};
+use guardrail_core::{
+    edge::registry::{Registration, RegistryError},
+    value::names::BucketName,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(crate) async fn run(session: &Session, arguments: &RestoreRegistrationArgume
             return Ok(Exit::Compliant);
         }
         Ok(None) => output::print(&format!("{prefix}{bucket} does not exist.\n"))?,
-        Err(registry::RegistryError::Invalid { error, .. }) => {
+        Err(RegistryError::Invalid { error, .. }) => {
             output::print(&format!("{prefix}{bucket} is not valid: {error}.\n"))?;
         }
         Err(error) => return Err(error.into()),
@@ -140,7 +140,7 @@ mod tests {
     async fn a_deleted_document_comes_back_from_the_copy_that_the_sweep_keeps() {
         let fake = FakeAws::guarded();
         fake.register_text(&document(75));
-        let _ = guardrail::sweep::sweep(&fake.guardrail(), json!({})).await;
+        let _ = guardrail::work::sweep::sweep(&fake.guardrail(), json!({})).await;
         fake.state().parameters.remove(&format!("/s3-guardrail/buckets/{BUCKET}"));
         assert_eq!(restore(&fake, false).await.unwrap(), Exit::Compliant);
         assert_eq!(days(&fake), Some(75));

@@ -6,15 +6,24 @@ use std::{
 };
 
 use guardrail::{
-    api::ApiError,
     apply::{Writers, put_back},
-    control::Control,
-    history::{Entry, Record, RecordFile, RollbackPlace, Setting, keep_rollback},
-    names::BucketName,
     observe::Bucket,
-    plan::Observed,
-    reconcile::Outcome,
-    registry::{self, Registration},
+    store::{
+        history::{RollbackPlace, keep_rollback},
+        registry,
+    },
+};
+use guardrail_core::{
+    control::table::Control,
+    edge::registry::Registration,
+    outcome::{
+        finding::Outcome,
+        observed::Observed,
+        record::{Entry, Record},
+        record_file::RecordFile,
+        setting::Setting,
+    },
+    value::{failure::ApiError, names::BucketName},
 };
 use jiff::Timestamp;
 
@@ -321,11 +330,10 @@ fn text(bucket: &BucketName, guarded: bool, steps: &[(Control, Step)]) -> String
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use guardrail::{
-        api::chain,
-        bootstrap::{self, Request},
-        history::FOLDER,
-        policy::Policy,
+    use guardrail::work::bootstrap::{self, Request};
+    use guardrail_core::{
+        outcome::record_file::FOLDER,
+        value::{failure::chain, policy::Policy},
     };
     use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind};
     use serde_json::{Value, json};
@@ -432,7 +440,7 @@ mod tests {
             entry
         };
         let record = json!({
-            "schema": guardrail::history::SCHEMA, "bucket": BUCKET, "account": ACCOUNT, "region": "eu-west-2",
+            "schema": guardrail_core::outcome::record::SCHEMA, "bucket": BUCKET, "account": ACCOUNT, "region": "eu-west-2",
             "time": "2026-11-23T10:00:00Z", "elapsed_ms": 1, "drift_to_restored_ms": null, "trigger": null,
             "outcome": "failed", "findings": [
                 entry("versioning", "restored", json!({"by_another": true})),
@@ -444,7 +452,10 @@ mod tests {
         });
         let record = Record::parse(&record.to_string()).unwrap();
         let now = || {
-            let versioning = guardrail::baseline::Versioning { status: Some("Enabled".to_owned()), mfa_delete: false };
+            let versioning = guardrail_core::control::versioning::Versioning {
+                status: Some("Enabled".to_owned()),
+                mfa_delete: false,
+            };
             Observed { versioning: Ok(versioning), ..Observed::empty() }
         };
         let steps = |wanted: &[Control]| super::steps(&record, wanted, now(), false);

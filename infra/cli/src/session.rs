@@ -8,10 +8,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use guardrail::{
     Guardrail, api,
-    config::Config,
-    names::{AccountId, Arn, BucketName, TopicArn},
     observe::{Bucket, observe},
-    plan::Observed,
+};
+use guardrail_core::{
+    edge::config::Config,
+    outcome::observed::Observed,
+    value::names::{AccountId, Arn, BucketName, TopicArn},
 };
 
 use crate::{

@@ -11,12 +11,14 @@ use std::{
     time::Instant,
 };
 
-use guardrail::{
-    api::{self, ApiError},
-    baseline::INVENTORY_ID,
-    names::{BucketName, KeyAlias, KeyArn, TrailArn},
-    observe::Bucket,
-    registry::{self, Registration, RegistryError},
+use guardrail::{api, observe::Bucket, store::registry};
+use guardrail_core::{
+    control::inventory::INVENTORY_ID,
+    edge::registry::{COPIES, Registration, RegistryError},
+    value::{
+        failure::ApiError,
+        names::{BucketName, KeyAlias, KeyArn, TrailArn},
+    },
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -396,7 +398,7 @@ async fn carry_out(session: &Session, registration: Option<&Registration>, step:
                 registry::write(&guardrail.ssm, NOTES, registration).await.map_err(failed)?;
             }
             // The copy first: of a document without one, nobody is told that it is gone.
-            registry::delete(&guardrail.ssm, registry::COPIES, bucket).await.map_err(failed)?;
+            registry::delete(&guardrail.ssm, COPIES, bucket).await.map_err(failed)?;
             registry::delete(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket).await.map_err(failed)?;
         }
         Step::DeleteTrail(trail) => {

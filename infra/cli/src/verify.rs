@@ -1,6 +1,6 @@
 //! `guardrail verify`: what the function of that name does, with the caller's credentials.
 
-use guardrail::verify::verify;
+use guardrail::work::verify::verify;
 use serde_json::{Value, json};
 
 use crate::{Exit, args::VerifyArguments, error::CliError, output, session::Session};

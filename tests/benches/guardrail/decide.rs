@@ -3,12 +3,19 @@
 use std::{hint::black_box, path::PathBuf, process::Command};
 
 use criterion::{BatchSize, Criterion};
-use guardrail::{
-    baseline::{Baseline, DefaultEncryption, Inventory, ObjectOwnership, PublicAccessBlock, Versioning},
-    lifecycle::Lifecycle,
-    plan::{Echo, Observed, Stance, Step, plan},
-    policy::Policy,
-    registry::Registration,
+use guardrail_core::{
+    control::{
+        default_encryption::DefaultEncryption, inventory::Inventory, lifecycle::Lifecycle,
+        object_ownership::ObjectOwnership, public_access_block::PublicAccessBlock, versioning::Versioning,
+    },
+    decide::{
+        baseline::Baseline,
+        echo::Echo,
+        plan::{Stance, plan},
+    },
+    edge::registry::Registration,
+    outcome::{observed::Observed, step::Step},
+    value::policy::Policy,
 };
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, KEY, ROLE},
@@ -49,7 +56,7 @@ impl Bucket {
             default_encryption: Ok(DefaultEncryption::default().requiring(&baseline.key)),
             versioning: Ok(Versioning::default().enabled()),
             lifecycle: Ok(Lifecycle::default().requiring(&baseline.lifecycle)),
-            inventory: Ok(Some(Inventory::requiring(None, baseline))),
+            inventory: Ok(Some(Inventory::requiring(None, &baseline.inventory))),
         };
         match case {
             "compliant" => compliant,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     fake::{BUCKET, FakeAws, World},
     local_aws::SetupError,
@@ -108,9 +108,9 @@ impl Case {
                 fake.state().set_world(world);
                 fake.state().latency = Duration::from_millis(latency);
                 let start = Instant::now();
-                let report = guardrail::remediate::remediate(&guardrail, self.asked.clone()).await;
+                let report = guardrail::work::remediate::remediate(&guardrail, self.asked.clone()).await;
                 *quickest = start.elapsed().min(*quickest);
-                let report = report.map_err(|error| SetupError(guardrail::api::chain(&error)))?;
+                let report = report.map_err(|error| SetupError(guardrail_core::value::failure::chain(&error)))?;
                 let should = if self.off.is_empty() { "compliant" } else { "restored" };
                 if report["outcome"] != should {
                     return Err(SetupError(format!("{}: {report}", self.what)));

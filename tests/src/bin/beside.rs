@@ -20,7 +20,7 @@ use aws_sdk_s3::{
 };
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     deploy::{self, Deployment},
     drift::break_control,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use aws_sdk_s3::Client;
-use guardrail::control::Control;
+use guardrail_core::control::table::Control;
 use guardrail_tests::{
     deploy::{self, Deployment, Inbox, Received},
     drift::{self, break_control, setting},

@@ -17,9 +17,15 @@ use aws_sdk_s3::{
     },
 };
 use guardrail::{
-    api::{self, ApiError, Denial},
+    api,
     observe::{self, Bucket},
-    policy::{self, PolicyVariant, Statement},
+};
+use guardrail_core::{
+    control::bucket_policy::{self, PolicyVariant},
+    value::{
+        failure::{ApiError, Denial},
+        policy::Statement,
+    },
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -47,7 +53,9 @@ const GOOD: &str = "put-with-key";
 const BODY: &[u8] = b"a test object of s3-guardrail; it may be deleted\n";
 
 const SUSPENSIONS: usize = 10;
+
 const BETWEEN_READS: Duration = Duration::from_millis(250);
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So many of them make a request of more than 100 KB, where CloudTrail begins to cut.
@@ -57,7 +65,9 @@ const RULES: usize = 500;
 /// LookupEvents takes two calls a second.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html>
 const BETWEEN_LOOKUPS: Duration = Duration::from_millis(600);
+
 const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
+
 const PAGES: usize = 4;
 
 /// What is done to the bucket itself.
@@ -146,7 +156,7 @@ async fn ground(site: &Site<'_>) -> Ground {
     }
     let objects = format!("{}/{PREFIX}/*", site.arn());
     let partition = site.session.guardrail.config.place().partition;
-    let required = policy::required(PolicyVariant::Strict, partition, site.bucket.name, &site.key);
+    let required = bucket_policy::required(PolicyVariant::Strict, partition, site.bucket.name, &site.key);
     let ours = required.into_iter().filter(|it| it.0["Action"] == "s3:PutObject").map(|mut it| {
         it.0["Sid"] = json!(format!("{SID}{}", it.sid().unwrap_or_default()));
         it.0["Resource"] = json!(objects);
@@ -358,7 +368,9 @@ async fn trail_facts(session: &Session) -> Result<Vec<TrailFacts>, ApiError> {
     let shown = api::output("DescribeTrails", client.describe_trails().include_shadow_trails(true).send().await)?;
     let mut facts = Vec::new();
     for trail in shown.trail_list() {
-        let Some(Ok(arn)) = trail.trail_arn().map(str::parse::<guardrail::names::TrailArn>) else { continue };
+        let Some(Ok(arn)) = trail.trail_arn().map(str::parse::<guardrail_core::value::names::TrailArn>) else {
+            continue;
+        };
         if arn.parts().account != session.account.as_str() {
             continue;
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use guardrail::api::{ApiError, Denial};
+use guardrail_core::value::failure::{ApiError, Denial};
 use serde_json::Value;
 
 /// How long the guardrail re-reads before it says that a restore did not stick.

@@ -9,11 +9,14 @@ use aws_sdk_s3::{
     types::{BucketVersioningStatus, VersioningConfiguration},
 };
 use guardrail::{
-    api::{self, ApiError},
-    names::{KeyArn, bucket_arn},
+    api,
     observe::{self, Bucket},
+    store::registry,
+};
+use guardrail_core::value::{
+    failure::ApiError,
+    names::{KeyArn, bucket_arn},
     policy::Statement,
-    registry,
     xml::Element,
 };
 use serde::{Deserialize, Serialize};
@@ -23,14 +26,18 @@ use crate::{error::CliError, list, session::Session};
 
 /// All objects and rules of a first run begin so.
 pub(super) const PREFIX: &str = "s3-guardrail-first-run";
+
 /// All statements of a first run begin so. A Sid holds letters and digits only.
 pub(super) const SID: &str = "S3GuardrailFirstRun";
+
 /// What the bucket was like, kept in it until it is so again.
 const NOTE: &str = "s3-guardrail-first-run/before.json";
 
 /// How long a write may take to have its effect.
 const EFFECT: Duration = Duration::from_secs(30);
+
 const SETTLED: Duration = Duration::from_secs(3);
+
 const BETWEEN: Duration = Duration::from_millis(500);
 
 /// The bucket, and the key that uploads are to name.

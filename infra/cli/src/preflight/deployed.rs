@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
 use guardrail::{
-    api::{self, ApiError},
-    lifecycle::Lifecycle,
+    api,
     observe::{self, Bucket},
-    policy::Policy,
-    registry::Registration,
-    rules::{STACK, rules},
+};
+use guardrail_core::{
+    control::lifecycle::Lifecycle,
+    decide::rules::{STACK, rules},
+    edge::registry::Registration,
+    value::{failure::ApiError, policy::Policy},
 };
 use serde_json::{Value, json};
 
@@ -32,6 +34,7 @@ const FUNCTIONS: [&str; 4] = ["guardrail-remediate", "guardrail-sweep", "guardra
 
 /// Every rule of the guardrail begins so; those of the second come from the guardrail of another region.
 const RULES: &str = "s3-guardrail-";
+
 const FORWARDING: &str = "s3-guardrail-roles-";
 
 /// How many buckets are looked at at once.

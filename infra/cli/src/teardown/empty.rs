@@ -8,10 +8,8 @@ use aws_sdk_s3::{
     types::{Delete, EncodingType, ObjectIdentifier},
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
-use guardrail::{
-    api::{self, ApiError},
-    observe::Bucket,
-};
+use guardrail::{api, observe::Bucket};
+use guardrail_core::value::failure::ApiError;
 use percent_encoding::percent_decode_str;
 
 /// How many requests are under way at once, of up to 1000 versions each.
@@ -28,6 +26,7 @@ const PASSES: u32 = 5;
 
 /// S3 may take its time over a thousand versions, and slows down who deletes more than some thousand a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
 const ATTEMPTS: u32 = 10;
 
 /// What is in a bucket.

@@ -1,0 +1,9 @@
+//! The jobs, one file or folder each: they look, have it decided, and do it. Never a decision of their own.
+
+pub mod bootstrap;
+pub mod own_key;
+pub mod reconcile;
+pub mod remediate;
+pub mod sweep;
+pub mod verify;
+pub mod watch;

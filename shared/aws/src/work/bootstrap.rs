@@ -1,0 +1,719 @@
+//! `guardrail-bootstrap`: builds the secure baseline of one bucket, and registers it.
+//!
+//! Every step looks first and does only what is missing, so that a run that stopped anywhere is simply run again.
+//! What the request leaves open is as it is registered, and as derived from the bucket's name only where nothing is.
+//!
+//! The registry document of a new bucket comes last: from then on `guardrail-remediate` keeps what was built. That of a
+//! guarded bucket comes before the bucket's settings, or `guardrail-remediate` would restore the earlier ones.
+
+mod adopt;
+mod bucket;
+mod budget;
+mod key;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use adopt::Foreseen;
+use guardrail_core::{
+    control::{inventory::InventoryFormat, trail::MAX_TRAILS},
+    decide::{
+        adoption::{Adoption, Breaks},
+        baseline::Baseline,
+        echo::Echo,
+        plan::Stance,
+        record::assign_record,
+    },
+    edge::{
+        config::Place,
+        event::{self, InputError},
+        registry::{InventorySettings, Mode, Registration, RegistryError},
+    },
+    outcome::{
+        finding::{Finding, Outcome},
+        observed::Observed,
+        record_file::RecordFile,
+        report::{Asked, BucketOutcome, Report, Work},
+        swap::Swap,
+    },
+    tell::alert,
+    value::{
+        failure::ApiError,
+        names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn, default_trail_name, is_trail_name},
+    },
+};
+use jiff::Timestamp;
+use key::{RegisteredKey, WantedKey};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    Guardrail, api,
+    observe::{self, Bucket, Scope, look},
+    store::{history, registry},
+    topic,
+    work::reconcile::reconcile,
+};
+
+pub use adopt::{foresee_bucket, kept_for};
+
+/// What to build. Only `bucket` is required; the defaults are for what is not registered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub bucket: BucketName,
+    /// Default: `alias/s3-secure-data`.
+    #[serde(default)]
+    pub key_alias: Option<KeyAlias>,
+    /// The key by its ARN. Default: the one that the alias names, or a new one.
+    #[serde(default)]
+    pub key: Option<KeyArn>,
+    /// ARNs of those who may administer the key, besides those who may already.
+    #[serde(default)]
+    pub key_administrators: Vec<String>,
+    /// ARNs of those who may encrypt and decrypt with the key, besides those who may already.
+    #[serde(default)]
+    pub key_users: Vec<String>,
+    /// Default: the bucket's name and `-logs`.
+    #[serde(default)]
+    pub log_bucket: Option<BucketName>,
+    /// Default: the bucket's name and `-inventory`.
+    #[serde(default)]
+    pub inventory_bucket: Option<BucketName>,
+    /// Default: the bucket's name and `-trail`, as CloudTrail takes it.
+    #[serde(default)]
+    pub trail: Option<String>,
+    /// Default: what is there already, or `Parquet`.
+    #[serde(default)]
+    pub inventory_format: Option<InventoryFormat>,
+    /// Who is mailed at the account's first cent of a month; default: nobody.
+    #[serde(default)]
+    pub zero_spend_budget: Option<String>,
+    /// What may break or be destroyed in buckets that are there.
+    #[serde(default)]
+    pub accept: Vec<Breaks>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The request with its defaults, and where it is carried out.
+#[derive(Debug)]
+pub struct Setup {
+    bucket: BucketName,
+    key: WantedKey,
+    key_administrators: Vec<String>,
+    key_users: Vec<String>,
+    log_bucket: BucketName,
+    inventory_bucket: BucketName,
+    trail: TrailArn,
+    inventory_format: Option<InventoryFormat>,
+    zero_spend_budget: Option<String>,
+    accept: Vec<Breaks>,
+    dry_run: bool,
+    partition: String,
+    region: String,
+    account: AccountId,
+}
+
+/// Something that the baseline needs besides the bucket's own settings.
+#[derive(Debug, Serialize)]
+pub struct Resource {
+    pub r#type: &'static str,
+    pub id: String,
+    pub action: Action,
+    /// What to know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What became of a resource; in a dry run, what would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Created,
+    /// It was there, and something was added to it.
+    Adopted,
+    Unchanged,
+}
+
+impl Action {
+    /// The action on something that was there.
+    fn on_existing(changed: bool) -> Self {
+        if changed { Self::Adopted } else { Self::Unchanged }
+    }
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+pub struct Built {
+    #[serde(flatten)]
+    pub report: Report,
+    pub resources: Vec<Resource>,
+    /// What the bucket was registered with and is no longer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swapped: Vec<Swap>,
+    #[serde(flatten)]
+    pub adoption: Adoption,
+}
+
+/// Why the baseline is not built. What was built stays; running it again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("the request is not valid: {field}: {problem}; nothing was changed")]
+    Request { field: &'static str, problem: String },
+    #[error("nothing was changed, because of what that would do: {0}")]
+    Adoption(Adoption),
+    #[error("{resource}: {problem}; mend that and run it again, it goes on from there")]
+    Resource { resource: String, problem: String },
+    #[error("{resource} could not be set up; run it again, it goes on from there")]
+    Api { resource: String, source: ApiError },
+    #[error(
+        "somebody else changed {} of the registry document of {bucket} meanwhile, and that was left so; run it again",
+        .fields.join(", ")
+    )]
+    Overtaken { bucket: BucketName, fields: Vec<&'static str> },
+    #[error("people could not be told what is exchanged ({0}), so nothing was; mend that and run it again")]
+    Untold(ApiError),
+    #[error("what was written until then is in {record}, for `guardrail rollback`")]
+    Recorded { record: RecordFile, source: Box<BootstrapError> },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("the answer could not be written as JSON")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// AWS takes a moment to know everywhere what was just created: how long to wait between looks at it.
+pub const SETTLING: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(3200),
+];
+
+/// Answers one invocation.
+pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, BootstrapError> {
+    let request: Request = event::decode("request", input)?;
+    Ok(serde_json::to_value(run(guardrail, request).await?)?)
+}
+
+/// Builds what is missing.
+pub async fn run(guardrail: &Guardrail, request: Request) -> Result<Built, BootstrapError> {
+    let start = Instant::now();
+    let prefix = &guardrail.config.parameter_prefix;
+    // Before anything else: it says what the request leaves open, and one that cannot be read would be overwritten.
+    let registered = registry::read(&guardrail.ssm, prefix, &request.bucket).await?;
+    let setup = Setup::new(guardrail, request, registered.as_ref())?;
+    let mut journal = Journal::default();
+    let built = Box::pin(build(guardrail, &setup, registered.as_ref(), &mut journal)).await;
+    let report = Box::pin(journal.keep(guardrail, &setup)).await;
+    match built {
+        Ok(mut built) => {
+            let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let Report { record, record_error, asked, .. } = report;
+            built.report = Report { elapsed_ms, record, record_error, asked, ..built.report };
+            Ok(built)
+        }
+        Err(source) => Err(match report.record {
+            Some(record) => BootstrapError::Recorded { record, source: Box::new(source) },
+            None => source,
+        }),
+    }
+}
+
+async fn build(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registered: Option<&Registration>,
+    journal: &mut Journal,
+) -> Result<Built, BootstrapError> {
+    // In boxes, here and below: the SDK's futures are large, and would all lie on the stack.
+    let prefix = &guardrail.config.parameter_prefix;
+    for (field, name) in [("log_bucket", &setup.log_bucket), ("inventory_bucket", &setup.inventory_bucket)] {
+        if registry::read(&guardrail.ssm, prefix, name).await?.is_some() {
+            let problem = format!("{name} is a guarded bucket itself: its policy would refuse what is delivered");
+            return Err(BootstrapError::Request { field, problem });
+        }
+    }
+    if registered.is_none_or(|it| it.trail_arn.as_ref() != Some(&setup.trail)) || setup.own_trail().is_some() {
+        check_trail(guardrail, setup).await?;
+    }
+    let found = Box::pin(key::find(&guardrail.kms, setup)).await?;
+    let Foreseen { adoption, days } = Box::pin(adopt::foresee(guardrail, setup, registered, &found)).await?;
+    if adoption.stops() && !setup.dry_run {
+        return Err(BootstrapError::Adoption(adoption));
+    }
+    let (days, days_note) = days.unzip();
+
+    let key::Key { arn: key, alias, action, note, written } =
+        Box::pin(key::ensure(&guardrail.kms, setup, found)).await?;
+    journal.key = Some(key.clone());
+    journal.changes.extend(written.map(Finding::restored));
+    let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action, note }];
+    for (name, statements) in
+        [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
+    {
+        let (action, note) =
+            Box::pin(bucket::ensure_support(guardrail, setup, name, &key, statements, journal)).await?;
+        resources.push(Resource { r#type: "AWS::S3::Bucket", id: name.to_string(), action, note });
+    }
+
+    let (mut report, bucket_action, trail_action, parameter_action, swapped) = match registered {
+        None => {
+            let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
+            let registration = setup.registration(key, alias, None, &found.observed);
+            let registration = Registration { lifecycle: days.unwrap_or(registration.lifecycle), ..registration };
+            let (report, bucket_action) =
+                Box::pin(ensure_guarded(guardrail, setup, &registration, found, journal)).await?;
+            let trail_action = Box::pin(ensure_trail(guardrail, setup, &registration, journal)).await?;
+            register(guardrail, setup, None, &registration).await?;
+            (report, bucket_action, trail_action, Action::Created, Vec::new())
+        }
+        // What is new is ready first, then comes the document, then the bucket's settings: whoever restores in between
+        // restores towards the document, and finds everything there. Of the settings, the policy comes before the
+        // default encryption, as ever, and neither order denies more: an upload that names no key is stored under the
+        // default, whichever it is by then, and none of our statements is about it; one that names its key has to name
+        // the one in the policy, from that write on.
+        Some(registered) => {
+            let registration = setup.registration(key, alias, Some(registered), &Observed::empty());
+            let swapped = swaps(registered, &registration);
+            let trail_action = Box::pin(ensure_trail(guardrail, setup, &registration, journal)).await?;
+            tell(guardrail, setup, &swapped).await?;
+            let parameter_action = Action::on_existing(*registered != registration);
+            let registration = register(guardrail, setup, Some(registered), &registration).await?;
+            let found = bucket::find_or_create(guardrail, setup, &setup.bucket).await?;
+            let (mut report, bucket_action) =
+                Box::pin(ensure_guarded(guardrail, setup, &registration, found, journal)).await?;
+            let restored = report.findings.iter().any(|it| it.outcome == Outcome::Restored);
+            if !setup.dry_run && (restored || !swapped.is_empty()) {
+                report.findings.extend(Box::pin(settle(guardrail, setup, &registration, journal)).await?);
+            }
+            (report, bucket_action, trail_action, parameter_action, swapped)
+        }
+    };
+    let bucket = setup.bucket.to_string();
+    resources.push(Resource { r#type: "AWS::S3::Bucket", id: bucket, action: bucket_action, note: None });
+    let trail = setup.trail.to_string();
+    resources.push(Resource { r#type: "AWS::CloudTrail::Trail", id: trail, action: trail_action, note: None });
+
+    if let Some(address) = &setup.zero_spend_budget {
+        let action = budget::ensure(&guardrail.budgets, setup, address).await?;
+        resources.push(Resource { r#type: "AWS::Budgets::Budget", id: budget::NAME.to_owned(), action, note: None });
+    }
+    let parameter = format!("{prefix}{}", setup.bucket);
+    let (r#type, action) = ("AWS::SSM::Parameter", parameter_action);
+    resources.push(Resource { r#type, id: parameter, action, note: days_note });
+    // What is still to be created is not as it should be either.
+    let would_change = setup.dry_run && resources.iter().any(|it| it.action != Action::Unchanged);
+    if would_change && report.outcome == BucketOutcome::Compliant {
+        report.outcome = BucketOutcome::Drifted;
+    }
+    Ok(Built { report, resources, swapped, adoption })
+}
+
+/// What was written, for the history.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// To the guarded bucket, its key and its trail.
+    changes: Vec<Finding>,
+    /// The key, as soon as it is known.
+    key: Option<KeyArn>,
+    /// Why something is not in the history.
+    error: Option<String>,
+}
+
+impl Journal {
+    /// Keeps what was written for the guarded bucket, however far it came. The report says where.
+    async fn keep(mut self, guardrail: &Guardrail, setup: &Setup) -> Report {
+        let outcome = BucketOutcome::of(&self.changes, false);
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in std::mem::take(&mut self.changes) {
+            // What was restored twice was as its owner had it before the first time.
+            if !findings.iter().any(|it| it.control == finding.control && it.written.is_some()) {
+                findings.push(finding);
+            }
+        }
+        let report = Report { findings, ..Report::new(setup.bucket.as_str(), outcome, None) };
+        let (key, error) = (self.key.take(), self.error.take());
+        let mut report = kept(guardrail, setup, &setup.bucket, key.as_ref(), report).await;
+        if let (Some(error), None) = (error, &report.record_error) {
+            report.record_error = Some(error);
+        }
+        report
+    }
+}
+
+/// Keeps the record of a report on one of the buckets, if anything was written.
+pub async fn kept(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    bucket: &BucketName,
+    key: Option<&KeyArn>,
+    mut report: Report,
+) -> Report {
+    report.asked = Some(Asked { what: Work::Bootstrap, by: guardrail.caller.clone() });
+    let registration = key.map(|key| Registration {
+        log_bucket: Some(setup.log_bucket.clone()),
+        ..Registration::new(bucket.clone(), setup.account.clone(), key.clone())
+    });
+    let assigned = assign_record(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
+    if let Err(error) = assigned {
+        history::unrecorded(&mut report, &error);
+    }
+    if let Err(error) = history::keep(guardrail, &report, registration.as_ref()).await {
+        history::unrecorded(&mut report, &error);
+    }
+    report
+}
+
+/// What a guarded bucket is registered with and will be no longer. What it never had is no swap.
+fn swaps(registered: &Registration, registration: &Registration) -> Vec<Swap> {
+    fn text(it: Option<&impl ToString>) -> Option<String> {
+        it.map(ToString::to_string)
+    }
+    let fields = |it: &Registration| {
+        [
+            ("key", Some(it.key_arn.to_string())),
+            ("key_alias", text(it.key_alias.as_ref())),
+            ("trail", text(it.trail_arn.as_ref())),
+            ("log_bucket", text(it.log_bucket().ok().as_ref())),
+            ("inventory_bucket", text(it.inventory_bucket().ok().as_ref())),
+            ("inventory_format", it.inventory.format.map(|it| it.as_str().to_owned())),
+        ]
+    };
+    let pairs = fields(registered).into_iter().zip(fields(registration));
+    let swap = |((field, from), (_, to)): ((&'static str, Option<String>), (_, Option<String>))| {
+        let from = from.filter(|it| to.as_ref() != Some(it))?;
+        Some(Swap { field, from, to })
+    };
+    pairs.filter_map(swap).collect()
+}
+
+/// Tells people what is about to be exchanged. Before it is: afterwards, nobody would know that they were not told.
+async fn tell(guardrail: &Guardrail, setup: &Setup, swapped: &[Swap]) -> Result<(), BootstrapError> {
+    let Some(topic) = guardrail.config.topic.as_ref().filter(|_| !swapped.is_empty() && !setup.dry_run) else {
+        return Ok(());
+    };
+    let asked = Asked { what: Work::Bootstrap, by: guardrail.caller.clone() };
+    let alert = alert::swap_alert(&setup.bucket, swapped, &asked, guardrail.config.place());
+    topic::publish(&guardrail.sns, topic, alert).await.map_err(BootstrapError::Untold)
+}
+
+/// Writes the registry document: what bootstrap decides, into what stands there at this moment. Returns what stands
+/// there now.
+async fn register(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registered: Option<&Registration>,
+    registration: &Registration,
+) -> Result<Registration, BootstrapError> {
+    if setup.dry_run {
+        return Ok(registration.clone());
+    }
+    let prefix = &guardrail.config.parameter_prefix;
+    let now = registry::read(&guardrail.ssm, prefix, &setup.bucket).await?;
+    not_overtaken(setup, registered, now.as_ref())?;
+    // Exemptions, mode and whatever else others decide are taken from the document as it is now.
+    let document = match &now {
+        Some(now) => {
+            let Registration { key_arn, key_alias, trail_arn, log_bucket, inventory, former_keys, .. } =
+                registration.clone();
+            Registration { key_arn, key_alias, trail_arn, log_bucket, inventory, former_keys, ..now.clone() }
+        }
+        None => registration.clone(),
+    };
+    if now.as_ref() != Some(&document) {
+        // SSM has no conditional write: what somebody writes between the read and here is lost.
+        registry::write(&guardrail.ssm, prefix, &document)
+            .await
+            .map_err(failed(&format!("the registry document {prefix}{}", setup.bucket)))?;
+    }
+    Ok(document)
+}
+
+/// Refuses to go on when somebody else changed what bootstrap decides since it was read.
+fn not_overtaken(setup: &Setup, was: Option<&Registration>, is: Option<&Registration>) -> Result<(), BootstrapError> {
+    let fields = match (was, is) {
+        (None, None) => Vec::new(),
+        (Some(was), Some(is)) => {
+            let same = [
+                ("key_arn", was.key_arn == is.key_arn),
+                ("key_alias", was.key_alias == is.key_alias),
+                ("trail_arn", was.trail_arn == is.trail_arn),
+                ("log_bucket", was.log_bucket == is.log_bucket),
+                ("inventory", was.inventory == is.inventory),
+                ("former_keys", was.former_keys == is.former_keys),
+            ];
+            same.into_iter().filter(|it| !it.1).map(|it| it.0).collect()
+        }
+        (None, Some(_)) | (Some(_), None) => vec!["the whole"],
+    };
+    if fields.is_empty() {
+        return Ok(());
+    }
+    Err(BootstrapError::Overtaken { bucket: setup.bucket.clone(), fields })
+}
+
+/// Looks again at everything, the registry included, until nothing is left to restore: a reconcile that began before the
+/// document was written may have restored towards the earlier one since.
+async fn settle(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+    journal: &mut Journal,
+) -> Result<Vec<Finding>, BootstrapError> {
+    let resource = format!("bucket {}", setup.bucket);
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let mut restored = Vec::new();
+    let mut overtaken = Ok(());
+    for wait in SETTLING {
+        let now = registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, &setup.bucket).await?;
+        // A document that is not what was just written may also be one that is not known everywhere yet.
+        overtaken = not_overtaken(setup, Some(registration), now.as_ref());
+        if overtaken.is_err() {
+            sleep(wait).await;
+            continue;
+        }
+        let registration = now.as_ref().unwrap_or(registration);
+        let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+        let seen = Box::pin(look(guardrail, named, &baseline, Scope::EVERYTHING)).await;
+        let stance = Stance { registration, now: Timestamp::now(), dry_run: false, echo: Echo::No };
+        let reconciled = Box::pin(reconcile(guardrail, named, &baseline, seen, &stance)).await;
+        let report = Report::of(&setup.bucket, reconciled, None);
+        journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
+        if report.must_retry() {
+            return Err(BootstrapError::Resource { resource, problem: report.problems() });
+        }
+        let before = restored.len();
+        restored.extend(report.findings.into_iter().filter(|it| it.outcome == Outcome::Restored));
+        if restored.len() == before {
+            return Ok(restored);
+        }
+        sleep(wait).await;
+    }
+    overtaken?;
+    let controls: BTreeSet<_> = restored.iter().map(|it| it.control.to_string()).collect();
+    let controls = controls.into_iter().collect::<Vec<_>>().join(", ");
+    let problem =
+        format!("somebody else keeps writing {controls}, so it does not stay as it was set: stop that writer");
+    Err(BootstrapError::Resource { resource, problem })
+}
+
+/// Whether the trail is there or can be created, before anything else is.
+async fn check_trail(guardrail: &Guardrail, setup: &Setup) -> Result<(), BootstrapError> {
+    const OPERATION: &str = "DescribeTrails";
+    let refused = |problem: String| BootstrapError::Request { field: "trail", problem };
+    let Setup { trail, account, .. } = setup;
+    if trail.parts().account != account.as_str() {
+        return Err(refused(format!("{trail} is another account's, and only that account can set what it logs")));
+    }
+    let home = trail.parts().region;
+    let sent =
+        observe::at_home(&guardrail.cloudtrail, trail).describe_trails().include_shadow_trails(true).send().await;
+    let trails =
+        api::output(OPERATION, sent).map_err(failed(&format!("trail {trail}")))?.trail_list.unwrap_or_default();
+    let arns: Vec<_> = trails.into_iter().filter_map(|it| it.trail_arn).collect();
+    if arns.len() >= MAX_TRAILS && !arns.iter().any(|it| it == trail.as_str()) {
+        return Err(refused(format!(
+            "{home} has {} trails, and CloudTrail allows {MAX_TRAILS} and raises that for nobody; name one of this account \
+             that is there: {}",
+            arns.len(),
+            arns.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// The bucket's settings: the same reconcile as ever, from whatever is there.
+async fn ensure_guarded(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+    bucket::Found { observed, created }: bucket::Found,
+    journal: &mut Journal,
+) -> Result<(Report, Action), BootstrapError> {
+    let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
+    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    journal.changes.extend(report.findings.iter().cloned());
+    if report.must_retry() {
+        return Err(BootstrapError::Resource {
+            resource: format!("bucket {}", setup.bucket),
+            problem: report.problems(),
+        });
+    }
+    let action = if created { Action::Created } else { Action::on_existing(!report.findings.is_empty()) };
+    Ok((report, action))
+}
+
+/// The trail: the same reconcile, from whatever is there. Not told as a finding: it is a resource.
+async fn ensure_trail(
+    guardrail: &Guardrail,
+    setup: &Setup,
+    registration: &Registration,
+    journal: &mut Journal,
+) -> Result<Action, BootstrapError> {
+    // An organization's trail is registered, and not ours to keep.
+    if setup.own_trail().is_none() {
+        return Ok(Action::Unchanged);
+    }
+    let resource = format!("trail {}", setup.trail);
+    let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
+    let named = Bucket { name: &setup.bucket, owner: &setup.account };
+    let seen = look(guardrail, named, &baseline, Scope::TRAIL).await;
+    let Some(Ok(observed)) = &seen.trail else {
+        return match seen.trail {
+            Some(Err(error)) => Err(failed(&resource)(error)),
+            _ => Err(BootstrapError::Request { field: "trail", problem: "is another account's".to_owned() }),
+        };
+    };
+    let exists = observed.is_some();
+    // Without a trail there is nothing to observe or to exempt from.
+    let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
+    let registration = if exists { registration } else { &enforced };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let reconciled = reconcile(guardrail, named, &baseline, seen, &stance).await;
+    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    journal.changes.extend(report.findings.iter().cloned());
+    if report.must_retry() {
+        return Err(BootstrapError::Resource { resource, problem: report.problems() });
+    }
+    Ok(if exists { Action::on_existing(!report.findings.is_empty()) } else { Action::Created })
+}
+
+impl Setup {
+    fn new(guardrail: &Guardrail, request: Request, registered: Option<&Registration>) -> Result<Self, BootstrapError> {
+        let Request {
+            bucket,
+            key_alias,
+            key,
+            key_administrators,
+            key_users,
+            log_bucket,
+            inventory_bucket,
+            trail,
+            inventory_format,
+            zero_spend_budget,
+            accept,
+            dry_run,
+        } = request;
+        let invalid =
+            |field, problem: &dyn std::fmt::Display| BootstrapError::Request { field, problem: problem.to_string() };
+        // Request over registry over what is derived from the bucket's name.
+        let or_derived = |field, given: Option<BucketName>, suffix: &str| match given {
+            Some(name) if name == bucket => Err(invalid(field, &"is the guarded bucket itself")),
+            Some(name) => Ok(name),
+            None => format!("{bucket}-{suffix}")
+                .parse()
+                .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
+        };
+        let Place { partition, region, account } = guardrail.config.place();
+        let account_id = guardrail.config.account();
+        if let Some(registered) = registered.filter(|it| it.account != account_id) {
+            let problem = format!("{bucket} is registered as a bucket of the account {}", registered.account);
+            return Err(invalid("bucket", &problem));
+        }
+        let key = WantedKey {
+            asked: key,
+            asked_alias: key_alias,
+            registered: registered.map(|it| RegisteredKey { arn: it.key_arn.clone(), alias: it.key_alias.clone() }),
+            default_alias: "alias/s3-secure-data".parse().map_err(|error| invalid("key_alias", &error))?,
+        };
+        for (field, arns) in [("key_administrators", &key_administrators), ("key_users", &key_users)] {
+            if let Some(bad) =
+                arns.iter().find(|it| Arn::parse(it).is_none_or(|it| !["iam", "sts"].contains(&it.service)))
+            {
+                return Err(invalid(field, &format_args!("`{bad}` is not the ARN of a user or role")));
+            }
+        }
+        if let Some(address) = &zero_spend_budget {
+            budget::check_address(address).map_err(|problem| invalid("zero_spend_budget", &problem))?;
+        }
+        let registered_trail = registered.and_then(|it| it.trail_arn.as_ref()).map(ToString::to_string);
+        let trail = trail.or(registered_trail).unwrap_or_else(|| default_trail_name(&bucket));
+        let log_bucket = log_bucket.or_else(|| registered?.log_bucket.clone());
+        let inventory_bucket = inventory_bucket.or_else(|| registered?.inventory.bucket.clone());
+        let trail = if trail.starts_with("arn:") {
+            trail
+        } else {
+            format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{trail}")
+        };
+        let trail: TrailArn = trail.parse().map_err(|error| invalid("trail", &error))?;
+        let name = trail.parts().resource.trim_start_matches("trail/");
+        if !is_trail_name(name) {
+            let rule = "3 to 128 letters, digits, `.`, `_` and `-`, the last three neither at an end nor side by side";
+            return Err(invalid("trail", &format_args!("`{name}` is not a trail's name ({rule})")));
+        }
+        Ok(Self {
+            log_bucket: or_derived("log_bucket", log_bucket, "logs")?,
+            inventory_bucket: or_derived("inventory_bucket", inventory_bucket, "inventory")?,
+            trail,
+            key,
+            key_administrators,
+            key_users,
+            inventory_format,
+            zero_spend_budget,
+            accept,
+            dry_run,
+            partition: partition.to_owned(),
+            region: region.to_owned(),
+            account: account_id,
+            bucket,
+        })
+    }
+
+    /// The trail, unless it is another account's.
+    fn own_trail(&self) -> Option<&TrailArn> {
+        Some(&self.trail).filter(|it| it.parts().account == self.account.as_str())
+    }
+
+    /// The registry document. What it says already of mode, exemptions and the rest stays; of a bucket that is not
+    /// registered, so does the format of an inventory that is there.
+    fn registration(
+        &self,
+        key_arn: KeyArn,
+        key_alias: Option<KeyAlias>,
+        registered: Option<&Registration>,
+        observed: &Observed,
+    ) -> Registration {
+        let found_format = || observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
+        let new = || {
+            let format = found_format().unwrap_or(InventoryFormat::Parquet);
+            let inventory = InventorySettings { bucket: None, format: Some(format) };
+            let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
+            Registration { inventory, ..new }
+        };
+        let is = registered.cloned().unwrap_or_else(new);
+        let mut former_keys = is.former_keys.clone();
+        if is.key_arn != key_arn {
+            // What it encrypted still needs it.
+            former_keys.retain(|it| *it != key_arn && *it != is.key_arn);
+            former_keys.push(is.key_arn.clone());
+        }
+        Registration {
+            key_arn,
+            key_alias,
+            trail_arn: Some(self.trail.clone()),
+            log_bucket: Some(self.log_bucket.clone()),
+            inventory: InventorySettings {
+                bucket: Some(self.inventory_bucket.clone()),
+                format: self.inventory_format.or(is.inventory.format),
+            },
+            former_keys,
+            ..is
+        }
+    }
+}
+
+/// Says which resource a failed call was for.
+pub fn failed(resource: &str) -> impl FnOnce(ApiError) -> BootstrapError {
+    let resource = resource.to_owned();
+    |source| BootstrapError::Api { resource, source }
+}

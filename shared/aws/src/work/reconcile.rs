@@ -1,0 +1,351 @@
+//! Observe, plan, apply: the shell around the decisions.
+
+use std::time::{Duration, Instant};
+
+use guardrail_core::{
+    control::{
+        kms_key::{self, KeyPart, KeyState, KmsKey},
+        public_access_block::PublicAccessBlock,
+        trail::Trail,
+    },
+    decide::{
+        baseline::Baseline,
+        echo::{ECHO_APP_NAME, Echo},
+        exposure, hindrance,
+        plan::{self, Stance, plan},
+    },
+    outcome::{
+        exposure::Exposure,
+        finding::{Finding, Outcome, Written},
+        hindrance::Hindrance,
+        observed::Seen,
+        report::Reconciled,
+        step::{Change, Refusal, Step},
+    },
+    value::{
+        drift::Drift,
+        failure::{ApiError, Denial},
+    },
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    Guardrail,
+    apply::{Writers, apply},
+    observe::{self, Bucket, Scope, look},
+};
+
+/// How long lifecycle and other reads may flap after a write of our own before we call it drift.
+const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// How long to wait before each look at a key that was just enabled.
+const SETTLING: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+];
+
+/// How long busy writes of one bucket are tried again. What is left of the function's time is for the other controls,
+/// and for telling people.
+const RETRY_BUDGET: Duration = Duration::from_secs(20);
+
+/// Brings what was just seen of a bucket back to its baseline.
+pub async fn reconcile(
+    guardrail: &Guardrail,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    seen: Seen,
+    stance: &Stance<'_>,
+) -> Reconciled {
+    if seen.is_gone() {
+        return Reconciled::Gone;
+    }
+    let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let mut beside = Beside::of(baseline, &seen, stance);
+    let mut steps = plan(baseline, seen, stance);
+    for wait in ECHO_REREADS {
+        if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
+            break;
+        }
+        sleep(wait).await;
+        let seen = look(guardrail, bucket, baseline, scope).await;
+        if seen.is_gone() {
+            return Reconciled::Gone;
+        }
+        beside = Beside::of(baseline, &seen, stance);
+        steps = plan(baseline, seen, stance);
+    }
+
+    let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { ECHO_APP_NAME };
+    carry_out(guardrail, app_name, bucket, baseline, steps, beside).await
+}
+
+/// What was seen beside drift.
+#[derive(Debug, Default)]
+pub struct Beside {
+    hindrances: Vec<Hindrance>,
+    exposures: Vec<Exposure>,
+}
+
+impl Beside {
+    /// Looks for it in what was seen.
+    pub fn of(baseline: &Baseline, seen: &Seen, stance: &Stance<'_>) -> Self {
+        Self {
+            hindrances: hindrance::hindrances(baseline, seen, stance.now),
+            // What stands beside a write of our own was told when it was made.
+            exposures: if stance.echo == Echo::No { exposure::exposures(baseline, seen) } else { Vec::new() },
+        }
+    }
+}
+
+/// Does what was planned, one write after the other. One that fails does not stop the next.
+pub async fn carry_out(
+    guardrail: &Guardrail,
+    app_name: &'static str,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    steps: Vec<Step>,
+    beside: Beside,
+) -> Reconciled {
+    let retry_until = Instant::now() + RETRY_BUDGET;
+    let write = Writers::new(guardrail, app_name);
+    let mut writer = Writer { read: guardrail, write, bucket, baseline, retry_until };
+    let mut findings = Vec::new();
+    let mut restored_at = None;
+    for step in steps {
+        let finding = writer.take(step).await;
+        if finding.outcome == Outcome::Restored {
+            restored_at = Some(Timestamp::now());
+        }
+        findings.push(finding);
+    }
+    let Beside { hindrances, exposures } = beside;
+    Reconciled::Bucket { findings, hindrances, exposures, restored_at }
+}
+
+struct Writer<'a> {
+    read: &'a Guardrail,
+    write: Writers,
+    bucket: Bucket<'a>,
+    baseline: &'a Baseline,
+    retry_until: Instant,
+}
+
+/// How a restore ended, with the change as it was last planned.
+struct Restored {
+    change: Change,
+    /// Whether AWS was asked to.
+    written: bool,
+    result: Result<(), Problem>,
+}
+
+struct Problem {
+    text: String,
+    denied_by: Option<Denial>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self { text: error.to_string(), denied_by: error.denied_by }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { text: refusal.to_string(), denied_by: None }
+    }
+}
+
+impl Writer<'_> {
+    async fn take(&mut self, step: Step) -> Finding {
+        match step {
+            Step::Restore(change) => {
+                let Restored { change, written, result } = self.restore(change).await;
+                let finding = match result {
+                    Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
+                    Err(problem) if self.is_enforced_above(&change, &problem).await => {
+                        let text = format!("enforced for the whole account, so not fought over: {}", problem.text);
+                        return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
+                    }
+                    Err(Problem { text, denied_by }) => {
+                        Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
+                    }
+                };
+                let written = match (written, finding.outcome) {
+                    (true, _) => Some(Written::Here(change)),
+                    (false, Outcome::Restored) => Some(Written::ByAnother(change)),
+                    (false, _) => None,
+                };
+                Finding { written, ..finding }
+            }
+            Step::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
+            Step::Exempt(change, exemption) => {
+                Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
+            }
+            Step::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Step::Refused(change, refusal) => {
+                Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
+            }
+            Step::Unreadable(control, error) => Finding {
+                control,
+                outcome: Outcome::Unreadable,
+                observed: Value::Null,
+                desired: Value::Null,
+                error: Some(error.to_string()),
+                note: None,
+                denied_by: error.denied_by,
+                exemption: None,
+                written: None,
+            },
+        }
+    }
+
+    /// Whether the account, or its organization, enforces what S3 did not let us write.
+    async fn is_enforced_above(&self, change: &Change, problem: &Problem) -> bool {
+        let denied = problem.denied_by.is_some() && matches!(change, Change::PublicAccessBlock(_));
+        denied
+            && observe::account_public_access_block(&self.read.s3control, self.bucket.owner)
+                .await
+                .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
+                .is_ok_and(|it| it == PublicAccessBlock::ALL)
+    }
+
+    /// Writes one change, and what of it shows only then.
+    async fn restore(&mut self, change: Change) -> Restored {
+        // In boxes: they are large, and the stacks of threads are small.
+        let mut restored = Box::pin(self.written(change)).await;
+        if restored.result.is_ok() && restored.written {
+            match Box::pin(self.left_after(&restored.change)).await {
+                Ok(None) => {}
+                Ok(Some(rest)) => restored.result = Box::pin(self.written(rest)).await.result,
+                Err(problem) => restored.result = Err(problem),
+            }
+        }
+        restored
+    }
+
+    /// Writes one change, again after a moment if AWS is busy.
+    async fn written(&mut self, mut change: Change) -> Restored {
+        let mut wait = Duration::from_millis(100);
+        let mut written = false;
+        let mut again = false;
+        loop {
+            match self.refreshed(&change, again).await {
+                Ok(Some(fresh)) => change = fresh,
+                // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
+                Ok(None) => return Restored { change, written, result: Ok(()) },
+                Err(error) => return Restored { change, written, result: Err(error.into()) },
+            }
+            if let Err(refusal) = plan::check(self.baseline, &change, Timestamp::now()) {
+                return Restored { change, written, result: Err(refusal.into()) };
+            }
+            let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
+            written |= applied.may_have_written;
+            match applied.result {
+                Ok(()) => {
+                    let result = change.beyond_us(self.baseline).map_or(Ok(()), |it| Err(it.into()));
+                    return Restored { change, written, result };
+                }
+                Err(error)
+                    if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
+                {
+                    tracing::warn!(control = %change.control(), %error, "busy, trying again");
+                    sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+                    wait *= 2;
+                    again = true;
+                }
+                Err(error) => {
+                    let error = match change.explain(&error) {
+                        Some(hint) => error.explained(&hint),
+                        None => error,
+                    };
+                    return Restored { change, written, result: Err(error.into()) };
+                }
+            }
+        }
+    }
+
+    /// Reads the key again where its calls prove nothing; what is left to do shows only then.
+    async fn left_after(&self, change: &Change) -> Result<Option<Change>, Problem> {
+        let (Change::KmsKey(drift), Some(key)) = (change, &self.baseline.kms_key) else { return Ok(None) };
+        if !kms_key::must_be_read_again(drift) {
+            return Ok(None);
+        }
+        let mut left = KeyState::Enabled;
+        let mut rotation_is_off = false;
+        // KMS takes a moment to know everywhere what was just done.
+        for wait in SETTLING {
+            sleep(wait).await;
+            let observed = observe::kms_key(&self.read.kms, key).await?;
+            let desired = observed.requiring(key);
+            // The calls for its policy and its alias prove themselves.
+            // What was unread before is told as that.
+            let unproven = |part| matches!(part, KeyPart::State | KeyPart::Rotation) && drift.observed.knows(part);
+            if let Some((_, error)) = observed.unread.iter().find(|it| unproven(it.0)) {
+                return Err(error.clone().into());
+            }
+            let observed =
+                KmsKey { policy: desired.policy.clone(), alias_target: desired.alias_target.clone(), ..observed };
+            if observed == desired {
+                return Ok(None);
+            }
+            left = observed.state.clone();
+            let usable = observed.state == desired.state;
+            let drift = Drift { observed, desired };
+            if let Some(refusal) = kms_key::beyond(&drift, key) {
+                return Err(Refusal::from(refusal).into());
+            }
+            // Usable again, and only now it says whether it rotates. Twice, as the first time may be from before.
+            if usable && std::mem::replace(&mut rotation_is_off, true) {
+                return Ok(Some(Change::KmsKey(Box::new(drift))));
+            }
+        }
+        let text = format!("KMS took every call, and the key is {left} all the same; look at it in the KMS console");
+        Err(Problem { text, denied_by: None })
+    }
+
+    /// The change as it is to be written now; `None` when it is no longer needed. A merged document is always read again
+    /// right before it is written: of the reads that went out together, one may have taken seconds, and what its owner
+    /// wrote in the meantime must not be lost. Everything is read again before it is written `again`.
+    async fn refreshed(&self, change: &Change, again: bool) -> Result<Option<Change>, ApiError> {
+        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
+        let bucket = *bucket;
+        Ok(match change {
+            Change::BucketPolicy(_) => plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?),
+            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
+            Change::KmsKey(drift) => match &baseline.kms_key {
+                Some(key) => {
+                    let now = observe::kms_key(kms, key).await?;
+                    plan::still_known(&drift.observed.unread, &now.unread)?;
+                    plan::restore_kms_key(baseline, now)
+                }
+                None => None,
+            },
+            Change::Trail(drift) => match &baseline.trail {
+                Some(trail) => {
+                    let now = observe::trail(cloudtrail, trail).await?;
+                    let unread = |it: Option<&Trail>| it.map_or_else(Vec::new, |it| it.unread.clone());
+                    plan::still_known(&unread(drift.observed.as_ref()), &unread(now.as_ref()))?;
+                    plan::restore_trail(baseline, now)
+                }
+                None => None,
+            },
+            Change::PublicAccessBlock(_) if again => {
+                plan::restore_public_access_block(observe::public_access_block(s3, bucket).await?)
+            }
+            Change::ObjectOwnership(_) if again => {
+                plan::restore_object_ownership(observe::object_ownership(s3, bucket).await?)
+            }
+            Change::DefaultEncryption(_) if again => {
+                plan::restore_default_encryption(baseline, observe::default_encryption(s3, bucket).await?)
+            }
+            Change::Versioning(_) if again => plan::restore_versioning(observe::versioning(s3, bucket).await?),
+            Change::Inventory(_) if again => plan::restore_inventory(baseline, observe::inventory(s3, bucket).await?),
+            as_planned => Some(as_planned.clone()),
+        })
+    }
+}

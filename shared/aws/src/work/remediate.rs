@@ -1,0 +1,493 @@
+//! `guardrail-remediate`: an event, a batch or a request in; bucket restored, people told, report out.
+
+use std::{collections::HashMap, time::Instant};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use guardrail_core::{
+    control::{
+        kms_key::{KmsKey, RequiredKey},
+        table::Control,
+        trail::Trail,
+    },
+    decide::{
+        self,
+        baseline::Baseline,
+        echo::Echo,
+        plan::Stance,
+        record::assign_record,
+        uses::{WhichKey, keys_named, uses_trail},
+    },
+    edge::{
+        event::{Event, InputError, Request, Subject},
+        registry::{Registration, RegistryError},
+    },
+    outcome::{
+        observed::Seen,
+        report::{Asked, BucketOutcome, Report, Work},
+    },
+    tell::{alert, metrics},
+    value::{
+        failure::{ApiError, chain},
+        names::{AccountId, Arn, BucketName, KeyArn},
+    },
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    Guardrail,
+    input::Input,
+    observe::{self, Bucket, Scope, observe},
+    store::{history, registry},
+    topic,
+    work::{
+        reconcile::reconcile,
+        watch::{self, WatchError},
+    },
+};
+
+/// Why an invocation fails. The alert was sent before, unless it is what failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemediateError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("{bucket}: {problems}")]
+    NotRestored { bucket: String, problems: String },
+    #[error("the buckets that the event is about could not be found out")]
+    Registry(#[from] ApiError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+}
+
+/// What led to a bucket.
+enum Reason {
+    Event(Box<Event>),
+    Sweep,
+    Request { dry_run: bool },
+}
+
+/// What was found and done, and what the registry said of the bucket.
+struct Looked {
+    report: Report,
+    registration: Option<Registration>,
+}
+
+/// Keys and trails that earlier buckets of the same invocation found as they should be. Many buckets share one, and
+/// CloudTrail answers ten calls a second and no more.
+#[derive(Default)]
+struct Known {
+    keys: HashMap<(String, Option<String>), KmsKey>,
+    trails: HashMap<String, Trail>,
+}
+
+/// Answers one invocation.
+pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
+    match Input::parse(input)? {
+        Input::Event(event) => handle_event(guardrail, event).await,
+        Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
+        Input::Direct(Request { bucket, dry_run }) => {
+            let reason = Reason::Request { dry_run };
+            answer(handle(guardrail, &bucket, &reason, &mut Known::default()).await)
+        }
+    }
+}
+
+async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value, RemediateError> {
+    if event.is_own_failure(&guardrail.config.role) {
+        tracing::info!(event = event.trigger.event_name, "a call of the guardrail's own that failed; it was told then");
+        return Ok(json!({"outcome": "ignored", "trigger": event.trigger}));
+    }
+    match &event.subject {
+        Subject::Bucket(Ok(bucket)) => {
+            let bucket = bucket.clone();
+            answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
+        }
+        Subject::Bucket(Err(impossible)) => {
+            let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
+            Ok(json!(report))
+        }
+        Subject::AccessPoint(name) => {
+            let owner = guardrail.config.account();
+            let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, name).await?;
+            match bucket.as_deref().map(str::parse) {
+                Some(Ok(bucket)) => {
+                    answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
+                }
+                // It is gone, and so is what it opened.
+                _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
+            }
+        }
+        Subject::KmsKey(names) if !names.is_empty() => {
+            let is_own = names.iter().any(|it| decide::own_key::named(it, &guardrail.config).is_some());
+            // First: without it nobody can be told. The call may name an alias of a bucket's beside it.
+            let own = if is_own { Some(watch::touched(guardrail, &event).await) } else { None };
+            let place = guardrail.config.place();
+            let uses = |it: &Registration| !keys_named(it, names, place.region).is_empty();
+            let uses: Vec<_> = registrations(guardrail, uses).await?;
+            let buckets = handle_shared(guardrail, &uses, Control::KmsKey, event).await;
+            let Some(own) = own else { return buckets };
+            let mut answer = json!(own?);
+            if !uses.is_empty() {
+                answer["buckets"] = buckets?["buckets"].take();
+            }
+            Ok(answer)
+        }
+        Subject::Trail(names) if !names.is_empty() => {
+            let uses = |it: &Registration| names.iter().any(|named| uses_trail(it, named));
+            let uses: Vec<_> = registrations(guardrail, uses).await?;
+            handle_shared(guardrail, &uses, Control::Trail, event).await
+        }
+        Subject::Part(_) | Subject::KmsKey(_) | Subject::Trail(_) => {
+            Ok(json!(watch::touched(guardrail, &event).await?))
+        }
+    }
+}
+
+/// What a direct request does, for a caller who takes the report as it is.
+pub async fn reconcile_bucket(guardrail: &Guardrail, bucket: &BucketName, dry_run: bool) -> Report {
+    handle(guardrail, bucket, &Reason::Request { dry_run }, &mut Known::default()).await
+}
+
+fn answer(report: Report) -> Result<Value, RemediateError> {
+    // A dry run shows what could not be read; nothing else was tried.
+    if report.error.is_some() || !report.dry_run && report.must_retry() {
+        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket });
+    }
+    Ok(json!(report))
+}
+
+/// Each message stands for itself: only those that failed come back.
+async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    let mut known = Known::default();
+    for message in batch.records {
+        let failed = match Request::from_body(message.body.as_deref().unwrap_or_default()) {
+            Ok(Request { bucket, dry_run }) => {
+                let reason = if dry_run { Reason::Request { dry_run } } else { Reason::Sweep };
+                handle(guardrail, &bucket, &reason, &mut known).await.must_retry()
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), message.id = message.message_id, "message refused");
+                true
+            }
+        };
+        if failed {
+            response.add_failure(message.message_id.unwrap_or_default());
+        }
+    }
+    response
+}
+
+/// The registered buckets that `wanted` accepts. A document that is not valid is the sweep's to tell.
+async fn registrations(
+    guardrail: &Guardrail,
+    wanted: impl Fn(&Registration) -> bool,
+) -> Result<Vec<Registration>, ApiError> {
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let (parameters, next) = registry::page(&guardrail.ssm, &guardrail.config.parameter_prefix, token).await?;
+        for parameter in parameters {
+            let Ok(bucket) = parameter.bucket else { continue };
+            match Registration::parse(&parameter.document, &bucket) {
+                Ok(registration) if wanted(&registration) => found.push(registration),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "passed over"),
+            }
+        }
+        match next {
+            Some(_) => token = next,
+            None => return Ok(found),
+        }
+    }
+}
+
+/// A key or a trail may serve many buckets: one after the other, so that each finds what the one before has restored.
+async fn handle_shared(
+    guardrail: &Guardrail,
+    registrations: &[Registration],
+    control: Control,
+    event: Box<Event>,
+) -> Result<Value, RemediateError> {
+    let scope = if control == Control::KmsKey { Scope::KMS_KEY } else { Scope::TRAIL };
+    let region = guardrail.config.region.as_str();
+    let named = match &event.subject {
+        Subject::KmsKey(names) => names.clone(),
+        _ => Vec::new(),
+    };
+    let keys = |it| if control == Control::KmsKey { keys_named(it, &named, region) } else { vec![WhichKey::Present] };
+    let touched: Vec<_> = registrations.iter().flat_map(|it| keys(it).into_iter().map(move |key| (it, key))).collect();
+    let attempt = event.trigger.clone();
+    let reason = Reason::Event(event);
+    let owner = guardrail.config.account();
+    let mut known = Known::default();
+    let mut reports = Vec::new();
+    for (registration, key) in &touched {
+        let bucket = &registration.bucket;
+        let looked = async {
+            let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
+                Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
+                Ok(baseline) => {
+                    let named = Bucket { name: bucket, owner: &owner };
+                    match key {
+                        WhichKey::Former(key) => {
+                            known.keep_former(guardrail, named, &baseline, registration, key, &reason).await
+                        }
+                        WhichKey::Present => {
+                            let seen = known.look(guardrail, named, &baseline, scope).await;
+                            known.restore(guardrail, named, &baseline, registration, seen, &reason).await
+                        }
+                    }
+                }
+            };
+            Looked { report, registration: Some((*registration).clone()) }
+        };
+        reports.push(told(guardrail, bucket, &reason, Box::pin(looked)).await);
+    }
+    let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
+    if !failed.is_empty() {
+        return Err(RemediateError::NotRestored {
+            bucket: failed.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>().join(", "),
+            problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
+        });
+    }
+    if let (Some(_), Some((registration, key)), false) =
+        (&attempt.error_code, touched.first(), reports.iter().any(|it| it.notified))
+    {
+        let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
+        let part = match (control, key) {
+            (Control::KmsKey, WhichKey::Present) => registration.key_arn.as_str(),
+            (_, WhichKey::Former(key)) => key.as_str(),
+            (_, WhichKey::Present) => trail,
+        };
+        watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource)))
+            .await?;
+    }
+    Ok(json!({"buckets": reports}))
+}
+
+/// Reconciles one bucket, tells people, and counts.
+async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
+    // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
+    told(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
+}
+
+/// Does the work, tells people, keeps a record beside it, and counts.
+#[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = reason.name()))]
+async fn told(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    reason: &Reason,
+    work: impl Future<Output = Looked>,
+) -> Report {
+    let start = Instant::now();
+    let Looked { mut report, registration } = work.await;
+    report.asked = reason.asked(guardrail);
+    report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let swept = matches!(reason, Reason::Sweep);
+    report.missed_event = swept && report.outcome == BucketOutcome::Restored;
+    for finding in &report.findings {
+        tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
+        tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
+    }
+    let assigned = assign_record(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
+    if let Err(error) = assigned {
+        history::unrecorded(&mut report, &error);
+    }
+    let own = matches!(reason, Reason::Event(event) if event.is_own(&guardrail.config.role, &guardrail.config.region));
+    // Of our own calls, what they left is told, and not that they were made.
+    let silent = own && report.outcome == BucketOutcome::Compliant;
+    let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| !silent);
+    let (published, kept) = tokio::join!(
+        async {
+            let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;
+            Some(topic::publish(&guardrail.sns, topic, alert).await)
+        },
+        history::keep(guardrail, &report, registration.as_ref()),
+    );
+    if let Err(error) = kept {
+        history::unrecorded(&mut report, &error);
+    }
+    match published {
+        None => {}
+        Some(Ok(())) => report.notified = true,
+        Some(Err(error)) => {
+            let untold = format!("people could not be told: {error}");
+            report.error = Some(report.error.map_or(untold.clone(), |it| format!("{it}; {untold}")));
+        }
+    }
+    if report.outcome != BucketOutcome::Unguarded {
+        metrics::lines(&report, Timestamp::now()).iter().for_each(guardrail.metrics);
+    }
+    tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
+    report
+}
+
+/// Reads bucket and registry at once; restores what is ours to restore.
+///
+/// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
+/// the sweep and people's requests look at all of it.
+async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Looked {
+    let Guardrail { config, s3, ssm, .. } = guardrail;
+    // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
+    let owner = config.account();
+    let named = Bucket { name: bucket, owner: &owner };
+    let (registration, observed) =
+        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, named));
+    let registered = match registered(registration, guardrail, &owner) {
+        Ok(Some(it)) => it,
+        Ok(None) => {
+            let report = Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger());
+            return Looked { report, registration: None };
+        }
+        Err(error) => {
+            let error = Report::error(bucket, chain(&error), reason.trigger());
+            return Looked { report: Report { dry_run: reason.is_dry_run(), ..error }, registration: None };
+        }
+    };
+    let (baseline, registration) = registered;
+    let mut seen = Seen::from(observed);
+    // What a bucket that is gone leans on is nobody's concern.
+    if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
+        let around = known.look(guardrail, named, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
+        seen = Seen { bucket: seen.bucket, ..around };
+    }
+    let gone = seen.is_gone();
+    let mut report = known.restore(guardrail, named, &baseline, &registration, seen, reason).await;
+    if !matches!(reason, Reason::Event(_)) && !gone {
+        for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
+            report = report.and(known.keep_former(guardrail, named, &baseline, &registration, key, reason).await);
+        }
+    }
+    Looked { report, registration: Some(registration) }
+}
+
+impl Known {
+    /// Looks at the key and the trail, as far as they are not known.
+    async fn look(&self, guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline, scope: Scope) -> Seen {
+        let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
+        let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
+        let unknown =
+            Scope { bucket: false, kms_key: scope.kms_key && key.is_none(), trail: scope.trail && trail.is_none() };
+        let looked = Box::pin(observe::look(guardrail, bucket, baseline, unknown)).await;
+        let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
+        let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
+        Seen { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
+    }
+
+    /// Keeps a key usable that the bucket had before.
+    async fn keep_former(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: Bucket<'_>,
+        baseline: &Baseline,
+        registration: &Registration,
+        key: &KeyArn,
+        reason: &Reason,
+    ) -> Report {
+        let Some(baseline) = baseline.with_former_key(key) else {
+            return Report::new(bucket.name.as_str(), BucketOutcome::Compliant, reason.trigger());
+        };
+        let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
+        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, reason)).await;
+        for finding in &mut report.findings {
+            finding.note = Some(format!(
+                "This is {key}, which the bucket had before: what was uploaded then cannot be read without it."
+            ));
+        }
+        report
+    }
+
+    /// Restores what was seen, and keeps what was good.
+    async fn restore(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: Bucket<'_>,
+        baseline: &Baseline,
+        registration: &Registration,
+        seen: Seen,
+        reason: &Reason,
+    ) -> Report {
+        let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
+        let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
+        let report = restore(guardrail, bucket, baseline, registration, seen, reason).await;
+        let good = |control| report.findings.iter().all(|it| it.control != control);
+        if let Some(required) = &baseline.kms_key {
+            let name = name_of_key(required);
+            match key.filter(|_| good(Control::KmsKey)) {
+                Some(key) => drop(self.keys.insert(name, key)),
+                None => drop(self.keys.remove(&name)),
+            }
+        }
+        if let Some(required) = &baseline.trail {
+            let arn = required.arn.as_str();
+            match trail.filter(|_| good(Control::Trail)) {
+                Some(trail) => drop(self.trails.insert(arn.to_owned(), trail)),
+                None => drop(self.trails.remove(arn)),
+            }
+        }
+        report
+    }
+}
+
+/// A key is looked at together with its alias.
+fn name_of_key(key: &RequiredKey) -> (String, Option<String>) {
+    (key.arn.to_string(), key.alias.as_ref().map(ToString::to_string))
+}
+
+fn registered(
+    registration: Result<Option<Registration>, RegistryError>,
+    guardrail: &Guardrail,
+    owner: &AccountId,
+) -> Result<Option<(Baseline, Registration)>, RegistryError> {
+    let Some(registration) = registration? else { return Ok(None) };
+    Ok(Some((Baseline::new(&registration, owner, &guardrail.config.role)?, registration)))
+}
+
+async fn restore(
+    guardrail: &Guardrail,
+    bucket: Bucket<'_>,
+    baseline: &Baseline,
+    registration: &Registration,
+    seen: Seen,
+    reason: &Reason,
+) -> Report {
+    let echo = match reason {
+        Reason::Event(event) => event.echo(&guardrail.config.role),
+        Reason::Sweep | Reason::Request { .. } => Echo::No,
+    };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: reason.is_dry_run(), echo };
+    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
+    Report { dry_run: stance.dry_run, ..Report::of(bucket.name, reconciled, reason.trigger()) }
+}
+
+impl Reason {
+    fn trigger(&self) -> Option<guardrail_core::outcome::trigger::Trigger> {
+        match self {
+            Self::Event(event) => Some(event.trigger.clone()),
+            Self::Sweep | Self::Request { .. } => None,
+        }
+    }
+
+    /// What was asked for, when no call led here.
+    fn asked(&self, guardrail: &Guardrail) -> Option<Asked> {
+        match self {
+            Self::Event(_) => None,
+            Self::Sweep => Some(Asked { what: Work::Sweep, by: None }),
+            Self::Request { .. } => Some(Asked { what: Work::Reconcile, by: guardrail.caller.clone() }),
+        }
+    }
+
+    /// In a word, for the log.
+    fn name(&self) -> &str {
+        match self {
+            Self::Event(event) => &event.trigger.event_name,
+            Self::Sweep => "sweep",
+            Self::Request { .. } => "request",
+        }
+    }
+
+    fn is_dry_run(&self) -> bool {
+        matches!(self, Self::Request { dry_run: true })
+    }
+}

@@ -1,0 +1,47 @@
+//! Who owns new objects, and the ACL, which is off.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::value::failure::{ApiError, Read};
+
+/// Who owns new objects, and whether ACLs count.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ObjectOwnership {
+    /// `BucketOwnerEnforced` turns ACLs off. `None`: never set, ACLs are on.
+    pub object_ownership: Option<String>,
+    /// What the ACL gives to others than the owner, as `GRANTEE PERMISSION`. Without effect while ACLs are off. What could
+    /// not be read is `null` in JSON.
+    #[serde(serialize_with = "if_read", deserialize_with = "read_if_known")]
+    pub acl_grants: Read<Vec<String>>,
+}
+
+impl ObjectOwnership {
+    /// ACLs are off.
+    pub fn is_enforced(&self) -> bool {
+        self.object_ownership.as_deref() == Some("BucketOwnerEnforced")
+    }
+
+    /// ACLs off, and nobody else in the ACL.
+    pub fn enforced() -> Self {
+        Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Ok(Vec::new()) }
+    }
+
+    /// Whether both say the same: grants have no order.
+    pub fn means(&self, other: &Self) -> bool {
+        let grants = |it: &Self| Some(it.acl_grants.as_ref().ok()?.iter().cloned().collect::<BTreeSet<_>>());
+        self.object_ownership == other.object_ownership && grants(self) == grants(other)
+    }
+}
+
+fn if_read<S: Serializer>(grants: &Read<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    grants.as_ref().ok().serialize(serializer)
+}
+
+fn read_if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Vec<String>>, D::Error> {
+    let grants = Option::<Vec<String>>::deserialize(deserializer)?;
+    Ok(grants.ok_or_else(|| ApiError::new("GetBucketAcl", "whom the ACL let in could not be read then")))
+}

@@ -1,0 +1,14 @@
+//! All decisions, from values to values. Never a word to people, never a call.
+
+pub mod adoption;
+pub mod baseline;
+pub mod copies;
+pub mod echo;
+pub mod exposure;
+pub mod hindrance;
+pub mod judge;
+pub mod own_key;
+pub mod plan;
+pub mod record;
+pub mod rules;
+pub mod uses;

@@ -1,0 +1,55 @@
+//! What the baseline leaves to the owner, and what opens or destroys all the same.
+
+use serde::Serialize;
+
+use crate::control::table::Control;
+
+/// A setting of the owner's that opens or destroys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Exposure {
+    pub kind: ExposureKind,
+    /// Which control's document it stands in.
+    #[serde(rename = "in")]
+    pub control: Control,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// The same for the same exposure, whenever it is looked at.
+    pub id: String,
+    /// Who can do what, in words.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExposureKind {
+    /// Somebody outside of the account may read or write.
+    ForeignAccess,
+    /// A rule removes current objects, or old versions earlier than the baseline does.
+    EarlyDeletion,
+}
+
+/// Whether whoever is let in is a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// An organization, a network, a canonical user: that cannot be told from here.
+    CannotTell,
+    /// Another account, by name, or anybody.
+    Foreign,
+}
+
+impl Exposure {
+    /// Whether people must hear of it at once.
+    pub fn is_critical(&self) -> bool {
+        self.answer != Some(Answer::CannotTell)
+    }
+}
+
+impl std::fmt::Display for ExposureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ForeignAccess => "foreign-access",
+            Self::EarlyDeletion => "early-deletion",
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! A control that was not as it should be, and what came of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    control::table::Control,
+    outcome::{exemption::Exemption, step::Change},
+    value::failure::Denial,
+};
+
+/// A control that was not as it should be, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    pub control: Control,
+    pub outcome: Outcome,
+    /// Before, in AWS's words; `null` when unreadable.
+    pub observed: Value,
+    /// As it should be.
+    pub desired: Value,
+    pub error: Option<String>,
+    /// What people should know of a restore although it worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The kind of policy that denied the guardrail's role, when that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied_by: Option<Denial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
+    /// What of it has changed since it was observed; for the history.
+    #[serde(skip)]
+    pub written: Option<Written>,
+}
+
+/// A change that took place, and through whom.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Written {
+    /// It was written here, or may have been.
+    Here(Change),
+    /// When it was about to be written, somebody else had done so: another invocation, or the caller themselves.
+    ByAnother(Change),
+}
+
+impl Written {
+    /// Before and after.
+    pub fn change(&self) -> &Change {
+        match self {
+            Self::Here(change) | Self::ByAnother(change) => change,
+        }
+    }
+}
+
+/// What came of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Restored,
+    WouldRestore,
+    Failed,
+    Unreadable,
+    Exempt,
+    Unstable,
+}
+
+impl Finding {
+    /// A change that was written.
+    pub fn restored(change: Change) -> Self {
+        let finding = Self::of(&change, Outcome::Restored);
+        Self { written: Some(Written::Here(change)), ..finding }
+    }
+
+    /// The finding of a change.
+    pub fn of(change: &Change, outcome: Outcome) -> Self {
+        let (observed, desired) = change.to_json();
+        Self {
+            control: change.control(),
+            outcome,
+            observed,
+            desired,
+            error: None,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
+    }
+}

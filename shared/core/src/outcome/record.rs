@@ -1,0 +1,159 @@
+//! The history's records: what a reconcile that wrote something saw and did.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    control::table::Control,
+    outcome::record_file::FOLDER,
+    outcome::{
+        exemption::Exemption,
+        finding::{Finding, Outcome, Written},
+        report::{Asked, BucketOutcome, Report},
+        setting::{Setting, SettingError, settings},
+        trigger::Trigger,
+    },
+    value::names::{AccountId, BucketName},
+};
+
+/// The version of a record.
+pub const SCHEMA: &str = "s3-guardrail-record/1";
+
+/// The longest record in bytes: every setting at its limit, twice.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// What one reconcile saw and did. Unlike in an alert, nothing is cut.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Record {
+    pub schema: String,
+    pub bucket: BucketName,
+    pub account: AccountId,
+    pub region: String,
+    /// When it was over.
+    pub time: Timestamp,
+    pub elapsed_ms: u64,
+    pub drift_to_restored_ms: Option<u64>,
+    /// `None`: no call led here.
+    pub trigger: Option<Trigger>,
+    /// What led here else, and who; older records do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    pub outcome: BucketOutcome,
+    pub findings: Vec<Entry>,
+}
+
+/// What became of one control.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Entry {
+    pub control: Control,
+    pub outcome: Outcome,
+    /// Whether it was written, or may have been.
+    pub written: bool,
+    /// Whether somebody else had restored it between our read and our write: another invocation, whose own record may
+    /// lack what this one wrote, or its owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_another: bool,
+    /// As in the alert; of what was changed, [`Setting::parse`] makes a setting again.
+    pub observed: Value,
+    pub desired: Value,
+    pub error: Option<String>,
+    pub exemption: Option<Exemption>,
+}
+
+/// A record that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("{0} bytes, and no record has more than {MAX_BYTES}")]
+    TooLong(usize),
+    #[error("not a record of this version ({SCHEMA}): {0}")]
+    Json(#[from] serde_path_to_error::Error<serde_json::Error>),
+    #[error("not a record of this version ({SCHEMA}) but `{0}`")]
+    Schema(String),
+    #[error("{control}: what was there cannot be read from the record: {error}")]
+    Setting { control: Control, error: SettingError },
+}
+
+pub fn record_key(bucket: &BucketName, event_id: &str, now: Timestamp, random: u64) -> String {
+    // A stranger's text: it must not leave the bucket's folder.
+    let event_id: String = event_id.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').take(64).collect();
+    let id = if event_id.is_empty() { format!("{random:016x}") } else { event_id };
+    format!("{FOLDER}{bucket}/{}-{id}.json", now.strftime("%Y/%m/%d/%H%M%S%.3fZ"))
+}
+
+impl Record {
+    /// The record of a report about a bucket of this account.
+    pub fn new(report: &Report, bucket: &BucketName, account: &AccountId, region: &str, time: Timestamp) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            bucket: bucket.clone(),
+            account: account.clone(),
+            region: region.to_owned(),
+            time,
+            elapsed_ms: report.elapsed_ms,
+            drift_to_restored_ms: report.drift_to_restored_ms,
+            trigger: report.trigger.clone(),
+            asked: report.asked.clone(),
+            outcome: report.outcome,
+            findings: report.findings.iter().map(Entry::of).collect(),
+        }
+    }
+
+    /// Reads a record of at most [`MAX_BYTES`], nested at most 127 deep. Fields that a later version may add are
+    /// passed over.
+    pub fn parse(text: &str) -> Result<Self, RecordError> {
+        if text.len() > MAX_BYTES {
+            return Err(RecordError::TooLong(text.len()));
+        }
+        let this: Self = crate::value::json::from_json(text)?;
+        if this.schema == SCHEMA { Ok(this) } else { Err(RecordError::Schema(this.schema)) }
+    }
+}
+
+impl Entry {
+    /// What a record holds of a finding.
+    pub fn of(finding: &Finding) -> Self {
+        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, written } = finding;
+        let (observed, desired) = match written {
+            Some(written) => settings(written.change()),
+            None => (observed.clone(), desired.clone()),
+        };
+        Self {
+            control: *control,
+            outcome: *outcome,
+            written: matches!(written, Some(Written::Here(_))),
+            by_another: matches!(written, Some(Written::ByAnother(_))),
+            observed,
+            desired,
+            error: error.clone(),
+            exemption: exemption.clone(),
+        }
+    }
+
+    /// A setting that a rollback put back, and that is exempt from then on where the bucket is guarded.
+    pub fn rolled_back(control: Control, was: &Setting, is: &Setting, exemption: Option<Exemption>) -> Self {
+        Self {
+            control,
+            outcome: Outcome::Exempt,
+            written: true,
+            by_another: false,
+            observed: was.to_record(),
+            desired: is.to_record(),
+            error: None,
+            exemption,
+        }
+    }
+
+    /// Whether it was another setting before than after.
+    pub fn is_changed(&self) -> bool {
+        self.written || self.by_another
+    }
+
+    /// What was there before, and what was written, of a setting of the bucket's own; `None` for its key and its trail.
+    pub fn settings(&self) -> Result<Option<(Setting, Setting)>, RecordError> {
+        let parse = |value| {
+            Setting::parse(self.control, value).map_err(|error| RecordError::Setting { control: self.control, error })
+        };
+        Ok(parse(&self.observed)?.zip(parse(&self.desired)?))
+    }
+}

@@ -1,0 +1,296 @@
+//! What a reconcile came to, as the caller and the alert get it. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    outcome::{
+        exposure::Exposure,
+        finding::{Finding, Outcome},
+        hindrance::Hindrance,
+        record_file::RecordFile,
+        trigger::Trigger,
+    },
+    value::names::BucketName,
+};
+
+/// The result of reconciling one bucket.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub bucket: String,
+    pub outcome: BucketOutcome,
+    pub dry_run: bool,
+    pub trigger: Option<Trigger>,
+    /// What was asked for when no call led here, and by whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    pub findings: Vec<Finding>,
+    /// What would keep the guardrail from its work, though nothing has drifted by it yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hindrances: Vec<Hindrance>,
+    /// What of the owner's opens or destroys; of an event, what the call can have made so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposures: Vec<Exposure>,
+    pub elapsed_ms: u64,
+    /// From the call that the event tells of (CloudTrail cuts its time to the second) to the last restore. `None` when
+    /// the call can have caused nothing of what was restored.
+    pub drift_to_restored_ms: Option<u64>,
+    pub notified: bool,
+    /// The sweep restored something that no event had told of: the chain of events is broken somewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missed_event: bool,
+    /// Where the history has what was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordFile>,
+    /// Why the history does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_error: Option<String>,
+    /// Why nothing could be found out about the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Work that somebody, or the schedule, asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Asked {
+    pub what: Work,
+    /// `None`: a function is not told who invokes it.
+    pub by: Option<String>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    Sweep,
+    Reconcile,
+    Bootstrap,
+    Rollback,
+}
+
+impl Work {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+            Self::Reconcile => "reconcile",
+            Self::Bootstrap => "bootstrap",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// What became of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BucketOutcome {
+    Compliant,
+    Restored,
+    /// Something is not as it should be and was left so: dry run, observe mode, exemption.
+    Drifted,
+    /// All is as it should be, and something would keep it from being restored tomorrow, or opens or destroys beside it.
+    Endangered,
+    Failed,
+    Unguarded,
+    Gone,
+}
+
+impl Report {
+    /// A report without findings.
+    pub fn new(bucket: impl Into<String>, outcome: BucketOutcome, trigger: Option<Trigger>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            outcome,
+            dry_run: false,
+            trigger,
+            asked: None,
+            findings: Vec::new(),
+            hindrances: Vec::new(),
+            exposures: Vec::new(),
+            elapsed_ms: 0,
+            drift_to_restored_ms: None,
+            notified: false,
+            missed_event: false,
+            record: None,
+            record_error: None,
+            error: None,
+        }
+    }
+
+    /// The report of a bucket that is guarded.
+    pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
+        match reconciled {
+            Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
+            Reconciled::Bucket { findings, hindrances, mut exposures, restored_at } => {
+                exposures.retain(|it| trigger.as_ref().is_none_or(|trigger| trigger.can_have_changed(it.control)));
+                // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
+                let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
+                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings, endangered), trigger);
+                let report = Self { findings, hindrances, exposures, ..report };
+                let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
+                let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
+                Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
+            }
+        }
+    }
+
+    /// The same with what was found at something else of the bucket's.
+    pub fn and(mut self, other: Self) -> Self {
+        let endangered = [self.outcome, other.outcome].contains(&BucketOutcome::Endangered);
+        self.findings.extend(other.findings);
+        self.hindrances.extend(other.hindrances);
+        self.exposures.extend(other.exposures);
+        let outcome = BucketOutcome::of(&self.findings, endangered);
+        Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
+    }
+
+    /// The report of a bucket of which nothing could be found out.
+    pub fn error(bucket: &BucketName, error: String, trigger: Option<Trigger>) -> Self {
+        Self { error: Some(error), ..Self::new(bucket.as_str(), BucketOutcome::Failed, trigger) }
+    }
+
+    /// Whether the call that led here can have caused a finding. Nobody is named for what their call cannot have done.
+    pub fn is_caused(&self, finding: &Finding) -> bool {
+        // What is unstable was found by an event of a write of our own, which is not what undid it.
+        finding.outcome != Outcome::Unstable
+            && self.trigger.as_ref().is_some_and(|it| it.can_have_changed(finding.control))
+    }
+
+    /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
+    /// What is unstable is not tried again: that would be the loop.
+    pub fn must_retry(&self) -> bool {
+        self.error.is_some()
+            || self.findings.iter().any(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable))
+    }
+}
+
+impl Report {
+    /// The history does not have what was written. That is no reason to write it again.
+    pub fn unrecorded(&mut self, error: String) {
+        self.record = None;
+        self.record_error = Some(error);
+    }
+
+    /// All that went wrong, in one line.
+    pub fn problems(&self) -> String {
+        let findings = self.findings.iter().filter_map(|it| Some(format!("{}: {}", it.control, it.error.as_ref()?)));
+        self.error.iter().cloned().chain(findings).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl BucketOutcome {
+    /// The worst that was found.
+    pub fn of(findings: &[Finding], endangered: bool) -> Self {
+        let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
+        if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
+            Self::Failed
+        } else if any(&[Outcome::Restored]) {
+            Self::Restored
+        } else if any(&[Outcome::WouldRestore, Outcome::Exempt]) {
+            Self::Drifted
+        } else if endangered {
+            Self::Endangered
+        } else {
+            Self::Compliant
+        }
+    }
+}
+
+fn milliseconds_between(start: Option<Timestamp>, end: Option<Timestamp>) -> Option<u64> {
+    // Clocks differ, and CloudTrail's times are cut to the second: never less than zero.
+    Some(u64::try_from(end?.as_millisecond() - start?.as_millisecond()).unwrap_or(0))
+}
+
+/// What a reconcile found and did.
+#[derive(Debug)]
+pub enum Reconciled {
+    /// The bucket does not exist.
+    Gone,
+    Bucket {
+        findings: Vec<Finding>,
+        /// What would keep us from the next restore.
+        hindrances: Vec<Hindrance>,
+        /// What of the owner's opens or destroys.
+        exposures: Vec<Exposure>,
+        /// When the last restore was done.
+        restored_at: Option<Timestamp>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::control::table::Control;
+
+    fn finding(outcome: Outcome) -> Finding {
+        let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
+        let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
+        Finding {
+            control,
+            outcome,
+            observed,
+            desired,
+            error,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
+    }
+
+    fn report(outcomes: &[Outcome]) -> Report {
+        let findings = outcomes.iter().map(|it| finding(*it)).collect();
+        Report::of(
+            &"acme-data".parse().unwrap(),
+            Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None },
+            None,
+        )
+    }
+
+    #[test]
+    fn the_worst_finding_names_the_outcome_and_decides_whether_to_try_again() {
+        use Outcome::*;
+        for (findings, outcome, again) in [
+            (&[][..], BucketOutcome::Compliant, false),
+            (&[Exempt], BucketOutcome::Drifted, false),
+            (&[WouldRestore, Exempt], BucketOutcome::Drifted, false),
+            (&[Exempt, Restored], BucketOutcome::Restored, false),
+            // Trying again would be the loop.
+            (&[Restored, Unstable], BucketOutcome::Failed, false),
+            (&[Restored, Failed], BucketOutcome::Failed, true),
+            (&[Unreadable, Restored], BucketOutcome::Failed, true),
+            (&[Unstable, Failed], BucketOutcome::Failed, true),
+        ] {
+            let report = report(findings);
+            assert_eq!((report.outcome, report.must_retry()), (outcome, again), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let report = Report { error: Some("untold".to_owned()), ..report(&[Outcome::Failed, Outcome::Restored]) };
+        assert_eq!(report.problems(), "untold; versioning: no");
+        assert!(Report::error(&"acme-data".parse().unwrap(), "unknown".to_owned(), None).must_retry());
+        assert!(!Report::of(&"acme-data".parse().unwrap(), Reconciled::Gone, None).must_retry());
+    }
+
+    #[test]
+    fn the_time_to_restore_is_never_negative_and_never_guessed() {
+        let took = |called: Option<&str>, restored: Option<&str>| {
+            let event_name = "PutBucketVersioning".to_owned();
+            let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
+            let restored_at = restored.map(|it| it.parse().unwrap());
+            let findings = vec![finding(Outcome::Restored)];
+            let reconciled =
+                Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
+            Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+        };
+        assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));
+        assert_eq!(took(Some("2026-11-23T10:00:05Z"), Some("2026-11-23T10:00:01Z")), Some(0));
+        assert_eq!(took(Some("yesterday"), Some("2026-11-23T10:00:01Z")), None);
+        assert_eq!(took(None, Some("2026-11-23T10:00:01Z")), None);
+        assert_eq!(took(Some("2026-11-23T10:00:00Z"), None), None);
+    }
+}

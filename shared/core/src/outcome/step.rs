@@ -1,0 +1,107 @@
+//! What to do about one control, and what that changes.
+
+use serde_json::{Value, json};
+
+use crate::{
+    control::{
+        bucket_policy::PolicyRefusal,
+        default_encryption::DefaultEncryption,
+        inventory::Inventory,
+        kms_key::{KeyRefusal, KmsKey},
+        lifecycle::{self, Lifecycle},
+        object_ownership::ObjectOwnership,
+        public_access_block::PublicAccessBlock,
+        table::Control,
+        trail::{Trail, TrailRefusal},
+        versioning::Versioning,
+    },
+    outcome::exemption::Exemption,
+    value::{drift::Drift, failure::ApiError, policy::Policy},
+};
+
+/// A control that is not as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    PublicAccessBlock(Drift<PublicAccessBlock>),
+    ObjectOwnership(Drift<ObjectOwnership>),
+    BucketPolicy(Drift<Policy>),
+    DefaultEncryption(Drift<DefaultEncryption>),
+    Versioning(Drift<Versioning>),
+    Lifecycle(Drift<Lifecycle>),
+    Inventory(Box<Drift<Option<Inventory>, Inventory>>),
+    KmsKey(Box<Drift<KmsKey>>),
+    Trail(Box<Drift<Option<Trail>, Trail>>),
+}
+
+/// What to do about one control that is not, or not known to be, as it should be.
+#[derive(Debug)]
+pub enum Step {
+    Restore(Change),
+    /// Drift that only gets told: dry run, or observe mode.
+    Tell(Change),
+    Exempt(Change, Exemption),
+    /// Our own restore came back as an event and the control has drifted all the same: writing again would be a loop.
+    Unstable(Change),
+    /// No call there is would restore any of it.
+    Refused(Change, Refusal),
+    Unreadable(Control, ApiError),
+}
+
+/// Why a drift is not restored although it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
+    #[error("the lifecycle configuration with the required rules would have {0} rules and S3 allows {max}; remove some", max = lifecycle::MAX_RULES)]
+    TooManyRules(usize),
+    #[error(transparent)]
+    Key(#[from] KeyRefusal),
+    #[error(transparent)]
+    Trail(#[from] TrailRefusal),
+}
+
+impl Step {
+    /// The control it is about.
+    pub fn control(&self) -> Control {
+        match self {
+            Self::Restore(change)
+            | Self::Tell(change)
+            | Self::Exempt(change, _)
+            | Self::Unstable(change)
+            | Self::Refused(change, _) => change.control(),
+            Self::Unreadable(control, _) => *control,
+        }
+    }
+}
+
+impl Change {
+    /// The control it restores.
+    pub fn control(&self) -> Control {
+        match self {
+            Self::PublicAccessBlock(_) => Control::PublicAccessBlock,
+            Self::ObjectOwnership(_) => Control::ObjectOwnership,
+            Self::BucketPolicy(_) => Control::BucketPolicy,
+            Self::DefaultEncryption(_) => Control::DefaultEncryption,
+            Self::Versioning(_) => Control::Versioning,
+            Self::Lifecycle(_) => Control::Lifecycle,
+            Self::Inventory(_) => Control::Inventory,
+            Self::KmsKey(_) => Control::KmsKey,
+            Self::Trail(_) => Control::Trail,
+        }
+    }
+
+    /// What is and what should be, as JSON in AWS's words.
+    pub fn to_json(&self) -> (Value, Value) {
+        match self {
+            Self::PublicAccessBlock(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::ObjectOwnership(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::BucketPolicy(drift) => (drift.observed.to_json(), drift.desired.to_json()),
+            Self::DefaultEncryption(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::Versioning(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::Lifecycle(drift) => (drift.observed.to_json(), drift.desired.to_json()),
+            Self::Inventory(drift) => (json!(drift.observed), json!(drift.desired)),
+            Self::KmsKey(drift) => (drift.observed.to_json(), drift.desired.to_json()),
+            Self::Trail(drift) => (json!(drift.observed), drift.desired.to_json()),
+        }
+    }
+}

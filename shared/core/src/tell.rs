@@ -1,0 +1,6 @@
+//! Values in, words out: alerts, evidence, metrics. Never a decision.
+
+pub mod alert;
+pub mod evidence;
+pub mod metrics;
+pub mod redact;

@@ -1,0 +1,833 @@
+//! What people and machines are told: one SNS message per reconcile that found anything.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    control::table::{Control, is_told, owners_setting as control_owners_setting},
+    edge::config::Place,
+    outcome::{
+        exposure::{Exposure, ExposureKind},
+        finding::{Finding, Outcome},
+        report::{Asked, BucketOutcome, Report},
+        swap::Swap,
+        trigger::Trigger,
+        watched::{PartFinding, PartOutcome, WatchOutcome, Watched},
+    },
+    value::{caller, failure::Denial, names::BucketName},
+};
+
+/// The version of the machine-readable part.
+pub const SCHEMA: &str = "s3-guardrail/1";
+
+/// SNS allows 256 KiB for all of a message; the attributes need some of it.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+const MAX_MESSAGE_BYTES: usize = 250_000;
+
+/// How much of a before or an after a message holds, in bytes of JSON; the smaller ones when it would be too long.
+const VALUE_LIMITS: [usize; 4] = [64 * 1024, 16 * 1024, 4 * 1024, 512];
+
+/// How loudly people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// A message, ready to be published.
+#[derive(Debug)]
+pub struct Alert {
+    /// At most 100 ASCII characters.
+    pub subject: String,
+    /// The JSON of `MessageStructure=json`: `default` for machines, `email` for people.
+    pub message: String,
+    /// For filter policies: name, type, value.
+    pub attributes: Vec<(&'static str, &'static str, String)>,
+}
+
+/// The message about a report; `None` when there is nothing to tell. `swept`: nobody's call led here, but the schedule.
+pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
+    if report.dry_run {
+        return None;
+    }
+    let severity = severity(report, swept)?;
+    let subject = subject(report, place.account);
+    let message = VALUE_LIMITS
+        .into_iter()
+        .map(|limit| message(report, severity, place, limit))
+        .find(|it| it.len() <= MAX_MESSAGE_BYTES)
+        .unwrap_or_else(|| json!({"default": subject}).to_string());
+    let mut attributes = vec![
+        ("severity", "String", text_of(&severity)),
+        ("outcome", "String", text_of(&report.outcome)),
+        ("bucket", "String", report.bucket.clone()),
+        ("account", "String", place.account.to_owned()),
+        ("region", "String", place.region.to_owned()),
+        ("schema", "String", SCHEMA.to_owned()),
+    ];
+    if !report.findings.is_empty() {
+        let controls: Vec<_> = report.findings.iter().map(|it| it.control).collect();
+        attributes.push(("control", "String.Array", json!(controls).to_string()));
+    }
+    Some(Alert { subject, message, attributes })
+}
+
+/// The message about something that happened to the guardrail itself.
+pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
+    let severity = match watched.outcome {
+        WatchOutcome::Attempted => Severity::Warning,
+        WatchOutcome::Tampered | WatchOutcome::Broken | WatchOutcome::Unguarded => Severity::Critical,
+    };
+    let headline = watch_headline(watched, place.account);
+    let tag = text_of(&watched.outcome).to_ascii_uppercase();
+    let mut machine = json!({"schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region});
+    if let (Some(machine), Value::Object(watched)) = (machine.as_object_mut(), json!(watched)) {
+        machine.extend(watched);
+    }
+    machine["notified"] = json!(true);
+    let mut text = format!("The guardrail itself: {headline}.\n\n");
+    who_and_where(&mut text, watched.trigger.as_ref(), place);
+    for PartFinding { part, outcome, problem } in &watched.findings {
+        let outcome = match outcome {
+            PartOutcome::Restored => "put back",
+            PartOutcome::Broken => "NOT put back, that is yours to do",
+            PartOutcome::Failed => "could NOT be put back",
+            PartOutcome::Unreadable => "could not be read, so nobody knows",
+        };
+        let _ = write!(text, "\n{part}: {outcome}\n    {}\n", cut(problem, 2000));
+    }
+    let _ = write!(text, "\nWhat to do now\n  {}\n", watch_advice(watched));
+    Alert {
+        subject: plain(&format!("[{tag}] s3-guardrail: {headline}")),
+        message: json!({"default": machine.to_string(), "email": text}).to_string(),
+        attributes: vec![
+            ("severity", "String", text_of(&severity)),
+            ("outcome", "String", text_of(&watched.outcome)),
+            ("account", "String", place.account.to_owned()),
+            ("region", "String", place.region.to_owned()),
+            ("schema", "String", SCHEMA.to_owned()),
+        ],
+    }
+}
+
+/// The message about what a request exchanges for a guarded bucket.
+pub fn swap_alert(bucket: &BucketName, swapped: &[Swap], asked: &Asked, place: Place<'_>) -> Alert {
+    const OUTCOME: &str = "swapped";
+    let severity = Severity::Warning;
+    let fields = swapped.iter().map(|it| it.field).collect::<Vec<_>>().join(", ");
+    let by = asked.by.as_deref().map(|it| format!(" by {}", caller::short(it, place.account))).unwrap_or_default();
+    let headline = format!("{fields} exchanged with {}{by}", asked.what.as_str());
+    let machine = json!({
+        "schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region,
+        "bucket": bucket, "outcome": OUTCOME, "asked": asked, "swapped": swapped, "notified": true,
+    });
+    let mut text = format!("{bucket}: {headline}.\n\n");
+    let _ = writeln!(text, "{:<8}{}", "Who", asked.by.as_deref().unwrap_or("whoever invoked guardrail-bootstrap"));
+    who_and_where(&mut text, None, place);
+    for Swap { field, from, to } in swapped {
+        let _ = write!(text, "\n{field}\n    {from} -> {}\n", to.as_deref().unwrap_or("none"));
+    }
+    text.push_str(
+        "\nWhat to do now\n  If this was meant, nothing: the earlier ones are left as they are, and objects that a key \
+         encrypted still need it.\n  If not, take the caller's rights away, then run bootstrap with the earlier values.\n",
+    );
+    Alert {
+        subject: plain(&format!("[SWAPPED] {bucket}: {headline}")),
+        message: json!({"default": machine.to_string(), "email": text}).to_string(),
+        attributes: vec![
+            ("severity", "String", text_of(&severity)),
+            ("outcome", "String", OUTCOME.to_owned()),
+            ("bucket", "String", bucket.to_string()),
+            ("account", "String", place.account.to_owned()),
+            ("region", "String", place.region.to_owned()),
+            ("schema", "String", SCHEMA.to_owned()),
+        ],
+    }
+}
+
+fn watch_headline(watched: &Watched, own: &str) -> String {
+    let parts = |outcome| watched.findings.iter().filter(|it| it.outcome == outcome).count();
+    let left = watched.findings.len() - parts(PartOutcome::Restored);
+    let part = watched.part.as_deref().unwrap_or("something unnamed");
+    let Some(trigger) = &watched.trigger else {
+        return match (watched.findings.as_slice(), left) {
+            ([one], 0) => format!("{} was not as it should be, put back", one.part),
+            ([one], _) => format!("{} is not as it should be", one.part),
+            (many, 0) => format!("{} parts were not as they should be, put back", many.len()),
+            (many, left) => format!("{} parts are not as they should be, {left} of them still", many.len()),
+        };
+    };
+    let (call, actor) = (&trigger.event_name, short_actor(trigger, own));
+    let done = match (&watched.outcome, watched.findings.len(), left) {
+        (WatchOutcome::Attempted, ..) => ", and failed",
+        (_, 0, _) => "",
+        (_, _, 0) => ", undone",
+        _ => ", NOT all undone",
+    };
+    format!("{call} on {part} by {actor}{done}")
+}
+
+fn watch_advice(watched: &Watched) -> &'static str {
+    match watched.outcome {
+        WatchOutcome::Attempted => {
+            "Ask who made the call what it was for. It changed nothing; AWS may not say what it was aimed at, so it may have had nothing to do with the guardrail."
+        }
+        WatchOutcome::Tampered if watched.part.as_deref().is_some_and(|it| it.starts_with("registry parameter ")) => {
+            "If you meant it, nothing. If not: take the caller's rights away first, then put the document back with `guardrail restore-registration BUCKET`. infra/deploy.sh knows nothing of registry documents. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
+        WatchOutcome::Tampered => {
+            "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
+        WatchOutcome::Broken | WatchOutcome::Unguarded => {
+            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, \"BROKEN\", has each part."
+        }
+    }
+}
+
+fn severity(report: &Report, swept: bool) -> Option<Severity> {
+    let only_exempt = report.findings.iter().all(|it| it.outcome == Outcome::Exempt);
+    // What a call opened. What was open before is its owner's, and not told again at every look.
+    let opened = !swept && report.trigger.is_some() && report.exposures.iter().any(Exposure::is_critical);
+    if opened || report.hindrances.iter().any(|it| it.certain) {
+        return Some(Severity::Critical);
+    }
+    match report.outcome {
+        BucketOutcome::Failed | BucketOutcome::Gone => Some(Severity::Critical),
+        // The sweep comes by every few minutes; an exemption was told when it was used.
+        BucketOutcome::Drifted if only_exempt => (!swept).then_some(Severity::Info),
+        BucketOutcome::Restored | BucketOutcome::Drifted => Some(Severity::Warning),
+        // It may be meant, and was told when it was written.
+        BucketOutcome::Endangered => {
+            let told = report.trigger.is_some() || !report.hindrances.is_empty();
+            (told && !swept).then_some(Severity::Warning)
+        }
+        BucketOutcome::Compliant => {
+            let trigger = report.trigger.as_ref()?;
+            if !is_told(&trigger.event_name) || trigger.error_code.is_some() {
+                return None;
+            }
+            Some(if control_owners_setting(&trigger.event_name).is_some() { Severity::Warning } else { Severity::Info })
+        }
+        BucketOutcome::Unguarded => None,
+    }
+}
+
+/// The JSON text of a value that is a string in JSON.
+pub fn text_of(value: &impl Serialize) -> String {
+    json!(value).as_str().unwrap_or_default().to_owned()
+}
+
+pub fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> String {
+    let machine = machine(report, severity, place, limit);
+    let email = email(report, place, limit);
+    json!({"default": machine.to_string(), "email": email}).to_string()
+}
+
+/// How many statements and rules beside drift one message names.
+const MAX_NAMED: usize = 20;
+
+/// How many are left unnamed.
+fn more(all: usize) -> Option<usize> {
+    all.checked_sub(MAX_NAMED).filter(|it| *it > 0)
+}
+
+/// The report as JSON, with long values cut and marked as cut.
+fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> Value {
+    let mut report = report.clone();
+    // That a subscriber has it is the proof; what could not be sent says so in the invocation's error.
+    report.notified = true;
+    for hindrance in &mut report.hindrances {
+        hindrance.statement = hindrance.statement.take().map(|it| cut(&it, 256));
+    }
+    let unnamed =
+        [("more_hindrances", more(report.hindrances.len())), ("more_exposures", more(report.exposures.len()))];
+    report.hindrances.truncate(MAX_NAMED);
+    report.exposures.truncate(MAX_NAMED);
+    for finding in &mut report.findings {
+        for value in [&mut finding.observed, &mut finding.desired] {
+            let text = value.to_string();
+            if text.len() > limit {
+                *value = json!({"cut": true, "bytes": text.len(), "start": cut(&text, limit / 2)});
+            }
+        }
+        finding.error = finding.error.take().map(|it| cut(&it, 2000));
+    }
+    let mut machine = json!({
+        "schema": SCHEMA,
+        "severity": severity,
+        "account": place.account,
+        "region": place.region,
+    });
+    if let (Some(machine), Value::Object(report)) = (machine.as_object_mut(), json!(report)) {
+        machine.extend(report);
+        machine.extend(unnamed.into_iter().filter_map(|(name, more)| Some((name.to_owned(), json!(more?)))));
+    }
+    machine
+}
+
+/// Who made the call, as short as it is clear to somebody in the account `own`.
+pub fn short_actor(trigger: &Trigger, own: &str) -> String {
+    trigger.actor.as_deref().map_or("somebody".to_owned(), |it| caller::short(it, own))
+}
+
+fn controls(findings: &[&Finding]) -> String {
+    match findings {
+        [] => "bucket".to_owned(),
+        [one] => one.control.to_string(),
+        [one, two] => format!("{} and {}", one.control, two.control),
+        many => format!("{} controls", many.len()),
+    }
+}
+
+pub fn subject(report: &Report, own: &str) -> String {
+    let tag = text_of(&report.outcome).to_ascii_uppercase();
+    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))
+}
+
+/// A subject as SNS takes it.
+fn plain(subject: &str) -> String {
+    let ascii: String = subject.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
+    // SNS wants less than 100 characters.
+    if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
+}
+
+/// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
+fn headline(report: &Report, own: &str) -> String {
+    let with = |wanted: &[Outcome]| -> Vec<&Finding> {
+        report.findings.iter().filter(|it| wanted.contains(&it.outcome)).collect()
+    };
+    let told = match report.outcome {
+        BucketOutcome::Restored => with(&[Outcome::Restored]),
+        BucketOutcome::Failed => with(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]),
+        _ => report.findings.iter().collect(),
+    };
+    let what = controls(&told);
+    let caused = told.iter().all(|it| report.is_caused(it));
+    let (cause, led_here) = match &report.trigger {
+        Some(trigger) if caused => (format!("changed by {}", short_actor(trigger, own)), String::new()),
+        Some(trigger) => {
+            ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger, own)))
+        }
+        None => ("drifted".to_owned(), String::new()),
+    };
+    match report.outcome {
+        BucketOutcome::Restored => match report.drift_to_restored_ms.filter(|_| caused) {
+            Some(ms) => format!("{what} {cause}, restored within {}{led_here}", whole_seconds(ms)),
+            None => format!("{what} {cause}, restored{led_here}"),
+        },
+        BucketOutcome::Drifted if told.iter().all(|it| it.outcome == Outcome::Exempt) => {
+            format!("{what} {cause}, left so: {}{led_here}", why_left(&told))
+        }
+        BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
+        BucketOutcome::Failed if told.is_empty() => "not guarded, the registry cannot be used".to_owned(),
+        BucketOutcome::Failed => {
+            let all = |outcome| told.iter().all(|it| it.outcome == outcome);
+            let problem = if all(Outcome::Unreadable) {
+                "cannot be read"
+            } else if all(Outcome::Unstable) {
+                "does not stay restored"
+            } else {
+                "NOT restored"
+            };
+            format!("{what} {problem}; {cause}{led_here}")
+        }
+        BucketOutcome::Endangered if report.hindrances.is_empty() => exposed(report, own),
+        BucketOutcome::Endangered => {
+            let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
+            let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
+            let documents = documents.into_iter().collect::<Vec<_>>().join(" and ");
+            let by =
+                report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it, own)));
+            format!("{documents} {verb} the guardrail from its work{}", by.unwrap_or_default())
+        }
+        BucketOutcome::Gone => match &report.trigger {
+            Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {
+                format!("the guarded bucket was deleted by {}", short_actor(trigger, own))
+            }
+            _ => "the guarded bucket does not exist".to_owned(),
+        },
+        BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
+            Some(trigger) if control_owners_setting(&trigger.event_name).is_some() => {
+                format!("{} by {}, the owner's to undo", trigger.event_name, short_actor(trigger, own))
+            }
+            Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger, own)),
+            None => "nothing to restore".to_owned(),
+        },
+    }
+}
+
+/// What of the owner's opens or destroys, and by whose call.
+fn exposed(report: &Report, own: &str) -> String {
+    let has = |kind| report.exposures.iter().any(|it| it.kind == kind);
+    let mut what = Vec::new();
+    if has(ExposureKind::ForeignAccess) {
+        what.push("open to others than this account");
+    }
+    if has(ExposureKind::EarlyDeletion) {
+        what.push("set to delete early");
+    }
+    let by = report.trigger.as_ref().map(|it| format!(" by {}", short_actor(it, own))).unwrap_or_default();
+    format!("{}{by}, left so", what.join(" and "))
+}
+
+/// Why drift was left.
+fn why_left(findings: &[&Finding]) -> &'static str {
+    if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
+}
+
+/// Rounded up: CloudTrail cuts the time of a call to the second.
+fn whole_seconds(ms: u64) -> String {
+    format!("{} s", ms.div_ceil(1000).max(1))
+}
+
+/// What the call that led here has to do with the findings; `None` when it can have caused them all.
+fn innocence(report: &Report) -> Option<String> {
+    let trigger = report.trigger.as_ref()?;
+    let (caused, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| report.is_caused(it));
+    if others.is_empty() {
+        return None;
+    }
+    Some(if trigger.error_code.is_some() {
+        "This call failed and so changed nothing; it led here.".to_owned()
+    } else if caused.is_empty() {
+        "This call led here; it cannot have changed what is below.".to_owned()
+    } else {
+        format!("This call led here; it can have changed {}, but not {}.", controls(&caused), controls(&others))
+    })
+}
+
+/// What the call that led here has changed of what belongs to the bucket's owner.
+fn owners_setting(report: &Report) -> Option<&'static str> {
+    let trigger = report.trigger.as_ref().filter(|it| it.error_code.is_none())?;
+    control_owners_setting(&trigger.event_name)
+}
+
+/// What a person reads at night.
+fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
+    let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
+    who_and_where(&mut text, report.trigger.as_ref(), place);
+    if let Some(innocence) = innocence(report) {
+        let _ = write!(text, "\n{innocence}\n");
+    }
+    if let Some(setting) = owners_setting(report) {
+        let _ = write!(text, "\nThe call decides {setting}.\n");
+    }
+    if report.missed_event {
+        text.push_str("\nThe sweep found this. No event had told of it by then.\n");
+    }
+    if let Some(error) = &report.error {
+        let _ = write!(text, "\n{}\n", cut(error, 4000));
+    }
+    for finding in &report.findings {
+        let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
+        if let Some(error) = &finding.error {
+            let _ = writeln!(text, "    {}", cut(error, 2000));
+        }
+        if let Some(note) = &finding.note {
+            let _ = writeln!(text, "    {note}");
+        }
+        if finding.outcome != Outcome::Unreadable {
+            let mut differences = Vec::new();
+            differ("", &finding.observed, &finding.desired, &mut differences);
+            let mut room = limit;
+            for difference in differences {
+                let difference = cut(&difference, limit.min(2000));
+                room = room.saturating_sub(difference.len());
+                if room == 0 {
+                    text.push_str("    ... and more, cut here; all of it is in the function's log at level DEBUG\n");
+                    break;
+                }
+                let _ = writeln!(text, "    {difference}");
+            }
+        }
+    }
+    for hindrance in report.hindrances.iter().take(MAX_NAMED) {
+        let _ = write!(text, "\n{}\n", cut(&hindrance.to_string(), 2000));
+    }
+    if let Some(more) = more(report.hindrances.len()) {
+        let _ = write!(text, "\n... and {more} more like these\n");
+    }
+    for exposure in report.exposures.iter().take(MAX_NAMED) {
+        let _ = write!(text, "\n{}: {}\n", exposure.kind, exposure.detail);
+    }
+    if let Some(more) = more(report.exposures.len()) {
+        let _ = write!(text, "\n... and {more} more like these\n");
+    }
+    if let Some(record) = &report.record {
+        let _ = write!(text, "\nRecord  {record}\n");
+    }
+    let _ = write!(text, "\nWhat to do now\n{}", advice(report));
+    text
+}
+
+fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>) {
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(text, "{label:<8}{value}");
+    };
+    if let Some(trigger) = trigger {
+        let failed = trigger.error_code.as_ref().map(|it| format!(" (the call failed: {it})")).unwrap_or_default();
+        line("Call", &format!("{}{failed}", trigger.event_name));
+        line("Who", trigger.actor.as_deref().unwrap_or("not said"));
+        line("When", trigger.event_time.as_deref().unwrap_or("not said"));
+        let agent = trigger.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        line("From", &format!("{}{agent}", trigger.source_ip.as_deref().unwrap_or("not said")));
+        if let Some(message) = &trigger.error_message {
+            line("Error", message);
+        }
+    }
+    line("Where", &format!("account {}, {}", place.account, place.region));
+    if let Some(event_id) = trigger.and_then(|it| it.event_id.as_deref()) {
+        line("Event", &event_link(place, event_id));
+    }
+}
+
+fn outcome_in_words(finding: &Finding) -> String {
+    match (finding.outcome, &finding.exemption) {
+        (Outcome::Restored, _) => "restored".to_owned(),
+        (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
+        (Outcome::Failed, _) => "NOT restored".to_owned(),
+        (Outcome::Unreadable, _) => "could not be read, so nobody knows".to_owned(),
+        (Outcome::Exempt, Some(it)) => format!(
+            "exempt until {}, nothing was written (reason: {}; approved by: {})",
+            it.until, it.reason, it.approved_by
+        ),
+        (Outcome::Exempt, None) => "not as it should be, and enforced all the same".to_owned(),
+        (Outcome::Unstable, _) => "restored before, and drifted again at once; nothing more was written".to_owned(),
+    }
+}
+
+fn advice(report: &Report) -> String {
+    let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
+    let mut lines = Vec::new();
+    if owners_setting(report).is_some() {
+        lines.push("Nothing was undone: it belongs to the owner. Ask whoever made the call what it was for; if it was not meant, undo it and take the caller's rights away.");
+    }
+    if report.outcome == BucketOutcome::Gone {
+        lines.push("If that was meant, delete the bucket's registry parameter. If not: somebody else can take the name now; create the bucket again at once, then run guardrail-bootstrap.");
+    }
+    if report.error.is_some() {
+        lines.push("Mend what the error says. Until then nothing restores this bucket.");
+    }
+    if !report.hindrances.is_empty() {
+        lines.push("Nothing has drifted by these statements yet. Where one denies the guardrail, or does not allow it, it cannot restore: remove or narrow the statement now, or except the guardrail's role in it, and ask whoever wrote it what it was for.");
+    }
+    if !report.exposures.is_empty() {
+        lines.push("What lets others in, or deletes early, is a setting of the bucket's owner: the guardrail has not touched it. If it was not meant, take the statement or the rule out, and find out what was read or removed meanwhile: CloudTrail has the data events.");
+    }
+    if has(Outcome::Failed) {
+        lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
+    }
+    let denied = |key: bool, denial| {
+        let about_key = |it: &Finding| it.control == Control::KmsKey;
+        report.findings.iter().any(|it| it.denied_by == Some(denial) && about_key(it) == key)
+    };
+    let denied_at_all = |denial| denied(true, denial) || denied(false, denial);
+    if denied(false, Denial::ResourcePolicy) {
+        lines.push("The bucket's own policy denies the guardrail's role. The way out: the account's root user can always delete or mend it; without a root password, sts:AssumeRoot from the management account with the task policy root-task/S3UnlockBucketPolicy. Then find out who wrote it.");
+    }
+    if denied(true, Denial::ResourcePolicy) {
+        lines.push("The key's own policy denies the guardrail's role. One of the key's administrators has to mend it; if it has none left, AWS Support.");
+    }
+    if denied_at_all(Denial::ServiceControlPolicy) || denied_at_all(Denial::ResourceControlPolicy) {
+        lines.push("A policy of the organization (SCP or RCP) denies the guardrail's role. Nobody in this account can change that, root included: ask for an exception for the role.");
+    }
+    if denied_at_all(Denial::IdentityPolicy)
+        || denied_at_all(Denial::PermissionsBoundary)
+        || denied_at_all(Denial::SessionPolicy)
+    {
+        lines.push("The guardrail's role itself lacks the right: somebody changed its policy or its boundary. Run infra/deploy.sh again.");
+    }
+    if denied_at_all(Denial::VpcEndpointPolicy) {
+        lines.push(
+            "The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.",
+        );
+    }
+    if denied_at_all(Denial::Unsaid) {
+        lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
+    }
+    if has(Outcome::Unstable) {
+        lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
+    }
+    if has(Outcome::WouldRestore) {
+        lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
+    }
+    if report.missed_event {
+        lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
+    }
+    if has(Outcome::Restored) {
+        lines.push(match report.record {
+            Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
+            None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
+        });
+        let agent = report.trigger.as_ref().and_then(|it| it.user_agent.as_deref());
+        if agent.is_some_and(is_infrastructure_code) && report.findings.iter().any(|it| report.is_caused(it)) {
+            lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
+        }
+    }
+    if lines.is_empty() {
+        lines.push("Nothing.");
+    }
+    lines.iter().map(|it| format!("  {it}\n")).collect()
+}
+
+fn is_infrastructure_code(user_agent: &str) -> bool {
+    let agent = user_agent.to_ascii_lowercase();
+    ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
+}
+
+/// CloudTrail's page of one event; each partition has a console of its own.
+fn event_link(place: Place<'_>, event_id: &str) -> String {
+    let domain = match place.partition {
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    let region = place.region;
+    format!("https://{region}.{domain}/cloudtrailv2/home?region={region}#/events/{event_id}")
+}
+
+/// What differs, a line each: `path: before -> after`, or `path: - gone` and `path: + new` for elements of lists.
+fn differ(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(was), Value::Object(is)) => {
+            let keys = was.keys().chain(is.keys().filter(|it| !was.contains_key(*it)));
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let side = |it: &serde_json::Map<String, Value>| it.get(key).cloned().unwrap_or(Value::Null);
+                differ(&path, &side(was), &side(is), lines);
+            }
+        }
+        (Value::Null, Value::Object(_)) => differ(path, &json!({}), after, lines),
+        (Value::Array(was), Value::Array(is)) => {
+            lines.extend(was.iter().filter(|it| !is.contains(it)).map(|it| format!("{path}: - {it}")));
+            lines.extend(is.iter().filter(|it| !was.contains(it)).map(|it| format!("{path}: + {it}")));
+        }
+        (Value::Null, Value::Array(_)) => differ(path, &json!([]), after, lines),
+        _ if before == after => {}
+        _ => lines.push(format!("{path}: {before} -> {after}")),
+    }
+}
+
+/// The beginning of a text, marked when it is not all.
+fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = (0..=bytes).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    format!("{}... (cut, {} bytes in all)", &text[..end], text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    const PLACE: Place<'_> = Place { partition: "aws", account: "111122223333", region: "eu-west-2" };
+
+    fn trigger(event_name: &str) -> Trigger {
+        Trigger {
+            event_name: event_name.to_owned(),
+            event_id: Some("0b4a7e2c-5f1d-4f0e-9d62-6a7f3d1c8e11".to_owned()),
+            event_time: Some("2026-11-23T09:14:05Z".to_owned()),
+            actor: Some("arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711".to_owned()),
+            source_ip: Some("203.0.113.17".to_owned()),
+            user_agent: Some("[Terraform/1.13.4]".to_owned()),
+            error_code: None,
+            error_message: None,
+        }
+    }
+
+    fn finding(control: Control, outcome: Outcome) -> Finding {
+        let (observed, desired) =
+            (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
+        Finding {
+            control,
+            outcome,
+            observed,
+            desired,
+            error: None,
+            note: None,
+            denied_by: None,
+            exemption: None,
+            written: None,
+        }
+    }
+
+    fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
+        Report {
+            findings,
+            drift_to_restored_ms: Some(1834),
+            ..Report::new("acme-data", outcome, Some(trigger(event_name)))
+        }
+    }
+
+    fn subject_of(report: &Report) -> String {
+        alert(report, PLACE, false).unwrap().subject
+    }
+
+    #[test]
+    fn a_person_reads_what_happened_and_what_to_do() {
+        let findings = vec![finding(Control::Versioning, Outcome::Restored)];
+        let record = "s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a7e2c.json";
+        let report =
+            Report { record: record.parse().ok(), ..report(BucketOutcome::Restored, "PutBucketVersioning", findings) };
+        let alert = alert(&report, PLACE, false).unwrap();
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        expect!["[RESTORED] acme-data: versioning changed by role/dev-ci, restored within 2 s"]
+            .assert_eq(&alert.subject);
+        expect![[r#"
+            acme-data: versioning changed by role/dev-ci, restored within 2 s.
+
+            Call    PutBucketVersioning
+            Who     arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711
+            When    2026-11-23T09:14:05Z
+            From    203.0.113.17 with [Terraform/1.13.4]
+            Where   account 111122223333, eu-west-2
+            Event   https://eu-west-2.console.aws.amazon.com/cloudtrailv2/home?region=eu-west-2#/events/0b4a7e2c-5f1d-4f0e-9d62-6a7f3d1c8e11
+
+            versioning: restored
+                Status: "Suspended" -> "Enabled"
+
+            Record  s3://acme-data-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a7e2c.json
+
+            What to do now
+              The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.
+              The call came from infrastructure code: change the code, or its next run does this again.
+        "#]]
+        .assert_eq(message["email"].as_str().unwrap());
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        let names: Vec<_> = machine.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "schema",
+                "severity",
+                "account",
+                "region",
+                "bucket",
+                "outcome",
+                "dry_run",
+                "trigger",
+                "findings",
+                "elapsed_ms",
+                "drift_to_restored_ms",
+                "notified",
+                "record"
+            ]
+        );
+        expect![[r#"[("severity", "String", "WARNING"), ("outcome", "String", "restored"), ("bucket", "String", "acme-data"), ("account", "String", "111122223333"), ("region", "String", "eu-west-2"), ("schema", "String", "s3-guardrail/1"), ("control", "String.Array", "[\"versioning\"]")]"#]]
+            .assert_eq(&format!("{:?}", alert.attributes));
+    }
+
+    #[test]
+    fn the_subject_does_not_blame_a_caller_for_what_another_did() {
+        let two = vec![finding(Control::Versioning, Outcome::Restored), finding(Control::Lifecycle, Outcome::Restored)];
+        expect!["[RESTORED] acme-data: versioning and lifecycle drifted, restored; found on PutBucketVersioning b..."]
+            .assert_eq(&subject_of(&report(BucketOutcome::Restored, "PutBucketVersioning", two)));
+        let mut failed_call =
+            report(BucketOutcome::Failed, "PutBucketVersioning", vec![finding(Control::Versioning, Outcome::Failed)]);
+        failed_call.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        expect!["[FAILED] acme-data: versioning NOT restored; drifted; found on PutBucketVersioning by role/dev-ci"]
+            .assert_eq(&subject_of(&failed_call));
+    }
+
+    #[test]
+    fn a_subject_is_plain_and_short() {
+        let mut report = report(BucketOutcome::Gone, "DeleteBucket", vec![]);
+        report.bucket = "b".repeat(63);
+        report.trigger.as_mut().unwrap().actor = Some("arn:aws:iam::111122223333:user/Zoë\r\nBcc: x".to_owned());
+        let subject = subject_of(&report);
+        assert!(subject.len() <= 100 && subject.is_ascii() && !subject.contains(['\r', '\n']), "{subject}");
+        assert!(subject.starts_with("[GONE] bbb"), "{subject}");
+    }
+
+    #[test]
+    fn a_call_that_failed_is_never_said_to_have_changed_anything() {
+        for outcome in [BucketOutcome::Restored, BucketOutcome::Gone] {
+            let findings = vec![finding(Control::Versioning, Outcome::Restored)];
+            let event = if outcome == BucketOutcome::Gone { "DeleteBucket" } else { "PutBucketVersioning" };
+            let mut failed = report(outcome, event, findings);
+            failed.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+            let subject = subject_of(&failed);
+            assert!(!subject.contains("changed by") && !subject.contains("deleted by"), "{subject}");
+        }
+        let mut tags = report(BucketOutcome::Compliant, "PutBucketTagging", vec![]);
+        tags.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        assert!(alert(&tags, PLACE, false).is_none());
+    }
+
+    #[test]
+    fn the_longest_findings_of_all_controls_fit_and_are_marked_as_cut() {
+        let long = |text: &str| json!({"Rules": vec![text.repeat(10_000); 8]});
+        // What JSON in JSON makes longest.
+        for text in ["\"", "\u{1}", "é", "x"] {
+            let findings = Control::ALL.map(|control| Finding {
+                observed: long(text),
+                desired: long("y"),
+                error: Some(text.repeat(100_000)),
+                ..finding(control, Outcome::Failed)
+            });
+            let alert = alert(&report(BucketOutcome::Failed, "X", findings.into()), PLACE, false).unwrap();
+            let attributes: usize = alert.attributes.iter().map(|it| it.0.len() + it.1.len() + it.2.len()).sum();
+            assert!(alert.message.len() + attributes <= 256 * 1024, "{}", alert.message.len());
+            let message: Value = serde_json::from_str(&alert.message).unwrap();
+            assert!(message["email"].as_str().unwrap().contains("cut"));
+            let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+            assert_eq!((&machine["schema"], &machine["notified"]), (&json!(SCHEMA), &json!(true)));
+            let findings = machine["findings"].as_array().unwrap();
+            assert!(findings.len() == Control::ALL.len() && findings.iter().all(|it| it["observed"]["cut"] == true));
+        }
+    }
+
+    #[test]
+    fn the_link_is_of_the_partitions_own_console() {
+        for (partition, region, link) in [
+            ("aws", "eu-west-2", "https://eu-west-2.console.aws.amazon.com/"),
+            ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+            ("aws-us-gov", "us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/"),
+        ] {
+            let place = Place { partition, region, ..PLACE };
+            assert!(event_link(place, "id").starts_with(link));
+        }
+    }
+
+    #[test]
+    fn severity_follows_the_worst() {
+        let severity_of = |report: &Report| alert(report, PLACE, false).map(|it| it.attributes[0].2.clone());
+        let with = |outcome, finding_outcome| {
+            report(outcome, "PutBucketVersioning", vec![finding(Control::Versioning, finding_outcome)])
+        };
+        for (report, severity) in [
+            (with(BucketOutcome::Restored, Outcome::Restored), Some("WARNING")),
+            (with(BucketOutcome::Drifted, Outcome::WouldRestore), Some("WARNING")),
+            (with(BucketOutcome::Drifted, Outcome::Exempt), Some("INFO")),
+            (with(BucketOutcome::Failed, Outcome::Unstable), Some("CRITICAL")),
+            (with(BucketOutcome::Failed, Outcome::Unreadable), Some("CRITICAL")),
+            (report(BucketOutcome::Gone, "DeleteBucket", vec![]), Some("CRITICAL")),
+            (report(BucketOutcome::Compliant, "PutBucketTagging", vec![]), Some("INFO")),
+            (report(BucketOutcome::Compliant, "PutBucketPolicy", vec![]), None),
+            (report(BucketOutcome::Unguarded, "CreateBucket", vec![]), None),
+            (Report { dry_run: true, ..with(BucketOutcome::Drifted, Outcome::WouldRestore) }, None),
+        ] {
+            assert_eq!(severity_of(&report).as_deref(), severity, "{report:?}");
+        }
+        assert!(alert(&with(BucketOutcome::Drifted, Outcome::Exempt), PLACE, true).is_none(), "not at every sweep");
+    }
+
+    #[test]
+    fn differences_are_shown_a_line_each() {
+        let mut lines = Vec::new();
+        differ(
+            "",
+            &json!({"a": 1, "list": [1, 2], "same": 0}),
+            &json!({"a": null, "list": [2, 3], "same": 0, "new": {"b": true}}),
+            &mut lines,
+        );
+        assert_eq!(lines, ["a: 1 -> null", "list: - 1", "list: + 3", "new.b: null -> true"]);
+    }
+}

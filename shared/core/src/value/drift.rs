@@ -1,0 +1,17 @@
+//! What is and what should be.
+
+/// What is and what should be; never equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drift<Is, Should = Is> {
+    pub observed: Is,
+    pub desired: Should,
+}
+
+pub fn drift<T: PartialEq>(observed: T, desired: T) -> Option<Drift<T>> {
+    (observed != desired).then_some(Drift { observed, desired })
+}
+
+pub fn drift_to<T: PartialEq>(observed: T, desired: impl FnOnce(&T) -> T) -> Option<Drift<T>> {
+    let desired = desired(&observed);
+    drift(observed, desired)
+}

@@ -1,0 +1,153 @@
+//! Calls of AWS that failed: what is known of it, and what follows from it.
+
+use std::error::Error;
+
+use serde::Serialize;
+
+/// An AWS call that failed: which one, and what AWS said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {text}")]
+pub struct ApiError {
+    pub operation: &'static str,
+    /// AWS's error code; `None` when AWS did not answer.
+    pub code: Option<String>,
+    /// Whether the same call may succeed a little later.
+    pub passing: bool,
+    /// Set when AWS denied the call.
+    pub denied_by: Option<Denial>,
+    /// AWS's words and request id, or the whole chain of causes when AWS did not answer.
+    text: String,
+}
+
+/// What AWS answered to a call that failed, as far as it did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// `false`: no answer came that could be read to its end. The call may have been carried out.
+    pub arrived: bool,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    pub code: Option<&'a str>,
+    pub message: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+}
+
+/// Stands in JSON where AWS did not say what is there.
+pub const UNREAD: &str = "could not be read";
+
+/// Which kind of policy denied a call, from AWS's words. For people: nothing is decided by it.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denial {
+    ResourceControlPolicy,
+    ServiceControlPolicy,
+    /// A bucket's or a key's own policy.
+    ResourcePolicy,
+    PermissionsBoundary,
+    SessionPolicy,
+    VpcEndpointPolicy,
+    /// The role's own policies.
+    IdentityPolicy,
+    /// AWS does not say: S3 answers like that across accounts, too.
+    Unsaid,
+}
+
+/// Codes of a write that AWS did not begin: it met another one (S3's 409, and CloudTrail's word for it), or came too fast.
+const NOT_BEGUN: [&str; 5] =
+    ["OperationAborted", "ConflictException", "ThrottlingException", "SlowDown", "TooManyRequestsException"];
+
+impl Denial {
+    fn of(message: &str) -> Self {
+        let kinds = [
+            ("resource control policy", Self::ResourceControlPolicy),
+            ("service control policy", Self::ServiceControlPolicy),
+            ("resource-based policy", Self::ResourcePolicy),
+            ("permissions boundary", Self::PermissionsBoundary),
+            ("session policy", Self::SessionPolicy),
+            ("VPC endpoint policy", Self::VpcEndpointPolicy),
+            ("identity-based policy", Self::IdentityPolicy),
+        ];
+        kinds.into_iter().find(|it| message.contains(it.0)).map_or(Self::Unsaid, |it| it.1)
+    }
+}
+
+impl ApiError {
+    /// An answer that makes no sense, or a request that could not be built.
+    pub fn new(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { operation, code: None, passing: false, denied_by: None, text: chain(source.into().as_ref()) }
+    }
+
+    /// Whether the call may have done what it was for all the same: AWS did not answer, or broke down.
+    pub fn may_be_done(&self) -> bool {
+        self.code.as_deref().is_none_or(|code| self.passing && !NOT_BEGUN.contains(&code))
+    }
+
+    /// The same failure, with what a person should know or do about it.
+    pub fn explained(mut self, hint: &str) -> Self {
+        self.text = format!("{}. {hint}", self.text);
+        self
+    }
+
+    /// A call that AWS did not answer as it answers what succeeded. `error`: with all its causes.
+    pub fn answered(operation: &'static str, answer: Answer<'_>, error: &(dyn Error + 'static)) -> Self {
+        let Answer { arrived, status, code, message, request_id } = answer;
+        let text = match (code, status) {
+            (Some(code), Some(status)) => format!(
+                "{code}: {} (HTTP {status}, request {})",
+                message.unwrap_or("no message"),
+                request_id.unwrap_or("unknown"),
+            ),
+            _ => chain(error),
+        };
+        // A configuration write that meets another one: S3's 409 and CloudTrail's word for it.
+        let busy = ["OperationAborted", "ConflictException", "ThrottlingException"];
+        let passing = match status {
+            _ if !arrived => true,
+            Some(status) => status >= 500 || status == 429 || code.is_some_and(|it| busy.contains(&it)),
+            None => false,
+        };
+        let denied = code.is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
+        let denied_by = denied.then(|| Denial::of(message.unwrap_or_default()));
+        Self { operation, code: code.map(str::to_owned), passing, denied_by, text }
+    }
+}
+
+/// An error and all its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat their cause in their own message.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A setting that could not be read is unknown, which is not the same as compliant.
+pub type Read<T> = Result<T, ApiError>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn awss_words_say_which_policy_denied() {
+        let user = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: s3:GetBucketPolicy on resource: \"arn:aws:s3:::acme-data\"";
+        for (reason, denial) in [
+            ("with an explicit deny in a resource-based policy", Denial::ResourcePolicy),
+            ("with an explicit deny in a service control policy", Denial::ServiceControlPolicy),
+            ("because no service control policy allows the s3:GetBucketPolicy action", Denial::ServiceControlPolicy),
+            ("with an explicit deny in a resource control policy", Denial::ResourceControlPolicy),
+            ("with an explicit deny in a VPC endpoint policy", Denial::VpcEndpointPolicy),
+            ("because no permissions boundary allows the s3:GetBucketPolicy action", Denial::PermissionsBoundary),
+            ("because no identity-based policy allows the s3:GetBucketPolicy action", Denial::IdentityPolicy),
+            ("", Denial::Unsaid),
+        ] {
+            assert_eq!(Denial::of(&format!("{user} {reason}")), denial);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Text of strangers, made fit to be shown.
+
+/// A text of a stranger's, longer than this, is cut.
+pub const MAX_TEXT: usize = 256;
+
+pub fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
