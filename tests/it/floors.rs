@@ -135,7 +135,9 @@ fn no_files_import_each_other_in_a_loop() {
         // Takes away whatever uses none of what is left, until only loops are.
         while let Some(lowest) = left.iter().find(|it| it.1.is_empty()).map(|it| *it.0) {
             left.remove(lowest);
-            left.values_mut().for_each(|it| drop(it.remove(lowest)));
+            left.values_mut().for_each(|it| {
+                it.remove(lowest);
+            });
         }
         assert!(left.is_empty(), "{package}: in a loop, or above one: {left:#?}");
     }

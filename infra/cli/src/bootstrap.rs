@@ -1,10 +1,12 @@
 //! `guardrail bootstrap`: what the function of that name does, with the caller's credentials.
 
-use guardrail::{
-    store::registry,
-    work::bootstrap::{self, Action, Request, Resource},
+use guardrail::{store::registry, work::bootstrap};
+use guardrail_core::{
+    decide::setup::{Action, Request, Resource},
+    edge::registry::Registration,
+    outcome::swap::Swap,
+    value::names::BucketName,
 };
-use guardrail_core::{edge::registry::Registration, outcome::swap::Swap, value::names::BucketName};
 
 use crate::{
     Exit,

@@ -2,9 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use guardrail::work::{bootstrap::BootstrapError, verify::VerifyError};
+use guardrail::work::verify::VerifyError;
 use guardrail_core::{
     control::table::Control,
+    decide::setup::BootstrapError,
     edge::registry::RegistryError,
     value::{failure::ApiError, names::BucketName},
 };

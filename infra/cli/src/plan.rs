@@ -14,7 +14,7 @@ use guardrail::{
 use guardrail_core::{
     control::table::Control,
     decide::{
-        adoption::Adoption,
+        adoption::{Adoption, kept_for},
         baseline::Baseline,
         echo::Echo,
         plan::{self, Stance},
@@ -128,7 +128,7 @@ async fn adoption(
     let observed = session.observe(&registration.bucket).await?;
     // What a file says of the days stands; the bootstrap takes the owner's over.
     if !matches!(source, Source::File(_))
-        && let Some((days, _)) = bootstrap::kept_for(registration.lifecycle, &observed.lifecycle, &[])
+        && let Some((days, _)) = kept_for(registration.lifecycle, &observed.lifecycle, &[])
     {
         registration.lifecycle = days;
     }

@@ -330,7 +330,8 @@ fn text(bucket: &BucketName, guarded: bool, steps: &[(Control, Step)]) -> String
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use guardrail::work::bootstrap::{self, Request};
+    use guardrail::work::bootstrap;
+    use guardrail_core::decide::setup::Request;
     use guardrail_core::{
         outcome::record_file::FOLDER,
         value::{failure::chain, policy::Policy},

@@ -9,142 +9,51 @@
 mod adopt;
 mod bucket;
 mod budget;
+mod journal;
 mod key;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use adopt::Foreseen;
 use guardrail_core::{
-    control::{inventory::InventoryFormat, trail::MAX_TRAILS},
+    control::trail::MAX_TRAILS,
     decide::{
-        adoption::{Adoption, Breaks},
+        adoption::Adoption,
         baseline::Baseline,
         echo::Echo,
+        enrolment::swaps,
         plan::Stance,
-        record::assign_record,
+        setup::{Action, BootstrapError, Request, Resource, Setup, failed},
     },
     edge::{
-        config::Place,
-        event::{self, InputError},
-        registry::{InventorySettings, Mode, Registration, RegistryError},
+        event,
+        registry::{Mode, Registration},
     },
     outcome::{
         finding::{Finding, Outcome},
         observed::Observed,
-        record_file::RecordFile,
         report::{Asked, BucketOutcome, Report, Work},
         swap::Swap,
     },
     tell::alert,
-    value::{
-        failure::ApiError,
-        names::{AccountId, Arn, BucketName, KeyAlias, KeyArn, NameError, TrailArn, default_trail_name, is_trail_name},
-    },
 };
 use jiff::Timestamp;
-use key::{RegisteredKey, WantedKey};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
     Guardrail, api,
     observe::{self, Bucket, Scope, look},
-    store::{history, registry},
+    store::registry,
     topic,
-    work::reconcile::reconcile,
+    work::{
+        bootstrap::journal::{Journal, SETTLING},
+        reconcile::reconcile,
+    },
 };
 
-pub use adopt::{foresee_bucket, kept_for};
-
-/// What to build. Only `bucket` is required; the defaults are for what is not registered.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub bucket: BucketName,
-    /// Default: `alias/s3-secure-data`.
-    #[serde(default)]
-    pub key_alias: Option<KeyAlias>,
-    /// The key by its ARN. Default: the one that the alias names, or a new one.
-    #[serde(default)]
-    pub key: Option<KeyArn>,
-    /// ARNs of those who may administer the key, besides those who may already.
-    #[serde(default)]
-    pub key_administrators: Vec<String>,
-    /// ARNs of those who may encrypt and decrypt with the key, besides those who may already.
-    #[serde(default)]
-    pub key_users: Vec<String>,
-    /// Default: the bucket's name and `-logs`.
-    #[serde(default)]
-    pub log_bucket: Option<BucketName>,
-    /// Default: the bucket's name and `-inventory`.
-    #[serde(default)]
-    pub inventory_bucket: Option<BucketName>,
-    /// Default: the bucket's name and `-trail`, as CloudTrail takes it.
-    #[serde(default)]
-    pub trail: Option<String>,
-    /// Default: what is there already, or `Parquet`.
-    #[serde(default)]
-    pub inventory_format: Option<InventoryFormat>,
-    /// Who is mailed at the account's first cent of a month; default: nobody.
-    #[serde(default)]
-    pub zero_spend_budget: Option<String>,
-    /// What may break or be destroyed in buckets that are there.
-    #[serde(default)]
-    pub accept: Vec<Breaks>,
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// The request with its defaults, and where it is carried out.
-#[derive(Debug)]
-pub struct Setup {
-    bucket: BucketName,
-    key: WantedKey,
-    key_administrators: Vec<String>,
-    key_users: Vec<String>,
-    log_bucket: BucketName,
-    inventory_bucket: BucketName,
-    trail: TrailArn,
-    inventory_format: Option<InventoryFormat>,
-    zero_spend_budget: Option<String>,
-    accept: Vec<Breaks>,
-    dry_run: bool,
-    partition: String,
-    region: String,
-    account: AccountId,
-}
-
-/// Something that the baseline needs besides the bucket's own settings.
-#[derive(Debug, Serialize)]
-pub struct Resource {
-    pub r#type: &'static str,
-    pub id: String,
-    pub action: Action,
-    /// What to know of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// What became of a resource; in a dry run, what would.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    Created,
-    /// It was there, and something was added to it.
-    Adopted,
-    Unchanged,
-}
-
-impl Action {
-    /// The action on something that was there.
-    fn on_existing(changed: bool) -> Self {
-        if changed { Self::Adopted } else { Self::Unchanged }
-    }
-}
+pub use adopt::foresee_bucket;
 
 /// What was built.
 #[derive(Debug, Serialize)]
@@ -159,43 +68,6 @@ pub struct Built {
     pub adoption: Adoption,
 }
 
-/// Why the baseline is not built. What was built stays; running it again goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    #[error(transparent)]
-    Input(#[from] InputError),
-    #[error("the request is not valid: {field}: {problem}; nothing was changed")]
-    Request { field: &'static str, problem: String },
-    #[error("nothing was changed, because of what that would do: {0}")]
-    Adoption(Adoption),
-    #[error("{resource}: {problem}; mend that and run it again, it goes on from there")]
-    Resource { resource: String, problem: String },
-    #[error("{resource} could not be set up; run it again, it goes on from there")]
-    Api { resource: String, source: ApiError },
-    #[error(
-        "somebody else changed {} of the registry document of {bucket} meanwhile, and that was left so; run it again",
-        .fields.join(", ")
-    )]
-    Overtaken { bucket: BucketName, fields: Vec<&'static str> },
-    #[error("people could not be told what is exchanged ({0}), so nothing was; mend that and run it again")]
-    Untold(ApiError),
-    #[error("what was written until then is in {record}, for `guardrail rollback`")]
-    Recorded { record: RecordFile, source: Box<BootstrapError> },
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    #[error("the answer could not be written as JSON")]
-    Answer(#[from] serde_json::Error),
-}
-
-/// AWS takes a moment to know everywhere what was just created: how long to wait between looks at it.
-pub const SETTLING: [Duration; 5] = [
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-];
-
 /// Answers one invocation.
 pub async fn bootstrap(guardrail: &Guardrail, input: Value) -> Result<Value, BootstrapError> {
     let request: Request = event::decode("request", input)?;
@@ -208,7 +80,7 @@ pub async fn run(guardrail: &Guardrail, request: Request) -> Result<Built, Boots
     let prefix = &guardrail.config.parameter_prefix;
     // Before anything else: it says what the request leaves open, and one that cannot be read would be overwritten.
     let registered = registry::read(&guardrail.ssm, prefix, &request.bucket).await?;
-    let setup = Setup::new(guardrail, request, registered.as_ref())?;
+    let setup = Setup::new(&guardrail.config, request, registered.as_ref())?;
     let mut journal = Journal::default();
     let built = Box::pin(build(guardrail, &setup, registered.as_ref(), &mut journal)).await;
     let report = Box::pin(journal.keep(guardrail, &setup)).await;
@@ -314,84 +186,6 @@ async fn build(
         report.outcome = BucketOutcome::Drifted;
     }
     Ok(Built { report, resources, swapped, adoption })
-}
-
-/// What was written, for the history.
-#[derive(Debug, Default)]
-pub struct Journal {
-    /// To the guarded bucket, its key and its trail.
-    changes: Vec<Finding>,
-    /// The key, as soon as it is known.
-    key: Option<KeyArn>,
-    /// Why something is not in the history.
-    error: Option<String>,
-}
-
-impl Journal {
-    /// Keeps what was written for the guarded bucket, however far it came. The report says where.
-    async fn keep(mut self, guardrail: &Guardrail, setup: &Setup) -> Report {
-        let outcome = BucketOutcome::of(&self.changes, false);
-        let mut findings: Vec<Finding> = Vec::new();
-        for finding in std::mem::take(&mut self.changes) {
-            // What was restored twice was as its owner had it before the first time.
-            if !findings.iter().any(|it| it.control == finding.control && it.written.is_some()) {
-                findings.push(finding);
-            }
-        }
-        let report = Report { findings, ..Report::new(setup.bucket.as_str(), outcome, None) };
-        let (key, error) = (self.key.take(), self.error.take());
-        let mut report = kept(guardrail, setup, &setup.bucket, key.as_ref(), report).await;
-        if let (Some(error), None) = (error, &report.record_error) {
-            report.record_error = Some(error);
-        }
-        report
-    }
-}
-
-/// Keeps the record of a report on one of the buckets, if anything was written.
-pub async fn kept(
-    guardrail: &Guardrail,
-    setup: &Setup,
-    bucket: &BucketName,
-    key: Option<&KeyArn>,
-    mut report: Report,
-) -> Report {
-    report.asked = Some(Asked { what: Work::Bootstrap, by: guardrail.caller.clone() });
-    let registration = key.map(|key| Registration {
-        log_bucket: Some(setup.log_bucket.clone()),
-        ..Registration::new(bucket.clone(), setup.account.clone(), key.clone())
-    });
-    let assigned = assign_record(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
-    if let Err(error) = assigned {
-        history::unrecorded(&mut report, &error);
-    }
-    if let Err(error) = history::keep(guardrail, &report, registration.as_ref()).await {
-        history::unrecorded(&mut report, &error);
-    }
-    report
-}
-
-/// What a guarded bucket is registered with and will be no longer. What it never had is no swap.
-fn swaps(registered: &Registration, registration: &Registration) -> Vec<Swap> {
-    fn text(it: Option<&impl ToString>) -> Option<String> {
-        it.map(ToString::to_string)
-    }
-    let fields = |it: &Registration| {
-        [
-            ("key", Some(it.key_arn.to_string())),
-            ("key_alias", text(it.key_alias.as_ref())),
-            ("trail", text(it.trail_arn.as_ref())),
-            ("log_bucket", text(it.log_bucket().ok().as_ref())),
-            ("inventory_bucket", text(it.inventory_bucket().ok().as_ref())),
-            ("inventory_format", it.inventory.format.map(|it| it.as_str().to_owned())),
-        ]
-    };
-    let pairs = fields(registered).into_iter().zip(fields(registration));
-    let swap = |((field, from), (_, to)): ((&'static str, Option<String>), (_, Option<String>))| {
-        let from = from.filter(|it| to.as_ref() != Some(it))?;
-        Some(Swap { field, from, to })
-    };
-    pairs.filter_map(swap).collect()
 }
 
 /// Tells people what is about to be exchanged. Before it is: afterwards, nobody would know that they were not told.
@@ -586,134 +380,4 @@ async fn ensure_trail(
         return Err(BootstrapError::Resource { resource, problem: report.problems() });
     }
     Ok(if exists { Action::on_existing(!report.findings.is_empty()) } else { Action::Created })
-}
-
-impl Setup {
-    fn new(guardrail: &Guardrail, request: Request, registered: Option<&Registration>) -> Result<Self, BootstrapError> {
-        let Request {
-            bucket,
-            key_alias,
-            key,
-            key_administrators,
-            key_users,
-            log_bucket,
-            inventory_bucket,
-            trail,
-            inventory_format,
-            zero_spend_budget,
-            accept,
-            dry_run,
-        } = request;
-        let invalid =
-            |field, problem: &dyn std::fmt::Display| BootstrapError::Request { field, problem: problem.to_string() };
-        // Request over registry over what is derived from the bucket's name.
-        let or_derived = |field, given: Option<BucketName>, suffix: &str| match given {
-            Some(name) if name == bucket => Err(invalid(field, &"is the guarded bucket itself")),
-            Some(name) => Ok(name),
-            None => format!("{bucket}-{suffix}")
-                .parse()
-                .map_err(|error: NameError| invalid(field, &format_args!("missing, and its default {error}; set it"))),
-        };
-        let Place { partition, region, account } = guardrail.config.place();
-        let account_id = guardrail.config.account();
-        if let Some(registered) = registered.filter(|it| it.account != account_id) {
-            let problem = format!("{bucket} is registered as a bucket of the account {}", registered.account);
-            return Err(invalid("bucket", &problem));
-        }
-        let key = WantedKey {
-            asked: key,
-            asked_alias: key_alias,
-            registered: registered.map(|it| RegisteredKey { arn: it.key_arn.clone(), alias: it.key_alias.clone() }),
-            default_alias: "alias/s3-secure-data".parse().map_err(|error| invalid("key_alias", &error))?,
-        };
-        for (field, arns) in [("key_administrators", &key_administrators), ("key_users", &key_users)] {
-            if let Some(bad) =
-                arns.iter().find(|it| Arn::parse(it).is_none_or(|it| !["iam", "sts"].contains(&it.service)))
-            {
-                return Err(invalid(field, &format_args!("`{bad}` is not the ARN of a user or role")));
-            }
-        }
-        if let Some(address) = &zero_spend_budget {
-            budget::check_address(address).map_err(|problem| invalid("zero_spend_budget", &problem))?;
-        }
-        let registered_trail = registered.and_then(|it| it.trail_arn.as_ref()).map(ToString::to_string);
-        let trail = trail.or(registered_trail).unwrap_or_else(|| default_trail_name(&bucket));
-        let log_bucket = log_bucket.or_else(|| registered?.log_bucket.clone());
-        let inventory_bucket = inventory_bucket.or_else(|| registered?.inventory.bucket.clone());
-        let trail = if trail.starts_with("arn:") {
-            trail
-        } else {
-            format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{trail}")
-        };
-        let trail: TrailArn = trail.parse().map_err(|error| invalid("trail", &error))?;
-        let name = trail.parts().resource.trim_start_matches("trail/");
-        if !is_trail_name(name) {
-            let rule = "3 to 128 letters, digits, `.`, `_` and `-`, the last three neither at an end nor side by side";
-            return Err(invalid("trail", &format_args!("`{name}` is not a trail's name ({rule})")));
-        }
-        Ok(Self {
-            log_bucket: or_derived("log_bucket", log_bucket, "logs")?,
-            inventory_bucket: or_derived("inventory_bucket", inventory_bucket, "inventory")?,
-            trail,
-            key,
-            key_administrators,
-            key_users,
-            inventory_format,
-            zero_spend_budget,
-            accept,
-            dry_run,
-            partition: partition.to_owned(),
-            region: region.to_owned(),
-            account: account_id,
-            bucket,
-        })
-    }
-
-    /// The trail, unless it is another account's.
-    fn own_trail(&self) -> Option<&TrailArn> {
-        Some(&self.trail).filter(|it| it.parts().account == self.account.as_str())
-    }
-
-    /// The registry document. What it says already of mode, exemptions and the rest stays; of a bucket that is not
-    /// registered, so does the format of an inventory that is there.
-    fn registration(
-        &self,
-        key_arn: KeyArn,
-        key_alias: Option<KeyAlias>,
-        registered: Option<&Registration>,
-        observed: &Observed,
-    ) -> Registration {
-        let found_format = || observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
-        let new = || {
-            let format = found_format().unwrap_or(InventoryFormat::Parquet);
-            let inventory = InventorySettings { bucket: None, format: Some(format) };
-            let new = Registration::new(self.bucket.clone(), self.account.clone(), key_arn.clone());
-            Registration { inventory, ..new }
-        };
-        let is = registered.cloned().unwrap_or_else(new);
-        let mut former_keys = is.former_keys.clone();
-        if is.key_arn != key_arn {
-            // What it encrypted still needs it.
-            former_keys.retain(|it| *it != key_arn && *it != is.key_arn);
-            former_keys.push(is.key_arn.clone());
-        }
-        Registration {
-            key_arn,
-            key_alias,
-            trail_arn: Some(self.trail.clone()),
-            log_bucket: Some(self.log_bucket.clone()),
-            inventory: InventorySettings {
-                bucket: Some(self.inventory_bucket.clone()),
-                format: self.inventory_format.or(is.inventory.format),
-            },
-            former_keys,
-            ..is
-        }
-    }
-}
-
-/// Says which resource a failed call was for.
-pub fn failed(resource: &str) -> impl FnOnce(ApiError) -> BootstrapError {
-    let resource = resource.to_owned();
-    |source| BootstrapError::Api { resource, source }
 }

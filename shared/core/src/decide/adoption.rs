@@ -498,3 +498,13 @@ impl Statement {
         self.is_deny() && condition.to_ascii_lowercase().contains("s3:x-amz-server-side-encryption")
     }
 }
+
+/// The owner's time for old versions where it is longer, unless it may be cut short; and why.
+pub fn kept_for(
+    days: LifecycleDays,
+    lifecycle: &Read<Lifecycle>,
+    accept: &[Breaks],
+) -> Option<(LifecycleDays, String)> {
+    let lifecycle = lifecycle.as_ref().ok().filter(|_| !accept.contains(&Breaks::DeletesVersions))?;
+    owners_days(days, lifecycle)
+}

@@ -3,15 +3,16 @@
 use guardrail_core::{
     control::lifecycle::{Lifecycle, LifecycleDays},
     decide::{
-        adoption::{self, Adoption, Breaks, Site},
+        adoption::{self, Adoption, Breaks, Site, kept_for},
         baseline::Baseline,
         echo::Echo,
         plan::{Stance, plan},
+        setup::{BootstrapError, Setup, failed},
     },
     edge::registry::Registration,
     outcome::{observed::Observed, step::Step},
     value::{
-        failure::{ApiError, Read},
+        failure::ApiError,
         names::{KeyAlias, KeyArn},
         policy::Policy,
     },
@@ -23,7 +24,7 @@ use crate::{
     observe::{self, Bucket, Scope, look, observe},
     usage::usage,
     work::bootstrap::{
-        BootstrapError, Setup, bucket, failed,
+        bucket,
         key::{self, Found},
     },
 };
@@ -99,16 +100,6 @@ pub async fn foresee_bucket(
     let facts = Facts::of(&observed);
     let steps = plan(baseline, observed.into(), &stance);
     judge(guardrail, registration, baseline, &steps, facts, accept, now).await
-}
-
-/// The owner's time for old versions where it is longer, unless it may be cut short; and why.
-pub fn kept_for(
-    days: LifecycleDays,
-    lifecycle: &Read<Lifecycle>,
-    accept: &[Breaks],
-) -> Option<(LifecycleDays, String)> {
-    let lifecycle = lifecycle.as_ref().ok().filter(|_| !accept.contains(&Breaks::DeletesVersions))?;
-    adoption::owners_days(days, lifecycle)
 }
 
 /// What is still needed of what was seen when the steps are planned.

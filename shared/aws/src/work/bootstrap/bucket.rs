@@ -7,9 +7,11 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::{bucket_policy, table::Control},
     decide::{
+        adoption::kept_for,
         baseline::Baseline,
         echo::Echo,
         plan::{Stance, plan},
+        setup::{Action, BootstrapError, Setup, failed},
     },
     edge::registry::Registration,
     outcome::{observed::Observed, report::Report, step::Step},
@@ -26,7 +28,7 @@ use crate::{
     Guardrail, api,
     observe::{Bucket, observe},
     work::{
-        bootstrap::{Action, BootstrapError, Journal, SETTLING, Setup, adopt::kept_for, failed, kept},
+        bootstrap::journal::{Journal, SETTLING, kept},
         reconcile::{Beside, carry_out},
     },
 };

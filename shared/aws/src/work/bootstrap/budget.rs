@@ -8,23 +8,15 @@ use aws_sdk_budgets::{
         Subscriber, SubscriptionType, ThresholdType, TimeUnit,
     },
 };
-use guardrail_core::value::failure::ApiError;
-
-use crate::{
-    api::{output, unless_absent},
-    work::bootstrap::{Action, BootstrapError, Setup, failed},
+use guardrail_core::{
+    decide::setup::{Action, BootstrapError, Setup, failed},
+    value::failure::ApiError,
 };
+
+use crate::api::{output, unless_absent};
 
 /// The role may write the budget of this name only.
 pub(super) const NAME: &str = "s3-guardrail-zero-spend";
-
-/// Why `text` cannot be who is mailed.
-/// <https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_Subscriber.html>
-pub(super) fn check_address(text: &str) -> Result<(), String> {
-    let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && host.contains('.'));
-    let valid = parts.is_some() && text.len() <= 50 && !text.contains(char::is_whitespace);
-    if valid { Ok(()) } else { Err(format!("`{text}` is not an e-mail address of at most 50 characters")) }
-}
 
 /// Creates the budget, or adds the address to it.
 pub(super) async fn ensure(budgets: &Client, setup: &Setup, address: &str) -> Result<Action, BootstrapError> {
@@ -72,18 +64,4 @@ fn first_cent() -> Result<Notification, BuildError> {
         .threshold(0.01)
         .threshold_type(ThresholdType::AbsoluteValue)
         .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_one_that_can_be_mailed() {
-        assert!(check_address("ann@example.com").is_ok());
-        let long = format!("{}@example.com", "a".repeat(50));
-        for bad in ["", "ann", "@example.com", "ann@", "ann@host", "a nn@example.com", &long] {
-            assert!(check_address(bad).is_err(), "{bad}");
-        }
-    }
 }
