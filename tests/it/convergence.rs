@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use guardrail::{
     Guardrail,
-    observe::{Bucket, Scope, look},
+    observe::{Scope, look},
     work::remediate::remediate,
 };
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::{
         default_encryption::DefaultEncryption,

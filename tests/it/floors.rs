@@ -15,7 +15,23 @@ use syn::{
 /// Each crate's floors, the lowest first. A file beside the folders is a floor of its own.
 const FLOORS: [(&str, &[&str]); 2] = [
     ("shared/core", &["value", "control", "outcome", "edge", "decide", "tell"]),
-    ("shared/aws", &["api", "observe", "usage", "apply", "topic", "store", "input", "work", "lambda"]),
+    (
+        "shared/aws",
+        &[
+            "api",
+            "intercept",
+            "clients",
+            "control",
+            "observe",
+            "usage",
+            "apply",
+            "topic",
+            "store",
+            "input",
+            "work",
+            "lambda",
+        ],
+    ),
 ];
 
 /// By file, without its ending: the paths within its crate that its code names; not those of its tests.

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use guardrail::{
-    apply::{Writers, put_back},
-    observe::{Bucket, observe},
-};
+use guardrail::{apply::put_back, clients::Writers, observe::observe};
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
     outcome::{

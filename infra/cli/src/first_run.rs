@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use guardrail::observe::Bucket;
 use guardrail_core::tell::redact::redact_names;
+use guardrail_core::value::bucket::Bucket;
 use jiff::Timestamp;
 
 use self::{

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use guardrail::{
-    apply::{Writers, put_back},
-    observe::Bucket,
-};
+use guardrail::{apply::put_back, clients::Writers};
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{control::default_encryption::DefaultEncryption, outcome::setting::Setting};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws},

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use guardrail::{
     Guardrail,
-    observe::{self, Bucket, Scope},
+    observe::{self, Scope},
     store::registry,
     work::{
         bootstrap,
         reconcile::{Beside, carry_out},
     },
 };
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
     decide::{

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType;
-use guardrail::{api, observe, store::registry};
+use guardrail::{api, control, store::registry};
 use guardrail_core::{
     control::{bucket_policy, lifecycle, table::Control},
     edge::registry::RegistryError,
@@ -309,7 +309,7 @@ async fn what_trails_log(session: &Session, arns: impl Iterator<Item = &str>) ->
     let mut checks = Vec::new();
     for arn in arns.filter_map(|it| it.parse::<TrailArn>().ok()) {
         let own = arn.parts().account == session.account.as_str();
-        checks.push(match observe::ask_trail(&session.guardrail.cloudtrail, &arn).await {
+        checks.push(match control::trail::ask_trail(&session.guardrail.cloudtrail, &arn).await {
             Ok(it) if it.is_logging && it.selectors.log_management_writes() => {
                 Check::new(Verdict::Good, format!("{arn} logs management writes"))
             }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use guardrail::{
-    apply::{Writers, put_back},
-    observe::Bucket,
+    apply::put_back,
+    clients::Writers,
     store::{
         history::{RollbackPlace, keep_rollback},
         registry,
     },
 };
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
     edge::registry::Registration,

@@ -6,10 +6,8 @@ use aws_config::{
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use guardrail::{
-    Guardrail, api,
-    observe::{Bucket, observe},
-};
+use guardrail::{Guardrail, api, observe::observe};
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     edge::config::Config,
     outcome::observed::Observed,

@@ -11,7 +11,8 @@ use std::{
     time::Instant,
 };
 
-use guardrail::{api, observe::Bucket, store::registry};
+use guardrail::{api, store::registry};
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::inventory::INVENTORY_ID,
     edge::registry::{COPIES, Registration, RegistryError},

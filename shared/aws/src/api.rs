@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use guardrail_core::value::failure::{Answer, ApiError};
+use guardrail_core::value::failure::{Answer, ApiError, Read};
 
 fn failed<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> ApiError
 where
@@ -55,4 +55,16 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     output(operation, sent).map(drop)
+}
+
+pub fn built<T>(operation: &'static str, built: Result<T, BuildError>) -> Result<T, ApiError> {
+    built.map_err(|error| ApiError::new(operation, error))
+}
+
+/// What was read; what was not is remembered, and nothing stands in its place.
+pub fn known<T: Default, P>(read: Read<T>, part: P, unread: &mut Vec<(P, ApiError)>) -> T {
+    read.unwrap_or_else(|error| {
+        unread.push((part, error));
+        T::default()
+    })
 }

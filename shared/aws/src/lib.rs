@@ -4,7 +4,10 @@
 
 pub mod api;
 pub mod apply;
+pub mod clients;
+pub mod control;
 pub mod input;
+pub mod intercept;
 pub mod lambda;
 pub mod observe;
 pub mod store;

@@ -10,9 +10,11 @@ use guardrail_core::{
 };
 use jiff::Timestamp;
 
+use guardrail_core::value::bucket::Bucket;
+
 use crate::{
     api::{output, unless_absent},
-    observe::{Bucket, WholeXml},
+    intercept::WholeXml,
 };
 
 /// How many pages of 1,000 versions are looked through.

@@ -16,13 +16,11 @@ use aws_sdk_s3::{
         ServerSideEncryption, SsekmsEncryption, VersioningConfiguration,
     },
 };
-use guardrail::{
-    api,
-    observe::{self, Bucket},
-};
+use guardrail::{api, control};
 use guardrail_core::{
     control::bucket_policy::{self, PolicyVariant},
     value::{
+        bucket::Bucket,
         failure::{ApiError, Denial},
         policy::Statement,
     },
@@ -113,7 +111,7 @@ async fn order_of_lists(site: &Site<'_>, run: &mut Run) {
     }
     let mut read = Vec::new();
     for _ in 0..3 {
-        match observe::bucket_policy(site.s3(), site.bucket).await {
+        match control::bucket_policy::read(site.s3(), site.bucket).await {
             Ok(policy) => {
                 read.extend(policy.statements.into_iter().find(|it| it.sid() == written.sid()).map(|it| it.0))
             }
@@ -239,7 +237,7 @@ async fn denied_call(site: &Site<'_>, run: &mut Run) {
     if let Err(error) = site.put_statements(&[deny]).await {
         return run.answers.push(QUESTION.stopped_by(&error));
     }
-    let now = observe::versioning(site.s3(), site.bucket).await.ok().and_then(|it| it.status);
+    let now = control::versioning::read(site.s3(), site.bucket).await.ok().and_then(|it| it.status);
     let status = BucketVersioningStatus::from(now.as_deref().unwrap_or("Suspended"));
     let status = VersioningConfiguration::builder().status(status).build();
     let mut id = None;
@@ -284,7 +282,7 @@ async fn suspensions(site: &Site<'_>) -> Result<Answer, ApiError> {
 async fn read_until(site: &Site<'_>, status: &str) -> Result<Settled, ApiError> {
     let (begin, mut stale) = (Instant::now(), 0);
     loop {
-        if observe::versioning(site.s3(), site.bucket).await?.status.as_deref() == Some(status) {
+        if control::versioning::read(site.s3(), site.bucket).await?.status.as_deref() == Some(status) {
             return Ok(Settled { stale, after: Some(begin.elapsed()) });
         }
         stale += 1;
@@ -298,7 +296,7 @@ async fn read_until(site: &Site<'_>, status: &str) -> Result<Settled, ApiError> 
 /// Writes a configuration whose record CloudTrail has to cut. Its rules are off, and about nothing.
 async fn large_request(site: &Site<'_>, run: &mut Run) {
     const QUESTION: Question = Question::LargeRequests;
-    match observe::lifecycle(site.s3(), site.bucket).await {
+    match control::lifecycle::read(site.s3(), site.bucket).await {
         Ok(lifecycle) if lifecycle.rules.is_empty() => {}
         Ok(_) => {
             let why = "not tried: the bucket has lifecycle rules of its own";
@@ -374,7 +372,7 @@ async fn trail_facts(session: &Session) -> Result<Vec<TrailFacts>, ApiError> {
         if arn.parts().account != session.account.as_str() {
             continue;
         }
-        let home = observe::at_home(client, &arn);
+        let home = control::trail::at_home(client, &arn);
         let status = api::output("GetTrailStatus", home.get_trail_status().name(arn.as_str()).send().await)?;
         let selectors = home.get_event_selectors().trail_name(arn.as_str()).send().await;
         let selectors = api::output("GetEventSelectors", selectors)?;
@@ -402,8 +400,8 @@ fn code(error: &str) -> String {
 async fn bucket_key(session: &Session, log_bucket: Option<&str>, key: Option<&str>) -> Option<(bool, bool)> {
     let (log_bucket, key) = (log_bucket?.parse().ok()?, key?);
     let bucket = Bucket { name: &log_bucket, owner: &session.account };
-    let encryption = observe::default_encryption(&session.guardrail.s3, bucket).await.ok()?;
-    let policy = observe::key_policy(&session.guardrail.kms, key).await.ok()?;
+    let encryption = control::default_encryption::read(&session.guardrail.s3, bucket).await.ok()?;
+    let policy = control::kms_key::key_policy(&session.guardrail.kms, key).await.ok()?;
     Some((encryption.bucket_key, lets_cloudtrail_decrypt(&policy)))
 }
 

@@ -8,12 +8,9 @@ use aws_sdk_s3::{
     Client,
     types::{BucketVersioningStatus, VersioningConfiguration},
 };
-use guardrail::{
-    api,
-    observe::{self, Bucket},
-    store::registry,
-};
+use guardrail::{api, control, observe, store::registry};
 use guardrail_core::value::{
+    bucket::Bucket,
     failure::ApiError,
     names::{KeyArn, bucket_arn},
     policy::Statement,
@@ -86,7 +83,7 @@ pub(super) async fn fit(session: &Session, bucket: Bucket<'_>) -> Result<(), Cli
         return Err(refused("a trail delivers to it; take a bucket to throw away".to_owned()));
     }
     let s3 = &guardrail.s3;
-    if observe::versioning(s3, bucket).await.map_err(CliError::NotFoundOut)?.mfa_delete {
+    if control::versioning::read(s3, bucket).await.map_err(CliError::NotFoundOut)?.mfa_delete {
         return Err(refused("it has MFA Delete on, and what is written could not be removed again".to_owned()));
     }
     if let Some(retention) = observe::default_retention(s3, bucket).await.map_err(CliError::NotFoundOut)? {
@@ -140,7 +137,7 @@ impl Site<'_> {
     pub(super) async fn before(&self) -> Result<Before, ApiError> {
         let get = self.s3().get_object().bucket(self.name()).expected_bucket_owner(self.owner()).key(NOTE);
         let Some(note) = api::unless_absent("GetObject", get.send().await, "NoSuchKey")? else {
-            let versioning = observe::versioning(self.s3(), self.bucket).await?;
+            let versioning = control::versioning::read(self.s3(), self.bucket).await?;
             return Ok(Before { versioning: versioning.status });
         };
         let note = note.body.collect().await.map_err(|error| ApiError::new("GetObject", error))?;
@@ -157,7 +154,7 @@ impl Site<'_> {
 
     /// Adds statements to the bucket's policy, which all carry our Sid, in place of those that do.
     pub(super) async fn put_statements(&self, ours: &[Statement]) -> Result<(), ApiError> {
-        let found = observe::bucket_policy(self.s3(), self.bucket).await?;
+        let found = control::bucket_policy::read(self.s3(), self.bucket).await?;
         let mut policy = found.clone();
         policy.statements.retain(|it| !it.sid().is_some_and(|sid| sid.starts_with(SID)));
         policy.statements.extend_from_slice(ours);
@@ -206,7 +203,7 @@ impl Site<'_> {
     }
 
     async fn restore_versioning(&self, before: &Before) -> Result<(), ApiError> {
-        let now = observe::versioning(self.s3(), self.bucket).await?.status;
+        let now = control::versioning::read(self.s3(), self.bucket).await?.status;
         if now == before.versioning {
             return Ok(());
         }
@@ -223,7 +220,7 @@ impl Site<'_> {
 
     /// All of them are ours: none were written beside others.
     async fn remove_rules(&self) -> Result<(), ApiError> {
-        let lifecycle = observe::lifecycle(self.s3(), self.bucket).await?;
+        let lifecycle = control::lifecycle::read(self.s3(), self.bucket).await?;
         let is_own = |it: &Element| it.child_text("ID").is_some_and(|id| id.starts_with(PREFIX));
         if !lifecycle.rules.iter().any(is_own) {
             return Ok(());

@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
-use guardrail::{
-    api,
-    observe::{self, Bucket},
-};
+use guardrail::{api, control, observe};
 use guardrail_core::{
     control::lifecycle::Lifecycle,
     decide::rules::{STACK, rules},
     edge::registry::Registration,
-    value::{failure::ApiError, policy::Policy},
+    value::{bucket::Bucket, failure::ApiError, policy::Policy},
 };
 use serde_json::{Value, json};
 
@@ -293,7 +290,7 @@ async fn of_registered(session: &Session, registration: &Registration) -> Vec<Ch
     let bucket = Bucket { name: &registration.bucket, owner };
     let name = bucket.name;
     let mut checks = Vec::new();
-    match observe::lifecycle(&guardrail.s3, bucket).await {
+    match control::lifecycle::read(&guardrail.s3, bucket).await {
         Ok(lifecycle) => checks.extend(old_rules(name.as_str(), &lifecycle)),
         Err(error) => checks.push(untried(&format!("the lifecycle of {name}"), &error)),
     }
@@ -318,11 +315,11 @@ async fn of_registered(session: &Session, registration: &Registration) -> Vec<Ch
 async fn logs(session: &Session, registration: &Registration) -> Result<(bool, bool), ApiError> {
     let log_bucket = registration.log_bucket().map_err(|error| ApiError::new("GetBucketEncryption", error))?;
     let log_bucket = Bucket { name: &log_bucket, owner: &session.account };
-    let encryption = observe::default_encryption(&session.guardrail.s3, log_bucket).await?;
+    let encryption = control::default_encryption::read(&session.guardrail.s3, log_bucket).await?;
     if !encryption.bucket_key || registration.trail_arn.is_none() {
         return Ok((false, false));
     }
-    let policy = observe::key_policy(&session.guardrail.kms, registration.key_arn.as_str()).await?;
+    let policy = control::kms_key::key_policy(&session.guardrail.kms, registration.key_arn.as_str()).await?;
     Ok((true, lets_cloudtrail_decrypt(&policy)))
 }
 

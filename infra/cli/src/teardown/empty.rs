@@ -8,7 +8,8 @@ use aws_sdk_s3::{
     types::{Delete, EncodingType, ObjectIdentifier},
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
-use guardrail::{api, observe::Bucket};
+use guardrail::api;
+use guardrail_core::value::bucket::Bucket;
 use guardrail_core::value::failure::ApiError;
 use percent_encoding::percent_decode_str;
 

@@ -36,6 +36,7 @@ use guardrail_core::{
         swap::Swap,
     },
     tell::alert,
+    value::bucket::Bucket,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -43,8 +44,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    Guardrail, api,
-    observe::{self, Bucket, Scope, look},
+    Guardrail, api, control,
+    observe::{Scope, look},
     store::registry,
     topic,
     work::{
@@ -307,8 +308,11 @@ async fn check_trail(guardrail: &Guardrail, setup: &Setup) -> Result<(), Bootstr
         return Err(refused(format!("{trail} is another account's, and only that account can set what it logs")));
     }
     let home = trail.parts().region;
-    let sent =
-        observe::at_home(&guardrail.cloudtrail, trail).describe_trails().include_shadow_trails(true).send().await;
+    let sent = control::trail::at_home(&guardrail.cloudtrail, trail)
+        .describe_trails()
+        .include_shadow_trails(true)
+        .send()
+        .await;
     let trails =
         api::output(OPERATION, sent).map_err(failed(&format!("trail {trail}")))?.trail_list.unwrap_or_default();
     let arns: Vec<_> = trails.into_iter().filter_map(|it| it.trail_arn).collect();

@@ -7,7 +7,7 @@ use guardrail_core::{
     value::drift::Drift,
 };
 
-use crate::{Guardrail, apply, observe};
+use crate::{Guardrail, control};
 
 /// Puts the key back as it should be. Empty: it is, or nobody said which it is.
 pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
@@ -17,7 +17,7 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
     let mut errors = Vec::new();
     // Whether a key rotates shows only once its deletion is cancelled.
     for _ in 0..2 {
-        let observed = match observe::kms_key(&guardrail.kms, &required).await {
+        let observed = match control::kms_key::read(&guardrail.kms, &required).await {
             Ok(it) => it,
             Err(error) => return vec![PartFinding::unreadable(PART, &error)],
         };
@@ -28,7 +28,7 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
         }
         problems.extend(differences(&drift));
         for call in kms_key::calls(&drift, &required) {
-            if let Err(error) = apply::restore_key(&guardrail.kms, key.as_str(), call).await {
+            if let Err(error) = control::kms_key::write(&guardrail.kms, key.as_str(), call).await {
                 errors.push(error.to_string());
             }
         }

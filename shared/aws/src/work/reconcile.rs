@@ -23,6 +23,7 @@ use guardrail_core::{
         step::{Change, Refusal, Step},
     },
     value::{
+        bucket::Bucket,
         drift::Drift,
         failure::{ApiError, Denial},
     },
@@ -33,8 +34,10 @@ use tokio::time::sleep;
 
 use crate::{
     Guardrail,
-    apply::{Writers, apply},
-    observe::{self, Bucket, Scope, look},
+    apply::apply,
+    clients::Writers,
+    control,
+    observe::{Scope, look},
 };
 
 /// How long lifecycle and other reads may flap after a write of our own before we call it drift.
@@ -208,7 +211,7 @@ impl Writer<'_> {
     async fn is_enforced_above(&self, change: &Change, problem: &Problem) -> bool {
         let denied = problem.denied_by.is_some() && matches!(change, Change::PublicAccessBlock(_));
         denied
-            && observe::account_public_access_block(&self.read.s3control, self.bucket.owner)
+            && control::public_access_block::account_public_access_block(&self.read.s3control, self.bucket.owner)
                 .await
                 .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
                 .is_ok_and(|it| it == PublicAccessBlock::ALL)
@@ -280,7 +283,7 @@ impl Writer<'_> {
         // KMS takes a moment to know everywhere what was just done.
         for wait in SETTLING {
             sleep(wait).await;
-            let observed = observe::kms_key(&self.read.kms, key).await?;
+            let observed = control::kms_key::read(&self.read.kms, key).await?;
             let desired = observed.requiring(key);
             // The calls for its policy and its alias prove themselves.
             // What was unread before is told as that.
@@ -315,11 +318,13 @@ impl Writer<'_> {
         let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
         let bucket = *bucket;
         Ok(match change {
-            Change::BucketPolicy(_) => plan::restore_bucket_policy(baseline, observe::bucket_policy(s3, bucket).await?),
-            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, observe::lifecycle(s3, bucket).await?),
+            Change::BucketPolicy(_) => {
+                plan::restore_bucket_policy(baseline, control::bucket_policy::read(s3, bucket).await?)
+            }
+            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, control::lifecycle::read(s3, bucket).await?),
             Change::KmsKey(drift) => match &baseline.kms_key {
                 Some(key) => {
-                    let now = observe::kms_key(kms, key).await?;
+                    let now = control::kms_key::read(kms, key).await?;
                     plan::still_known(&drift.observed.unread, &now.unread)?;
                     plan::restore_kms_key(baseline, now)
                 }
@@ -327,7 +332,7 @@ impl Writer<'_> {
             },
             Change::Trail(drift) => match &baseline.trail {
                 Some(trail) => {
-                    let now = observe::trail(cloudtrail, trail).await?;
+                    let now = control::trail::read(cloudtrail, trail).await?;
                     let unread = |it: Option<&Trail>| it.map_or_else(Vec::new, |it| it.unread.clone());
                     plan::still_known(&unread(drift.observed.as_ref()), &unread(now.as_ref()))?;
                     plan::restore_trail(baseline, now)
@@ -335,16 +340,18 @@ impl Writer<'_> {
                 None => None,
             },
             Change::PublicAccessBlock(_) if again => {
-                plan::restore_public_access_block(observe::public_access_block(s3, bucket).await?)
+                plan::restore_public_access_block(control::public_access_block::read(s3, bucket).await?)
             }
             Change::ObjectOwnership(_) if again => {
-                plan::restore_object_ownership(observe::object_ownership(s3, bucket).await?)
+                plan::restore_object_ownership(control::object_ownership::read(s3, bucket).await?)
             }
             Change::DefaultEncryption(_) if again => {
-                plan::restore_default_encryption(baseline, observe::default_encryption(s3, bucket).await?)
+                plan::restore_default_encryption(baseline, control::default_encryption::read(s3, bucket).await?)
             }
-            Change::Versioning(_) if again => plan::restore_versioning(observe::versioning(s3, bucket).await?),
-            Change::Inventory(_) if again => plan::restore_inventory(baseline, observe::inventory(s3, bucket).await?),
+            Change::Versioning(_) if again => plan::restore_versioning(control::versioning::read(s3, bucket).await?),
+            Change::Inventory(_) if again => {
+                plan::restore_inventory(baseline, control::inventory::read(s3, bucket).await?)
+            }
             as_planned => Some(as_planned.clone()),
         })
     }

@@ -34,10 +34,12 @@ use guardrail_core::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use guardrail_core::value::bucket::Bucket;
+
 use crate::{
     Guardrail,
     input::Input,
-    observe::{self, Bucket, Scope, observe},
+    observe::{self, Scope, observe},
     store::{history, registry},
     topic,
     work::{

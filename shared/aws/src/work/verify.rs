@@ -22,9 +22,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use guardrail_core::value::bucket::Bucket;
+
 use crate::{
     Guardrail,
-    observe::{Bucket, default_retention, observe},
+    observe::{default_retention, observe},
     store::{log_bucket, registry},
     work::verify::{
         cleanup::{clean_up, run_id},

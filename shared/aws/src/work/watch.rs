@@ -31,7 +31,8 @@ use serde_json::{Value, json};
 use crate::{
     Guardrail,
     api::{done, output, unless_absent},
-    observe,
+    control,
+    intercept::WholeXml,
     store::registry,
     topic,
     work::own_key,
@@ -238,7 +239,7 @@ async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, S
 /// What the stack has of a rule.
 async fn in_stack(guardrail: &Guardrail, rule: &str) -> Result<InStack, ApiError> {
     let describe = guardrail.cloudformation.describe_stack_resources().stack_name(STACK);
-    let sent = describe.customize().interceptor(observe::WholeXml).send().await;
+    let sent = describe.customize().interceptor(WholeXml).send().await;
     // That there is no such stack is a code that it shares with senseless requests, which this is not.
     let answer = unless_absent("DescribeStackResources", sent, "ValidationError")?;
     let resources = answer.and_then(|it| it.stack_resources).unwrap_or_default();
@@ -388,7 +389,7 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
     let mut unread = None;
     let mut believed = None;
     for arn in own.iter().chain(&foreign) {
-        match observe::ask_trail(cloudtrail, arn).await {
+        match control::trail::ask_trail(cloudtrail, arn).await {
             Ok(it) if it.is_logging && it.selectors.log_management_writes() => return None,
             Ok(_) => {}
             Err(error) if arn.parts().account == place.account => unread = Some(error),

@@ -141,7 +141,7 @@ mod tests {
                 assert!(line[name.as_str().unwrap()].is_string(), "{line}");
             }
             assert_eq!(
-                metrics.collect::<std::collections::BTreeSet<_>>().len(),
+                metrics.map(serde_json::Value::to_string).collect::<std::collections::BTreeSet<_>>().len(),
                 definition["Metrics"].as_array().unwrap().len()
             );
         }

@@ -12,6 +12,7 @@ use guardrail_core::{
     edge::registry::Registration,
     outcome::{observed::Observed, step::Step},
     value::{
+        bucket::Bucket,
         failure::ApiError,
         names::{KeyAlias, KeyArn},
         policy::Policy,
@@ -20,8 +21,8 @@ use guardrail_core::{
 use jiff::Timestamp;
 
 use crate::{
-    Guardrail,
-    observe::{self, Bucket, Scope, look, observe},
+    Guardrail, control,
+    observe::{Scope, look, observe},
     usage::usage,
     work::bootstrap::{
         bucket,
@@ -154,7 +155,7 @@ async fn foresee_key(
         }
         Found::Foreign { arn, alias } => Ok((arn.clone(), alias.clone(), None)),
         Found::Own { arn, alias, .. } => {
-            let is = observe::key_policy(kms, arn.as_str()).await?;
+            let is = control::kms_key::key_policy(kms, arn.as_str()).await?;
             let refusal = adoption::key_refusal(&is, &key::policy(&is, setup), arn);
             Ok((arn.clone(), alias.clone(), refusal))
         }

@@ -24,9 +24,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::sleep;
 
+use guardrail_core::value::bucket::Bucket;
+
 use crate::{
     Guardrail, api,
-    observe::{Bucket, observe},
+    observe::observe,
     work::{
         bootstrap::journal::{Journal, SETTLING, kept},
         reconcile::{Beside, carry_out},

@@ -26,7 +26,7 @@ use tokio::time::sleep;
 
 use crate::{
     api::{done, output, unless_absent},
-    observe,
+    control,
     work::bootstrap::journal::SETTLING,
 };
 
@@ -161,8 +161,8 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup, found: Found) -> Result<
             let note = rotation.is_none().then(|| CANNOT_ROTATE.to_owned());
             let target = alias.as_ref().map(|_| arn.to_string());
             let observed = KmsKey {
-                state: observe::key_state(&metadata),
-                purpose: observe::purpose(&metadata),
+                state: control::kms_key::key_state(&metadata),
+                purpose: control::kms_key::purpose(&metadata),
                 rotation,
                 alias_target: target.clone().filter(|_| is_named),
                 policy: before,
@@ -180,10 +180,10 @@ fn usable(key: &KeyMetadata) -> Result<(), String> {
     if key.key_manager() == Some(&KeyManagerType::Aws) {
         return Err("is AWS's own; a customer managed key is needed".to_owned());
     }
-    if let Some(refusal) = observe::purpose(key).refusal() {
+    if let Some(refusal) = control::kms_key::purpose(key).refusal() {
         return Err(refusal.to_string());
     }
-    let state = observe::key_state(key);
+    let state = control::kms_key::key_state(key);
     match state.way_back() {
         WayBack::NotNeeded => Ok(()),
         WayBack::Calls(_) if state == KeyState::Disabled => Err("is Disabled; enable it first".to_owned()),
@@ -228,7 +228,7 @@ async fn tagged(kms: &Client, setup: &Setup, alias: &KeyAlias) -> Result<Tagged,
 /// Whether a key is as bootstrap creates one: whoever wrote another policy into it, made it of imported material, or
 /// gave it replicas with policies of their own, decides about the data, too.
 fn is_as_created(metadata: &KeyMetadata, is: &Policy, setup: &Setup) -> bool {
-    observe::key_state(metadata) == KeyState::Enabled
+    control::kms_key::key_state(metadata) == KeyState::Enabled
         && usable(metadata).is_ok()
         && metadata.arn().and_then(Arn::parse).is_some_and(|it| it.account == setup.account.as_str())
         && metadata.origin() == Some(&OriginType::AwsKms)
@@ -262,7 +262,7 @@ struct Completed {
 
 /// Adds what the key lacks.
 async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
-    let rotation = observe::rotation(kms, key.as_str()).await?;
+    let rotation = control::kms_key::rotation(kms, key.as_str()).await?;
     if rotation == Some(false) && !setup.dry_run {
         done("EnableKeyRotation", kms.enable_key_rotation().key_id(key.as_str()).send().await)?;
     }

@@ -4,10 +4,9 @@ use aws_sdk_s3::Client;
 use guardrail_core::value::failure::ApiError;
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::{
-    api::{done, output},
-    observe::Bucket,
-};
+use guardrail_core::value::bucket::Bucket;
+
+use crate::api::{done, output};
 
 /// All test objects are under this prefix.
 pub const PREFIX: &str = "s3-guardrail-verify/";

@@ -30,6 +30,7 @@ use guardrail_core::{
     outcome::{observed::Observed, step::Step},
     tell::evidence::Proof,
     value::{
+        bucket::Bucket,
         failure::ApiError,
         names::bucket_arn,
         policy::{Policy, Statement},
@@ -41,7 +42,7 @@ use serde_json::json;
 use crate::{
     Guardrail,
     api::{done, output},
-    observe::{self, Bucket, TrailAnswer, bucket_acl},
+    control::{self, object_ownership::bucket_acl, trail::TrailAnswer},
     work::verify::{
         cleanup::versions,
         wire::{Heard, RequestIds, Unsigned, heard},
@@ -532,7 +533,7 @@ async fn trail(site: &Site<'_>) -> Proof {
         return not_tried(NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
     };
     let own = trail.parts().account == site.bucket.owner.as_str();
-    let (request_id, seen) = match observe::ask_trail(&site.guardrail.cloudtrail, trail).await {
+    let (request_id, seen) = match control::trail::ask_trail(&site.guardrail.cloudtrail, trail).await {
         Ok(TrailAnswer { request_id, is_logging: logging, selectors }) => {
             let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket.name));
             let complete = selectors.clone().requiring(&objects) == selectors;
@@ -585,10 +586,10 @@ async fn key_state(site: &Site<'_>) -> Result<KeyAnswer, ApiError> {
     const OPERATION: &str = "DescribeKey";
     let (kms, key) = (&site.guardrail.kms, site.registration.key_arn.as_str());
     let described = output(OPERATION, kms.describe_key().key_id(key).send().await)?;
-    let rotation = observe::rotation(kms, key).await?;
+    let rotation = control::kms_key::rotation(kms, key).await?;
     let request_id = described.request_id().map(str::to_owned);
     let metadata = described.key_metadata.ok_or_else(|| ApiError::new(OPERATION, "it says nothing of the key"))?;
-    let (state, purpose) = (observe::key_state(&metadata), observe::purpose(&metadata));
+    let (state, purpose) = (control::kms_key::key_state(&metadata), control::kms_key::purpose(&metadata));
     Ok(KeyAnswer { request_id, state, purpose, rotation })
 }
 

@@ -1,0 +1,25 @@
+//! The bucket policy, read and written.
+
+use aws_sdk_s3::Client;
+use guardrail_core::value::{
+    bucket::Bucket,
+    failure::{ApiError, Read},
+    policy::Policy,
+};
+
+use crate::api::{done, unless_absent};
+
+/// Reads the bucket policy.
+pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Policy> {
+    const OPERATION: &str = "GetBucketPolicy";
+    let get = s3.get_bucket_policy().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    match unless_absent(OPERATION, get.send().await, "NoSuchBucketPolicy")?.and_then(|it| it.policy) {
+        Some(document) => Policy::parse(&document).map_err(|error| ApiError::new(OPERATION, error)),
+        None => Ok(Policy::default()),
+    }
+}
+
+pub async fn write(s3: &Client, bucket: Bucket<'_>, policy: &Policy) -> Result<(), ApiError> {
+    let put = s3.put_bucket_policy().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    done("PutBucketPolicy", put.policy(policy.document()).send().await)
+}

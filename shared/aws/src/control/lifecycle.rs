@@ -1,0 +1,48 @@
+//! The lifecycle configuration, read and written as XML: what the SDK does not know of it is its owner's, too.
+
+use aws_sdk_s3::{
+    Client,
+    types::{BucketLifecycleConfiguration, TransitionDefaultMinimumObjectSize},
+};
+use guardrail_core::{
+    control::lifecycle::Lifecycle,
+    value::{
+        bucket::Bucket,
+        failure::{ApiError, Read},
+    },
+};
+
+use crate::{
+    api::{built, done, unless_absent},
+    intercept::{CaptureBody, ReplaceBody},
+};
+
+/// Reads the lifecycle configuration.
+pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
+    const OPERATION: &str = "GetBucketLifecycleConfiguration";
+    let body = CaptureBody::default();
+    let get = s3
+        .get_bucket_lifecycle_configuration()
+        .bucket(bucket.name.as_str())
+        .expected_bucket_owner(bucket.owner.as_str());
+    let sent = get.customize().interceptor(body.clone()).send().await;
+    let Some(output) = unless_absent(OPERATION, sent, "NoSuchLifecycleConfiguration")? else {
+        return Ok(Lifecycle::default());
+    };
+    let document = body.0.get().map(String::as_str).unwrap_or_default();
+    let size = output.transition_default_minimum_object_size.map(|it| it.as_str().to_owned());
+    Lifecycle::parse(document, size).map_err(|error| ApiError::new(OPERATION, error))
+}
+
+pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Lifecycle) -> Result<(), ApiError> {
+    const OPERATION: &str = "PutBucketLifecycleConfiguration";
+    let size = desired.transition_default_minimum_object_size.as_deref().map(TransitionDefaultMinimumObjectSize::from);
+    let empty = BucketLifecycleConfiguration::builder().set_rules(Some(Vec::new()));
+    let put = s3
+        .put_bucket_lifecycle_configuration()
+        .bucket(bucket.name.as_str())
+        .expected_bucket_owner(bucket.owner.as_str())
+        .lifecycle_configuration(built(OPERATION, empty.build())?)
+        .set_transition_default_minimum_object_size(size);
+    done(OPERATION, put.customize().interceptor(ReplaceBody(desired.document())).send().await)
+}

@@ -1,0 +1,99 @@
+//! Who owns new objects, and the ACL: read and written.
+
+use aws_sdk_s3::{
+    Client,
+    operation::get_bucket_acl::GetBucketAclOutput,
+    types::{self, BucketCannedAcl, Grant, OwnershipControls, OwnershipControlsRule, Permission},
+};
+use guardrail_core::{
+    control::object_ownership::ObjectOwnership,
+    value::{
+        bucket::Bucket,
+        failure::{ApiError, Read},
+    },
+};
+
+use crate::{
+    api::{built, done, output, unless_absent},
+    intercept::WholeXml,
+};
+
+/// Reads who owns objects, and the ACL.
+pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
+    // Both to their end: a request that is given up takes its connection with it.
+    let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
+    Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants })
+}
+
+async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
+    let get =
+        s3.get_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let output = unless_absent(
+        "GetBucketOwnershipControls",
+        get.customize().interceptor(WholeXml).send().await,
+        "OwnershipControlsNotFoundError",
+    )?;
+    let rule = output.and_then(|it| it.ownership_controls).and_then(|it| it.rules.into_iter().next());
+    Ok(rule.map(|it| it.object_ownership.as_str().to_owned()))
+}
+
+/// Reads the bucket's ACL, as it is.
+pub async fn bucket_acl(s3: &Client, bucket: Bucket<'_>) -> Read<GetBucketAclOutput> {
+    let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)
+}
+
+async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<String>> {
+    let output = bucket_acl(s3, bucket).await?;
+    let owner = output.owner().and_then(|it| it.id());
+    let is_owners = |grant: &&Grant| {
+        owner.is_some()
+            && grant.grantee().and_then(|it| it.id()) == owner
+            && grant.permission() == Some(&Permission::FullControl)
+    };
+    let text = |grant: &Grant| {
+        let grantee = grant.grantee().and_then(|it| it.uri().or(it.id()).or(it.email_address())).unwrap_or("unknown");
+        format!("{grantee} {}", grant.permission().map_or("unknown", Permission::as_str))
+    };
+    Ok(output.grants().iter().filter(|it| !is_owners(it)).map(text).collect())
+}
+
+pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
+    let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
+        // Somebody turned ACLs off since we read.
+        Err(error) if error.code.as_deref() == Some("AccessControlListNotSupported") => Ok(()),
+        other => other,
+    }
+}
+
+/// Puts an ACL: the owner's full control, and these grants as [`guardrail_core::control::object_ownership::ObjectOwnership::acl_grants`] has them.
+pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[String]) -> Result<(), ApiError> {
+    const OPERATION: &str = "PutBucketAcl";
+    let owner = bucket_acl(s3, bucket).await?.owner.and_then(|it| it.id);
+    let owner = owner.ok_or_else(|| ApiError::new("GetBucketAcl", "it names no owner"))?;
+    let given = |permission: &str| {
+        let of_owner = (permission == "FULL_CONTROL").then(|| format!("id=\"{owner}\""));
+        let others = grants.iter().filter_map(|it| it.split_once(' ')).filter(|it| it.1 == permission);
+        let others = others.map(|(grantee, _)| match grantee {
+            uri if uri.starts_with("http") => format!("uri=\"{uri}\""),
+            email if email.contains('@') => format!("emailAddress=\"{email}\""),
+            id => format!("id=\"{id}\""),
+        });
+        Some(of_owner.into_iter().chain(others).collect::<Vec<_>>().join(", ")).filter(|it| !it.is_empty())
+    };
+    let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = put.set_grant_full_control(given("FULL_CONTROL")).set_grant_read(given("READ"));
+    let put = put.set_grant_write(given("WRITE")).set_grant_read_acp(given("READ_ACP"));
+    done(OPERATION, put.set_grant_write_acp(given("WRITE_ACP")).send().await)
+}
+
+pub async fn put_ownership(s3: &Client, bucket: Bucket<'_>, ownership: types::ObjectOwnership) -> Result<(), ApiError> {
+    const OPERATION: &str = "PutBucketOwnershipControls";
+    let rule = OwnershipControlsRule::builder().object_ownership(ownership);
+    let rule = built(OPERATION, rule.build())?;
+    let controls = built(OPERATION, OwnershipControls::builder().rules(rule).build())?;
+    let put =
+        s3.put_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    done(OPERATION, put.ownership_controls(controls).send().await)
+}
