@@ -11,3 +11,4 @@ pub mod public_access_block;
 pub mod table;
 pub mod trail;
 pub mod versioning;
+pub mod vocabulary;

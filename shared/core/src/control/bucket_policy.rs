@@ -4,10 +4,23 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::value::{
-    access::{self, Call, Caller, Truth},
-    names::{BucketName, KeyArn, RoleArn, bucket_arn},
-    policy::{Policy, Statement},
+use crate::{
+    control::vocabulary::Vocabulary,
+    value::{
+        access::{self, Call, Caller, Truth},
+        names::{BucketName, KeyArn, RoleArn, bucket_arn},
+        policy::{Policy, Statement},
+    },
+};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "bucket-policy",
+    events: &["PutBucketPolicy", "DeleteBucketPolicy"],
+    reads: &["GetBucketPolicy"],
+    writes: &["PutBucketPolicy"],
+    iam_reads: &["s3:GetBucketPolicy"],
+    iam_writes: &["s3:PutBucketPolicy"],
 };
 
 /// S3's limit for a bucket policy, in bytes.

@@ -4,7 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::names::KeyArn;
+use crate::{control::vocabulary::Vocabulary, value::names::KeyArn};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "default-encryption",
+    events: &["PutBucketEncryption", "DeleteBucketEncryption"],
+    reads: &["GetBucketEncryption"],
+    writes: &["PutBucketEncryption"],
+    iam_reads: &["s3:GetEncryptionConfiguration"],
+    iam_writes: &["s3:PutEncryptionConfiguration"],
+};
 
 /// What happens to an upload that names no encryption.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ServerSideEncryptionRule.html>

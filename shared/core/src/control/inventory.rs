@@ -4,7 +4,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::names::{AccountId, KeyArn};
+use crate::{
+    control::vocabulary::Vocabulary,
+    value::names::{AccountId, KeyArn},
+};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "inventory",
+    events: &["PutBucketInventoryConfiguration", "DeleteBucketInventoryConfiguration"],
+    reads: &["GetBucketInventoryConfiguration"],
+    writes: &["PutBucketInventoryConfiguration"],
+    iam_reads: &["s3:GetInventoryConfiguration"],
+    iam_writes: &["s3:PutInventoryConfiguration"],
+};
 
 /// The inventory configuration that is ours.
 pub const INVENTORY_ID: &str = "encryption-and-replication";

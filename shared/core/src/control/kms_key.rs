@@ -2,11 +2,39 @@
 
 use serde_json::{Value, json};
 
-use crate::value::{
-    drift::Drift,
-    failure::{ApiError, UNREAD},
-    names::{AccountId, KeyAlias, KeyArn, TrailArn},
-    policy::{Policy, Statement, sid_part},
+use crate::{
+    control::vocabulary::Vocabulary,
+    value::{
+        drift::Drift,
+        failure::{ApiError, UNREAD},
+        names::{AccountId, KeyAlias, KeyArn, TrailArn},
+        policy::{Policy, Statement, sid_part},
+    },
+};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "kms-key",
+    events: &[
+        "DisableKey",
+        "ScheduleKeyDeletion",
+        "DeleteImportedKeyMaterial",
+        "DisableKeyRotation",
+        "PutKeyPolicy",
+        "DeleteAlias",
+        "UpdateAlias",
+    ],
+    reads: &["DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy"],
+    writes: &["CancelKeyDeletion", "EnableKey", "EnableKeyRotation", "PutKeyPolicy", "CreateAlias", "UpdateAlias"],
+    iam_reads: &["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:GetKeyPolicy"],
+    iam_writes: &[
+        "kms:CancelKeyDeletion",
+        "kms:EnableKey",
+        "kms:EnableKeyRotation",
+        "kms:PutKeyPolicy",
+        "kms:CreateAlias",
+        "kms:UpdateAlias",
+    ],
 };
 
 /// KMS's limit for a key policy, in bytes.

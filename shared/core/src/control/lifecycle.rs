@@ -6,7 +6,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::value::xml::{Element, XmlError};
+use crate::{
+    control::vocabulary::Vocabulary,
+    value::xml::{Element, XmlError},
+};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "lifecycle",
+    events: &["PutBucketLifecycle", "DeleteBucketLifecycle"],
+    reads: &["GetBucketLifecycleConfiguration"],
+    writes: &["PutBucketLifecycleConfiguration"],
+    iam_reads: &["s3:GetLifecycleConfiguration"],
+    iam_writes: &["s3:PutLifecycleConfiguration"],
+};
 
 /// S3's limit of rules in one configuration.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>

@@ -4,7 +4,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::value::failure::{ApiError, Read};
+use crate::{
+    control::vocabulary::Vocabulary,
+    value::failure::{ApiError, Read},
+};
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "object-ownership",
+    events: &["PutBucketOwnershipControls", "DeleteBucketOwnershipControls", "PutBucketAcl"],
+    reads: &["GetBucketOwnershipControls", "GetBucketAcl"],
+    writes: &["PutBucketAcl", "PutBucketOwnershipControls"],
+    iam_reads: &["s3:GetBucketOwnershipControls", "s3:GetBucketAcl"],
+    iam_writes: &["s3:PutBucketAcl", "s3:PutBucketOwnershipControls"],
+};
 
 /// Who owns new objects, and whether ACLs count.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>

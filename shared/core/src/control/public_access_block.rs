@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::vocabulary::Vocabulary;
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "public-access-block",
+    events: &["PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"],
+    reads: &["GetPublicAccessBlock"],
+    writes: &["PutPublicAccessBlock"],
+    iam_reads: &["s3:GetBucketPublicAccessBlock"],
+    iam_writes: &["s3:PutBucketPublicAccessBlock"],
+};
+
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,10 +1,11 @@
-//! The controls, and what AWS calls their parts.
-//!
-//! CloudTrail, the S3 API and IAM name the same call differently. This table is the only place that holds
-//! all three; the event patterns, the IAM policies and the code are tested against it.
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html>
+//! The controls, in the order in which they are restored: one file each, one row each.
 
 use serde::{Deserialize, Serialize};
+
+use crate::control::{
+    bucket_policy, default_encryption, inventory, kms_key, lifecycle, object_ownership, public_access_block,
+    versioning, vocabulary::Vocabulary,
+};
 
 /// One thing about a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -19,23 +20,6 @@ pub enum Control {
     Inventory,
     KmsKey,
     Trail,
-}
-
-/// What AWS calls a control's parts, in its three vocabularies.
-#[derive(Clone, Copy, Debug)]
-pub struct Vocabulary {
-    /// The control's id.
-    pub id: &'static str,
-    /// CloudTrail event names of the calls that can make it drift.
-    pub events: &'static [&'static str],
-    /// API calls that read it.
-    pub reads: &'static [&'static str],
-    /// API calls that restore it.
-    pub writes: &'static [&'static str],
-    /// IAM actions that `reads` need.
-    pub iam_reads: &'static [&'static str],
-    /// IAM actions that `writes` need.
-    pub iam_writes: &'static [&'static str],
 }
 
 impl Control {
@@ -61,92 +45,15 @@ impl Control {
     /// What AWS calls this control's parts.
     pub const fn vocabulary(self) -> Vocabulary {
         match self {
-            Self::PublicAccessBlock => Vocabulary {
-                id: "public-access-block",
-                events: &["PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"],
-                reads: &["GetPublicAccessBlock"],
-                writes: &["PutPublicAccessBlock"],
-                iam_reads: &["s3:GetBucketPublicAccessBlock"],
-                iam_writes: &["s3:PutBucketPublicAccessBlock"],
-            },
-            Self::ObjectOwnership => Vocabulary {
-                id: "object-ownership",
-                events: &["PutBucketOwnershipControls", "DeleteBucketOwnershipControls", "PutBucketAcl"],
-                reads: &["GetBucketOwnershipControls", "GetBucketAcl"],
-                writes: &["PutBucketAcl", "PutBucketOwnershipControls"],
-                iam_reads: &["s3:GetBucketOwnershipControls", "s3:GetBucketAcl"],
-                iam_writes: &["s3:PutBucketAcl", "s3:PutBucketOwnershipControls"],
-            },
-            Self::BucketPolicy => Vocabulary {
-                id: "bucket-policy",
-                events: &["PutBucketPolicy", "DeleteBucketPolicy"],
-                reads: &["GetBucketPolicy"],
-                writes: &["PutBucketPolicy"],
-                iam_reads: &["s3:GetBucketPolicy"],
-                iam_writes: &["s3:PutBucketPolicy"],
-            },
-            Self::DefaultEncryption => Vocabulary {
-                id: "default-encryption",
-                events: &["PutBucketEncryption", "DeleteBucketEncryption"],
-                reads: &["GetBucketEncryption"],
-                writes: &["PutBucketEncryption"],
-                iam_reads: &["s3:GetEncryptionConfiguration"],
-                iam_writes: &["s3:PutEncryptionConfiguration"],
-            },
-            Self::Versioning => Vocabulary {
-                id: "versioning",
-                events: &["PutBucketVersioning"],
-                reads: &["GetBucketVersioning"],
-                writes: &["PutBucketVersioning"],
-                iam_reads: &["s3:GetBucketVersioning"],
-                iam_writes: &["s3:PutBucketVersioning"],
-            },
-            Self::Lifecycle => Vocabulary {
-                id: "lifecycle",
-                events: &["PutBucketLifecycle", "DeleteBucketLifecycle"],
-                reads: &["GetBucketLifecycleConfiguration"],
-                writes: &["PutBucketLifecycleConfiguration"],
-                iam_reads: &["s3:GetLifecycleConfiguration"],
-                iam_writes: &["s3:PutLifecycleConfiguration"],
-            },
-            Self::Inventory => Vocabulary {
-                id: "inventory",
-                events: &["PutBucketInventoryConfiguration", "DeleteBucketInventoryConfiguration"],
-                reads: &["GetBucketInventoryConfiguration"],
-                writes: &["PutBucketInventoryConfiguration"],
-                iam_reads: &["s3:GetInventoryConfiguration"],
-                iam_writes: &["s3:PutInventoryConfiguration"],
-            },
-            Self::KmsKey => Vocabulary {
-                id: "kms-key",
-                events: &[
-                    "DisableKey",
-                    "ScheduleKeyDeletion",
-                    "DeleteImportedKeyMaterial",
-                    "DisableKeyRotation",
-                    "PutKeyPolicy",
-                    "DeleteAlias",
-                    "UpdateAlias",
-                ],
-                reads: &["DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy"],
-                writes: &[
-                    "CancelKeyDeletion",
-                    "EnableKey",
-                    "EnableKeyRotation",
-                    "PutKeyPolicy",
-                    "CreateAlias",
-                    "UpdateAlias",
-                ],
-                iam_reads: &["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:GetKeyPolicy"],
-                iam_writes: &[
-                    "kms:CancelKeyDeletion",
-                    "kms:EnableKey",
-                    "kms:EnableKeyRotation",
-                    "kms:PutKeyPolicy",
-                    "kms:CreateAlias",
-                    "kms:UpdateAlias",
-                ],
-            },
+            Self::PublicAccessBlock => public_access_block::ROW,
+            Self::ObjectOwnership => object_ownership::ROW,
+            Self::BucketPolicy => bucket_policy::ROW,
+            Self::DefaultEncryption => default_encryption::ROW,
+            Self::Versioning => versioning::ROW,
+            Self::Lifecycle => lifecycle::ROW,
+            Self::Inventory => inventory::ROW,
+            Self::KmsKey => kms_key::ROW,
+            // Here, because what a trail has to log is what this table watches: its own file reads it.
             Self::Trail => Vocabulary {
                 id: "trail",
                 events: &["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"],

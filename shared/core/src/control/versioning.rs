@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::vocabulary::Vocabulary;
+
+/// Its row of the table.
+pub const ROW: Vocabulary = Vocabulary {
+    id: "versioning",
+    events: &["PutBucketVersioning"],
+    reads: &["GetBucketVersioning"],
+    writes: &["PutBucketVersioning"],
+    iam_reads: &["s3:GetBucketVersioning"],
+    iam_writes: &["s3:PutBucketVersioning"],
+};
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Versioning {
