@@ -78,6 +78,12 @@ def parse_arguments() -> argparse.Namespace:
         metavar="SEED",
         help="events late, twice, out of order or never, calls refused, answers lost, writes seen late",
     )
+    parser.add_argument(
+        "--exchanges",
+        type=Path,
+        metavar="FILE",
+        help="add each signed request and its answer to this file, a JSON object a line",
+    )
     return parser.parse_args()
 
 
@@ -237,7 +243,11 @@ async def serve(
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
+    import exchanges
     import unsettled
+
+    if options.exchanges:
+        app = exchanges.recorded(app, options.exchanges)
 
     async def announcing_app(scope, receive, send):
         if scope["type"] == "http" and scope["path"] == unsettled.PATH:

@@ -21,6 +21,7 @@ const FLOORS: [(&str, &[&str]); 2] = [
             "api",
             "intercept",
             "clients",
+            "clock",
             "control",
             "observe",
             "usage",

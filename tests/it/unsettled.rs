@@ -1,6 +1,11 @@
 //! The guardrail where events are late, doubled or lost, calls are refused, answers lost and writes seen late.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_s3::{
     Client,
@@ -11,6 +16,7 @@ use guardrail_tests::{
     deploy::{self, Deployment, Inbox},
     drift::{break_control, setting},
     local_aws::{LocalAws, eventually, run, workspace},
+    models::Exchange,
 };
 use serde_json::{Value, json};
 
@@ -28,19 +34,24 @@ struct World {
     others_s3: Client,
     inbox: Inbox,
     key: String,
+    /// All requests and answers, as they were on the wire.
+    exchanges: PathBuf,
 }
 
 impl World {
     async fn new() -> Self {
         let binaries = deploy::build().unwrap();
-        let aws = LocalAws::start(&workspace().join("target/local-aws/unsettled")).unwrap();
+        let data = workspace().join("target/local-aws/unsettled");
+        let exchanges = data.join("exchanges");
+        let _ = fs::remove_file(&exchanges);
+        let aws = LocalAws::start_with(&data, &["--exchanges", exchanges.to_str().unwrap()]).unwrap();
         let deployment = Deployment::new(aws, &binaries).unwrap();
         let s3 = Client::new(&deployment.aws.sdk(&deployment.administrator).unwrap());
         deployment.guard(BUCKET).unwrap();
         let inbox = deployment.inbox("unsettled", None).await.unwrap();
         let others = deployment.user("others", &["s3:*"]).unwrap();
         let others_s3 = Client::new(&deployment.aws.sdk(&others).unwrap());
-        let mut it = Self { deployment, s3, others_s3, inbox, key: String::new() };
+        let mut it = Self { deployment, s3, others_s3, inbox, key: String::new(), exchanges };
         let describe = "kms describe-key --key-id alias/s3-secure-data --query KeyMetadata.KeyId --output text";
         it.key = it.aws(describe);
         it
@@ -150,6 +161,13 @@ impl World {
         break_control(&self.s3, BUCKET, Control::Lifecycle).await.unwrap();
     }
 
+    fn answers_are_as_awss_models_say(&self) {
+        let text = fs::read_to_string(&self.exchanges).unwrap();
+        let exchanges: Vec<Value> = text.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        let faults: BTreeSet<_> = exchanges.into_iter().flat_map(|it| Exchange(it).verdict().faults).collect();
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
     /// How many findings were told as unstable although the test alone changes things, and only once they are back.
     ///
     /// What is shown late must never be: a look re-reads the control that its event is about for longer than that. A look
@@ -218,5 +236,6 @@ async fn an_unsettled_world_gets_its_baseline_back_and_owners_keep_what_is_their
         world.unsettle(None);
     }
     println!("{unstable} findings told as unstable");
+    world.answers_are_as_awss_models_say();
     assert!(by.contains(&By::Events) && by.contains(&By::Sweep), "no event was lost, or each was: {by:?}");
 }

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod apply;
 pub mod clients;
+pub mod clock;
 pub mod control;
 pub mod input;
 pub mod intercept;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use guardrail_core::edge::config::Config;
+
+use crate::clock::Clock;
 
 /// A function's environment and its AWS clients, made once.
 #[derive(Clone, Debug)]
@@ -40,6 +43,7 @@ pub struct Guardrail {
     pub cloudformation: aws_sdk_cloudformation::Client,
     /// Who is at the terminal, as AWS names them; `None` in a function, which is not told who invokes it.
     pub caller: Option<String>,
+    pub clock: Clock,
     /// Where lines of metrics go; nowhere, outside Lambda.
     pub metrics: fn(&serde_json::Value),
 }
@@ -68,6 +72,7 @@ impl Guardrail {
             sqs: aws_sdk_sqs::Client::new(aws),
             cloudformation: aws_sdk_cloudformation::Client::new(aws),
             caller: None,
+            clock: Clock::of_this_machine(),
             metrics: |_| {},
         }
     }

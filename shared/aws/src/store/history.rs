@@ -12,7 +12,6 @@ use guardrail_core::{
         names::{AccountId, BucketName, KeyArn},
     },
 };
-use jiff::Timestamp;
 
 use crate::{Guardrail, store::log_bucket};
 
@@ -34,7 +33,7 @@ pub async fn keep_rollback(
     elapsed_ms: u64,
 ) -> Result<RecordFile, ApiError> {
     let RollbackPlace { log_bucket, bucket, account, kms_key } = place;
-    let time = Timestamp::now();
+    let time = guardrail.clock.now();
     let record = Record {
         schema: SCHEMA.to_owned(),
         bucket: bucket.clone(),
@@ -52,7 +51,7 @@ pub async fn keep_rollback(
     let file = RecordFile {
         log_bucket: log_bucket.clone(),
         bucket: bucket.clone(),
-        key: record_key(bucket, "", time, fastrand::u64(..)),
+        key: record_key(bucket, "", time, guardrail.clock.random()),
     };
     let place = log_bucket::Place { log_bucket, owner: account, kms_key };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
@@ -68,8 +67,13 @@ pub fn unrecorded(report: &mut Report, error: &dyn std::fmt::Display) {
 /// Writes the record of a report to where the report says it is.
 pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&Registration>) -> Result<(), ApiError> {
     let Some((file, registration)) = report.record.as_ref().zip(registration) else { return Ok(()) };
-    let record =
-        Record::new(report, &registration.bucket, &registration.account, &guardrail.config.region, Timestamp::now());
+    let record = Record::new(
+        report,
+        &registration.bucket,
+        &registration.account,
+        &guardrail.config.region,
+        guardrail.clock.now(),
+    );
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
     let Registration { account: owner, key_arn, .. } = registration;
     let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key: Some(key_arn) };

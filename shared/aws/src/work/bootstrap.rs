@@ -12,7 +12,7 @@ mod budget;
 mod journal;
 mod key;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use adopt::Foreseen;
 use guardrail_core::{
@@ -38,10 +38,9 @@ use guardrail_core::{
     tell::alert,
     value::bucket::Bucket,
 };
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Guardrail, api, control,
@@ -277,7 +276,7 @@ async fn settle(
         let registration = now.as_ref().unwrap_or(registration);
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
         let seen = Box::pin(look(guardrail, named, &baseline, Scope::EVERYTHING)).await;
-        let stance = Stance { registration, now: Timestamp::now(), dry_run: false, echo: Echo::No };
+        let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, echo: Echo::No };
         let reconciled = Box::pin(reconcile(guardrail, named, &baseline, seen, &stance)).await;
         let report = Report::of(&setup.bucket, reconciled, None);
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
@@ -337,7 +336,7 @@ async fn ensure_guarded(
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let named = Bucket { name: &setup.bucket, owner: &setup.account };
-    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
@@ -376,7 +375,7 @@ async fn ensure_trail(
     // Without a trail there is nothing to observe or to exempt from.
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
     let registration = if exists { registration } else { &enforced };
-    let stance = Stance { registration, now: Timestamp::now(), dry_run: setup.dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, named, &baseline, seen, &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());

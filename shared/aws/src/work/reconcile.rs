@@ -1,6 +1,6 @@
 //! Observe, plan, apply: the shell around the decisions.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use guardrail_core::{
     control::{
@@ -28,9 +28,8 @@ use guardrail_core::{
         failure::{ApiError, Denial},
     },
 };
-use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Guardrail,
@@ -122,7 +121,7 @@ pub async fn carry_out(
     for step in steps {
         let finding = writer.take(step).await;
         if finding.outcome == Outcome::Restored {
-            restored_at = Some(Timestamp::now());
+            restored_at = Some(guardrail.clock.now());
         }
         findings.push(finding);
     }
@@ -243,7 +242,7 @@ impl Writer<'_> {
                 Ok(None) => return Restored { change, written, result: Ok(()) },
                 Err(error) => return Restored { change, written, result: Err(error.into()) },
             }
-            if let Err(refusal) = plan::check(self.baseline, &change, Timestamp::now()) {
+            if let Err(refusal) = plan::check(self.baseline, &change, self.read.clock.now()) {
                 return Restored { change, written, result: Err(refusal.into()) };
             }
             let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
@@ -257,7 +256,7 @@ impl Writer<'_> {
                     if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
                 {
                     tracing::warn!(control = %change.control(), %error, "busy, trying again");
-                    sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+                    sleep(self.read.clock.about(wait)).await;
                     wait *= 2;
                     again = true;
                 }

@@ -1,6 +1,6 @@
 //! `guardrail-remediate`: an event, a batch or a request in; bucket restored, people told, report out.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use guardrail_core::{
@@ -27,14 +27,13 @@ use guardrail_core::{
     },
     tell::{alert, metrics},
     value::{
+        bucket::Bucket,
         failure::{ApiError, chain},
         names::{AccountId, Arn, BucketName, KeyArn},
     },
 };
-use jiff::Timestamp;
 use serde_json::{Value, json};
-
-use guardrail_core::value::bucket::Bucket;
+use tokio::time::Instant;
 
 use crate::{
     Guardrail,
@@ -292,7 +291,7 @@ async fn told(
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
         tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
     }
-    let assigned = assign_record(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
+    let assigned = assign_record(&mut report, registration.as_ref(), guardrail.clock.now(), guardrail.clock.random());
     if let Err(error) = assigned {
         history::unrecorded(&mut report, &error);
     }
@@ -319,7 +318,7 @@ async fn told(
         }
     }
     if report.outcome != BucketOutcome::Unguarded {
-        metrics::lines(&report, Timestamp::now()).iter().for_each(guardrail.metrics);
+        metrics::lines(&report, guardrail.clock.now()).iter().for_each(guardrail.metrics);
     }
     tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
     report
@@ -458,7 +457,7 @@ async fn restore(
         Reason::Event(event) => event.echo(&guardrail.config.role),
         Reason::Sweep | Reason::Request { .. } => Echo::No,
     };
-    let stance = Stance { registration, now: Timestamp::now(), dry_run: reason.is_dry_run(), echo };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: reason.is_dry_run(), echo };
     let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
     Report { dry_run: stance.dry_run, ..Report::of(bucket.name, reconciled, reason.trigger()) }
 }

@@ -59,7 +59,9 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     };
     let unreadable = |error: ApiError| PartFinding::unreadable("the copies of the registry", &error);
     let (lost, kept) = match compared {
-        Ok(Compared { to_keep, lost }) => (lost, keep_all(ssm, to_keep).await.err().map(unreadable)),
+        Ok(Compared { to_keep, lost }) => {
+            (lost, keep_all(ssm, to_keep, guardrail.clock.now()).await.err().map(unreadable))
+        }
         Err(error) => (Vec::new(), Some(unreadable(error))),
     };
     let found = lost.iter().map(|it| watch::unregistered(&it.registration.bucket)).chain(kept).collect();
@@ -71,7 +73,7 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
         tracing::warn!(%error, "the next sweep tells again of documents that are gone");
     }
     let buckets = swept?;
-    (guardrail.metrics)(&metrics::sweep(buckets, Timestamp::now()));
+    (guardrail.metrics)(&metrics::sweep(buckets, guardrail.clock.now()));
     tracing::info!(buckets, "swept");
     let mut answer = json!({"buckets": buckets});
     if let Some(watched) = watched? {
@@ -106,9 +108,9 @@ pub async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError
     }
 }
 
-async fn keep_all(ssm: &Client, registrations: Vec<Registration>) -> Result<(), ApiError> {
+async fn keep_all(ssm: &Client, registrations: Vec<Registration>, now: Timestamp) -> Result<(), ApiError> {
     for registration in registrations {
-        registry::keep(ssm, &Kept { registration, since: Timestamp::now(), told_gone: false }).await?;
+        registry::keep(ssm, &Kept { registration, since: now, told_gone: false }).await?;
     }
     Ok(())
 }

@@ -110,8 +110,8 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
         Err(source) => return Err(VerifyError::Lock { bucket, source }),
     }
 
-    let time = Timestamp::now();
-    let run_id = run_id(time);
+    let time = guardrail.clock.now();
+    let run_id = run_id(time, guardrail.clock.random());
     let test_prefix = format!("{PREFIX}{run_id}/");
     let site = Site { guardrail, registration: &registration, bucket: named, prefix: &test_prefix };
     let settings = Settings::of(&observed);
@@ -123,7 +123,7 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
         proofs::prove_to_the_end(&site, &settings, &mut run).await;
     }
     let Run { proofs, mut left_behind } = run;
-    let (left, failed) = clean_up(&guardrail.s3, named, &run_id).await;
+    let (left, failed) = clean_up(&guardrail.s3, named, &run_id, guardrail.clock.now()).await;
     left_behind.extend(left);
 
     let outcome =

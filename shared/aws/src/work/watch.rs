@@ -98,7 +98,7 @@ async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> 
         let part = format!("registry document of {bucket}");
         match registry::read(ssm, prefix, &bucket).await {
             Ok(Some(registration)) => {
-                let kept = Kept { registration, since: jiff::Timestamp::now(), told_gone: false };
+                let kept = Kept { registration, since: guardrail.clock.now(), told_gone: false };
                 if let Err(error) = registry::keep(ssm, &kept).await {
                     tracing::warn!(%bucket, %error, "no copy was kept; the sweep tries again");
                 }
@@ -154,7 +154,7 @@ pub async fn check(
 }
 
 async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, WatchError> {
-    (guardrail.metrics)(&metrics::watched(&watched, jiff::Timestamp::now()));
+    (guardrail.metrics)(&metrics::watched(&watched, guardrail.clock.now()));
     tracing::error!(outcome = ?watched.outcome, part = watched.part, findings = ?watched.findings, "the guardrail itself");
     if let Some(topic) = &guardrail.config.topic {
         let alert = alert::watch_alert(&watched, guardrail.config.place());

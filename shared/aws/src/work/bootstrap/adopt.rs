@@ -61,7 +61,7 @@ pub(super) async fn foresee(
         if !observed.is_gone() {
             let accept = Some(setup.accept.as_slice()).filter(|_| !known.contains(&Some(name.clone())));
             let (registration, _) = bucket::support_registration(setup, name, &key, &observed);
-            let (facts, now) = (Facts::of(&observed), Timestamp::now());
+            let (facts, now) = (Facts::of(&observed), guardrail.clock.now());
             let (baseline, steps) = bucket::plan_support(guardrail, setup, &registration, delivery, observed, false)?;
             adoption = adoption.and(judge(guardrail, &registration, &baseline, &steps, facts, accept, now).await);
         }
@@ -96,7 +96,7 @@ pub async fn foresee_bucket(
     observed: Observed,
     accept: Option<&[Breaks]>,
 ) -> Adoption {
-    let now = Timestamp::now();
+    let now = guardrail.clock.now();
     let stance = Stance { registration, now, dry_run: false, echo: Echo::No };
     let facts = Facts::of(&observed);
     let steps = plan(baseline, observed.into(), &stance);

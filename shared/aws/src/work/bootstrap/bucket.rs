@@ -16,15 +16,13 @@ use guardrail_core::{
     edge::registry::Registration,
     outcome::{observed::Observed, report::Report, step::Step},
     value::{
+        bucket::Bucket,
         names::{BucketName, KeyArn, bucket_arn},
         policy::{Statement, sid_part},
     },
 };
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::sleep;
-
-use guardrail_core::value::bucket::Bucket;
 
 use crate::{
     Guardrail, api,
@@ -140,7 +138,7 @@ pub(super) fn plan_support(
     // The Sid of guarded buckets may be in use here, and is its owner's then.
     tls.0["Sid"] = json!("GuardrailDenyInsecureTransport");
     baseline.policy = [tls].into_iter().chain(delivery).collect();
-    let stance = Stance { registration, now: Timestamp::now(), dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run, echo: Echo::No };
     let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
     Ok((baseline, steps))

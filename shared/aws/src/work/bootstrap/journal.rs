@@ -11,7 +11,6 @@ use guardrail_core::{
     },
     value::names::{BucketName, KeyArn},
 };
-use jiff::Timestamp;
 
 use crate::{Guardrail, store::history};
 
@@ -69,7 +68,7 @@ pub(super) async fn kept(
         log_bucket: Some(setup.log_bucket.clone()),
         ..Registration::new(bucket.clone(), setup.account.clone(), key.clone())
     });
-    let assigned = assign_record(&mut report, registration.as_ref(), Timestamp::now(), fastrand::u64(..));
+    let assigned = assign_record(&mut report, registration.as_ref(), guardrail.clock.now(), guardrail.clock.random());
     if let Err(error) = assigned {
         history::unrecorded(&mut report, &error);
     }

@@ -17,18 +17,24 @@ const RUN_TIME: &str = "%Y%m%dT%H%M%SZ";
 const STALE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A new run's name, which says when it began.
-pub(super) fn run_id(now: Timestamp) -> String {
-    format!("{}-{:08x}", now.strftime(RUN_TIME), fastrand::u32(..))
+pub(super) fn run_id(now: Timestamp, random: u64) -> String {
+    format!("{}-{:08x}", now.strftime(RUN_TIME), random >> 32)
 }
 
 /// Removes every version of every test object of this run, and of runs that were killed long ago, and the parts of
 /// uploads that were not completed. What could not be removed is named, with the reason in the end.
-pub(super) async fn clean_up(s3: &Client, bucket: Bucket<'_>, run: &str) -> (Vec<String>, Option<String>) {
+pub(super) async fn clean_up(
+    s3: &Client,
+    bucket: Bucket<'_>,
+    run: &str,
+    now: Timestamp,
+) -> (Vec<String>, Option<String>) {
     let mut left = Vec::new();
     let mut error = None;
-    for (what, removed) in
-        [("uploads", abort_uploads(s3, bucket, run).await), ("objects", remove_versions(s3, bucket, run).await)]
-    {
+    for (what, removed) in [
+        ("uploads", abort_uploads(s3, bucket, run, now).await),
+        ("objects", remove_versions(s3, bucket, run, now).await),
+    ] {
         match removed {
             Ok((stayed, failed)) => {
                 left.extend(stayed);
@@ -48,8 +54,8 @@ async fn abort_uploads(
     s3: &Client,
     bucket: Bucket<'_>,
     run: &str,
+    now: Timestamp,
 ) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
-    let now = Timestamp::now();
     let (mut left, mut error) = (Vec::new(), None);
     let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     let list = output("ListMultipartUploads", list.prefix(PREFIX).send().await)?;
@@ -69,8 +75,8 @@ async fn remove_versions(
     s3: &Client,
     bucket: Bucket<'_>,
     run: &str,
+    now: Timestamp,
 ) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
-    let now = Timestamp::now();
     let (mut left, mut error) = (Vec::new(), None);
     for (key, version) in versions(s3, bucket, PREFIX).await? {
         if !is_removable(&key, run, now) {
@@ -130,9 +136,9 @@ mod tests {
     #[test]
     fn only_test_objects_of_this_run_and_of_dead_ones_are_removed() {
         let now: Timestamp = "2026-11-23T14:22:33Z".parse().unwrap();
-        let run = run_id(now);
-        let dead = run_id("2026-11-23T13:00:00Z".parse().unwrap());
-        let alive = run_id("2026-11-23T14:20:00Z".parse().unwrap());
+        let run = run_id(now, 7 << 32);
+        let dead = run_id("2026-11-23T13:00:00Z".parse().unwrap(), 7 << 32);
+        let alive = run_id("2026-11-23T14:20:00Z".parse().unwrap(), 7 << 32);
         for (key, removable) in [
             (format!("{PREFIX}{run}/x"), true),
             (format!("{PREFIX}{dead}/x"), true),

@@ -1,10 +1,10 @@
 //! The proofs, one after the other. None stops the next.
 
-use aws_sdk_kms::operation::RequestId;
 use aws_sdk_s3::{
     Client,
+    error::{ProvideErrorMetadata, SdkError},
     operation::{
-        copy_object::builders::CopyObjectFluentBuilder, get_bucket_acl::GetBucketAclOutput,
+        RequestId, copy_object::builders::CopyObjectFluentBuilder, get_bucket_acl::GetBucketAclOutput,
         put_object::builders::PutObjectFluentBuilder,
     },
     primitives::ByteStream,
@@ -13,6 +13,7 @@ use aws_sdk_s3::{
         ServerSideEncryption, SsekmsEncryption,
     },
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use guardrail_core::{
     control::{
         bucket_policy::PolicyVariant,
@@ -102,7 +103,7 @@ const KEPT: &str = "accepted, and kept with the registered key and the bucket ke
 
 /// Proves what may be cut off at any time: what is found so far is in `run`, and what it made can be removed.
 pub(super) async fn prove(site: &Site<'_>, settings: &Settings, baseline: &Baseline, seen: Seen, run: &mut Run) {
-    let heard = heard(&site.put_with_key(GOOD).send().await);
+    let heard = site.heard(&site.put_with_key(GOOD).send().await);
     let control = heard.answer == Answer::Accepted;
     let request = site.request("PutObject", GOOD, "with aws:kms and the registered key");
     run.proofs.push(upload(site, control, GOOD, request, Upload::Kept, heard).await);
@@ -112,7 +113,7 @@ pub(super) async fn prove(site: &Site<'_>, settings: &Settings, baseline: &Basel
     run.proofs.push(copy(site).await);
     run.proofs.push(another_key(site, control).await);
     run.proofs.push(plain_http(site).await);
-    run.proofs.push(tls_floor(settings));
+    run.proofs.push(tls_floor(site, settings));
     run.proofs.push(anonymous_read(site).await);
     run.proofs.push(public_object_acl(site, control).await);
     run.proofs.push(trail(site).await);
@@ -129,6 +130,18 @@ pub(super) async fn prove_to_the_end(site: &Site<'_>, settings: &Settings, run: 
 impl Site<'_> {
     fn s3(&self) -> &Client {
         &self.guardrail.s3
+    }
+
+    fn now(&self) -> Timestamp {
+        self.guardrail.clock.now()
+    }
+
+    fn heard<T, E>(&self, sent: &Result<T, SdkError<E, HttpResponse>>) -> Heard
+    where
+        T: RequestId,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        heard(sent, self.now())
     }
 
     fn key(&self, name: &str) -> String {
@@ -195,8 +208,14 @@ fn looked_up(
     Proof { name, request: request.into(), expected: expected.to_owned(), actual, outcome, reason, request_id, time }
 }
 
-fn not_tried(name: &'static str, request: impl Into<String>, expected: &str, verdict: Verdict) -> Proof {
-    looked_up(name, request, expected, None, ("not tried".to_owned(), verdict), Timestamp::now())
+fn not_tried(
+    site: &Site<'_>,
+    name: &'static str,
+    request: impl Into<String>,
+    expected: &str,
+    verdict: Verdict,
+) -> Proof {
+    looked_up(name, request, expected, None, ("not tried".to_owned(), verdict), site.now())
 }
 
 /// Could not be looked up.
@@ -256,7 +275,7 @@ async fn uploads(site: &Site<'_>, control: bool, proofs: &mut Vec<Proof>) {
         if let Some((encryption, key)) = change {
             put = put.server_side_encryption(encryption).set_ssekms_key_id(key);
         }
-        let heard = heard(&put.send().await);
+        let heard = site.heard(&put.send().await);
         proofs.push(upload(site, control, name, site.request("PutObject", name, &how), wanted, heard).await);
     }
 }
@@ -264,7 +283,7 @@ async fn uploads(site: &Site<'_>, control: bool, proofs: &mut Vec<Proof>) {
 /// `first`: whether the first upload was accepted.
 async fn two_versions(site: &Site<'_>, first: bool) -> Proof {
     const EXPECTED: &str = "two versions of one key are listed";
-    let heard = heard(&site.put_with_key(GOOD).send().await);
+    let heard = site.heard(&site.put_with_key(GOOD).send().await);
     let request = format!("{}; ListObjectVersions", site.request("PutObject", GOOD, "once more"));
     if heard.answer != Answer::Accepted {
         let verdict = Verdict::inconclusive("there is no second version: the upload was not accepted");
@@ -299,26 +318,26 @@ async fn upload_in_parts(site: &Site<'_>, name: &str) -> Heard {
     let create = site.s3().create_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
     let create = create.server_side_encryption(ServerSideEncryption::AwsKms);
     let created = create.ssekms_key_id(site.registration.key_arn.as_str()).send().await;
-    let created_heard = heard(&created);
+    let created_heard = site.heard(&created);
     let Ok(Some(id)) = created.map(|it| it.upload_id) else { return created_heard };
     let mut parts = CompletedMultipartUpload::builder();
     for (number, size) in [(1, PART), (2, 4 * 1024 * 1024)] {
         let part = site.s3().upload_part().bucket(bucket).expected_bucket_owner(owner).key(&key).upload_id(&id);
         let sent = part.part_number(number).body(ByteStream::from(vec![0; size])).send().await;
-        let part_heard = heard(&sent);
+        let part_heard = site.heard(&sent);
         let Ok(part) = sent else { return part_heard };
         let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
         parts = parts.parts(completed.set_checksum_crc32(part.checksum_crc32).build());
     }
     let complete = site.s3().complete_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
-    heard(&complete.upload_id(&id).multipart_upload(parts.build()).send().await)
+    site.heard(&complete.upload_id(&id).multipart_upload(parts.build()).send().await)
 }
 
 async fn copy(site: &Site<'_>) -> Proof {
     const NAME: &str = "copy-without-header";
     let right = site.copy("copy-with-key").server_side_encryption(ServerSideEncryption::AwsKms);
     let control = right.ssekms_key_id(site.registration.key_arn.as_str()).send().await.is_ok();
-    let heard = heard(&site.copy(NAME).send().await);
+    let heard = site.heard(&site.copy(NAME).send().await);
     let wanted = if site.registration.policy == PolicyVariant::Strict { Upload::Denied } else { Upload::Kept };
     let request = site.request("CopyObject", NAME, "without encryption headers; as a control, with the registered key");
     upload(site, control, NAME, request, wanted, heard).await
@@ -343,11 +362,11 @@ async fn another_key(site: &Site<'_>, stored: bool) -> Proof {
         let update = update.expected_bucket_owner(site.bucket.owner.as_str());
         update.set_object_encryption(key.ok().map(ObjectEncryption::Ssekms)).send()
     };
-    let skipped = |why: String| not_tried(NAME, request.clone(), DENIED, Verdict::skipped(why));
+    let skipped = |why: String| not_tried(site, NAME, request.clone(), DENIED, Verdict::skipped(why));
     if !stored {
         return skipped("there is no test object: the upload was not accepted".to_owned());
     }
-    let control = heard(&update(site.registration.key_arn.as_str()).await);
+    let control = site.heard(&update(site.registration.key_arn.as_str()).await);
     match &control.answer {
         Answer::Accepted => {}
         // But for the answer that the call is not known.
@@ -362,9 +381,9 @@ async fn another_key(site: &Site<'_>, stored: bool) -> Proof {
     match output("HeadObject", head.expected_bucket_owner(site.bucket.owner.as_str()).send().await) {
         Ok(head) if head.content_length() == i64::try_from(BODY.len()).ok() => {}
         Ok(_) => return skipped("it was taken for an upload: this S3 does not know the call".to_owned()),
-        Err(error) => return looked_up(NAME, request, DENIED, None, unknown(&error), Timestamp::now()),
+        Err(error) => return looked_up(NAME, request, DENIED, None, unknown(&error), site.now()),
     }
-    let heard = heard(&update(&other).await);
+    let heard = site.heard(&update(&other).await);
     let verdict = refusal(Refuser::BucketPolicy, true, &heard.answer);
     proof(NAME, request, DENIED, heard, verdict)
 }
@@ -375,25 +394,25 @@ async fn plain_http(site: &Site<'_>) -> Proof {
     let Some(over_http) = &site.guardrail.s3_over_http else {
         let why =
             "the endpoint is not AWS's own, and GUARDRAIL_HTTP_ENDPOINT_URL does not say where it answers without TLS";
-        return not_tried(NAME, request, DENIED, Verdict::skipped(why));
+        return not_tried(site, NAME, request, DENIED, Verdict::skipped(why));
     };
     let list = |s3: &Client| {
         let list = s3.list_objects_v2().bucket(site.bucket.name.as_str()).prefix(site.prefix).max_keys(1);
         list.expected_bucket_owner(site.bucket.owner.as_str()).send()
     };
     let control = list(site.s3()).await.is_ok();
-    let heard = heard(&list(over_http).await);
+    let heard = site.heard(&list(over_http).await);
     let verdict = refusal(Refuser::BucketPolicy, control, &heard.answer);
     proof(NAME, request, DENIED, heard, verdict)
 }
 
-fn tls_floor(settings: &Settings) -> Proof {
+fn tls_floor(site: &Site<'_>, settings: &Settings) -> Proof {
     let verdict = match settings.tls_floor {
         Some(false) => Verdict::skipped("the bucket policy sets no s3:TlsVersion"),
         Some(true) => Verdict::skipped("the TLS library of this function speaks nothing older than TLS 1.2"),
         None => Verdict::inconclusive("the bucket policy could not be read"),
     };
-    not_tried("tls-floor", "a handshake with TLS 1.1", "refused, when the policy sets s3:TlsVersion", verdict)
+    not_tried(site, "tls-floor", "a handshake with TLS 1.1", "refused, when the policy sets s3:TlsVersion", verdict)
 }
 
 async fn public_object_acl(site: &Site<'_>, control: bool) -> Proof {
@@ -401,9 +420,9 @@ async fn public_object_acl(site: &Site<'_>, control: bool) -> Proof {
         let put = site.s3().put_object_acl().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
         put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
     };
-    let said = heard(&put(ObjectCannedAcl::PublicRead).await);
-    let control =
-        control && (!is_unexplained(&said.answer) || may_put_acls(&heard(&put(ObjectCannedAcl::Private).await).answer));
+    let said = site.heard(&put(ObjectCannedAcl::PublicRead).await);
+    let control = control
+        && (!is_unexplained(&said.answer) || may_put_acls(&site.heard(&put(ObjectCannedAcl::Private).await).answer));
     let verdict = refusal(Refuser::AclRules, control, &said.answer);
     proof("public-object-acl", site.request("PutObjectAcl", GOOD, "public-read"), "refused", said, verdict)
 }
@@ -423,13 +442,13 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
     if let Some(verdict) =
         too_risky(settings.public_acls_refused, "ACLs are on, and the bucket does not block public ones")
     {
-        return run.proofs.push(not_tried(NAME, REQUEST, "refused", verdict));
+        return run.proofs.push(not_tried(site, NAME, REQUEST, "refused", verdict));
     }
     let put = |acl: BucketCannedAcl| {
         let put = site.s3().put_bucket_acl().bucket(site.bucket.name.as_str());
         put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
     };
-    let said = heard(&put(BucketCannedAcl::PublicRead).await);
+    let said = site.heard(&put(BucketCannedAcl::PublicRead).await);
     let undone = match is_there(&said.answer, async || Ok(is_public(&bucket_acl(site.s3(), site.bucket).await?))).await
     {
         Ok(true) => done("PutBucketAcl", put(BucketCannedAcl::Private).await),
@@ -440,7 +459,7 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
     }
     // Where ACLs are on, a private one would take away what the bucket's grants.
     let control = !is_unexplained(&said.answer)
-        || settings.acls_off == Some(true) && may_put_acls(&heard(&put(BucketCannedAcl::Private).await).answer);
+        || settings.acls_off == Some(true) && may_put_acls(&site.heard(&put(BucketCannedAcl::Private).await).answer);
     let verdict = refusal(Refuser::AclRules, control, &said.answer);
     run.proofs.push(proof(NAME, REQUEST.to_owned(), "refused", said, verdict));
 }
@@ -450,7 +469,7 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
     const EXPECTED: &str = "refused by BlockPublicPolicy";
     let request = "PutBucketPolicy, the policy as it is and a statement that lets everybody read the test objects";
     if let Some(verdict) = too_risky(settings.public_policies_refused, "the bucket does not block public policies") {
-        return run.proofs.push(not_tried(NAME, request, EXPECTED, verdict));
+        return run.proofs.push(not_tried(site, NAME, request, EXPECTED, verdict));
     }
     let read = async || {
         let get = site.s3().get_bucket_policy().bucket(site.bucket.name.as_str());
@@ -461,18 +480,18 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
         Ok(before) => before,
         Err(error) => {
             let verdict = Verdict::inconclusive(format!("there is no policy that could be put back: {error}"));
-            return run.proofs.push(not_tried(NAME, request, EXPECTED, verdict));
+            return run.proofs.push(not_tried(site, NAME, request, EXPECTED, verdict));
         }
     };
     let Some(public) = with_public_statement(&before, site) else {
         let verdict = Verdict::inconclusive("the policy as it is makes no sense");
-        return run.proofs.push(not_tried(NAME, request, EXPECTED, verdict));
+        return run.proofs.push(not_tried(site, NAME, request, EXPECTED, verdict));
     };
     let put = |policy: String| {
         let put = site.s3().put_bucket_policy().bucket(site.bucket.name.as_str());
         put.expected_bucket_owner(site.bucket.owner.as_str()).policy(policy).send()
     };
-    let said = heard(&put(public).await);
+    let said = site.heard(&put(public).await);
     let undone = match is_there(&said.answer, async || Ok(read().await?.contains(PUBLIC_SID))).await {
         Ok(true) => done("PutBucketPolicy", put(before.clone()).await),
         other => other.map(drop),
@@ -519,7 +538,7 @@ async fn anonymous_read(site: &Site<'_>) -> Proof {
         get.expected_bucket_owner(site.bucket.owner.as_str())
     };
     let control = get().send().await.is_ok();
-    let heard = heard(&get().customize().interceptor(Unsigned).send().await);
+    let heard = site.heard(&get().customize().interceptor(Unsigned).send().await);
     let verdict = refusal(Refuser::NoPermission, control, &heard.answer);
     let request = site.request("GetObject", GOOD, "unsigned; as a control, signed");
     proof("anonymous-read", request, "denied", heard, verdict)
@@ -530,7 +549,7 @@ async fn trail(site: &Site<'_>) -> Proof {
     const REQUEST: &str = "GetTrailStatus, GetEventSelectors";
     const EXPECTED: &str = "logging, with management writes and with reads and writes of the bucket's objects";
     let Some(trail) = &site.registration.trail_arn else {
-        return not_tried(NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
+        return not_tried(site, NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
     };
     let own = trail.parts().account == site.bucket.owner.as_str();
     let (request_id, seen) = match control::trail::ask_trail(&site.guardrail.cloudtrail, trail).await {
@@ -545,11 +564,11 @@ async fn trail(site: &Site<'_>) -> Proof {
         Err(error) if !own => {
             let why =
                 format!("it is another account's trail: believed to log, as it cannot be asked from here ({error})");
-            return not_tried(NAME, REQUEST, EXPECTED, Verdict::skipped(why));
+            return not_tried(site, NAME, REQUEST, EXPECTED, Verdict::skipped(why));
         }
         Err(error) => (None, unknown(&error)),
     };
-    looked_up(NAME, REQUEST, EXPECTED, request_id, seen, Timestamp::now())
+    looked_up(NAME, REQUEST, EXPECTED, request_id, seen, site.now())
 }
 
 async fn key(site: &Site<'_>) -> Proof {
@@ -571,7 +590,7 @@ async fn key(site: &Site<'_>) -> Proof {
         }
         Err(error) => (None, unknown(&error)),
     };
-    looked_up("key", "DescribeKey, GetKeyRotationStatus", EXPECTED, request_id, seen, Timestamp::now())
+    looked_up("key", "DescribeKey, GetKeyRotationStatus", EXPECTED, request_id, seen, site.now())
 }
 
 struct KeyAnswer {
@@ -597,7 +616,7 @@ async fn key_state(site: &Site<'_>) -> Result<KeyAnswer, ApiError> {
 async fn in_force(site: &Site<'_>, baseline: &Baseline, seen: Seen, proofs: &mut Vec<Proof>) {
     let Seen { observed, request_ids } = seen;
     let inventory_prefix = observed.inventory.as_ref().ok().and_then(|it| it.as_ref()?.prefix.clone());
-    let stance = Stance { registration: site.registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
+    let stance = Stance { registration: site.registration, now: site.now(), dry_run: true, echo: Echo::No };
     let steps = plan(baseline, observed.into(), &stance);
     for (control, name, operation, expected) in [
         (Control::Lifecycle, "lifecycle", "GetBucketLifecycleConfiguration", "both required rules are in force"),
@@ -616,7 +635,7 @@ async fn in_force(site: &Site<'_>, baseline: &Baseline, seen: Seen, proofs: &mut
                 Err(error) => format!("configured; the reports could not be listed: {error}"),
             };
         }
-        proofs.push(looked_up(name, operation, expected, request_ids.of(operation), seen, Timestamp::now()));
+        proofs.push(looked_up(name, operation, expected, request_ids.of(operation), seen, site.now()));
     }
 }
 

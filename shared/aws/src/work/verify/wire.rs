@@ -27,7 +27,7 @@ pub(super) struct Heard {
 }
 
 /// What AWS said.
-pub(super) fn heard<T, E>(sent: &Result<T, SdkError<E, HttpResponse>>) -> Heard
+pub(super) fn heard<T, E>(sent: &Result<T, SdkError<E, HttpResponse>>, time: Timestamp) -> Heard
 where
     T: RequestId,
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -36,7 +36,7 @@ where
         Ok(output) => (Answer::Accepted, output.request_id()),
         Err(error) => (answer(error), error.request_id()),
     };
-    Heard { answer, request_id: request_id.map(str::to_owned), time: Timestamp::now() }
+    Heard { answer, request_id: request_id.map(str::to_owned), time }
 }
 
 fn answer<E>(error: &SdkError<E, HttpResponse>) -> Answer

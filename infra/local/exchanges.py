@@ -1,0 +1,50 @@
+"""Requests and their answers as they were on the wire, one JSON object a line, for tests/models.py to hold to AWS's models."""
+
+import json
+import re
+from pathlib import Path
+
+# The parts of an upload have megabytes, of which the models say nothing.
+MOST = 2 * 1024 * 1024
+SERVICE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+
+
+def recorded(app, path: Path):
+    """The same app; each signed request to it is added to the file, with its answer."""
+    file = path.open("a", encoding="utf-8")
+
+    async def recording(scope, receive, send):
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope.get("headers", [])}
+        signed = SERVICE.search(headers.get("authorization", ""))
+        if scope["type"] != "http" or not signed:
+            return await app(scope, receive, send)
+        request, answer, begun = bytearray(), bytearray(), {}
+
+        async def listening():
+            message = await receive()
+            request.extend(message.get("body", b""))
+            return message
+
+        async def telling(message):
+            begun.update(message) if message["type"] == "http.response.start" else answer.extend(message["body"])
+            await send(message)
+
+        await app(scope, listening, telling)
+        region, service = signed.groups()
+        # Signed for S3, and another service all the same.
+        host = "s3-control" if scope["path"].startswith("/v20180820/") else service
+        whole = len(request) <= MOST
+        exchange = {
+            "method": scope["method"],
+            "uri": f"https://{host}.{region}.amazonaws.com{scope['raw_path'].decode()}?{scope['query_string'].decode()}",
+            "headers": headers,
+            "body": request.decode(errors="replace") if whole else "",
+            "whole": whole,
+            "status": begun["status"],
+            "answer_headers": {name.decode(): value.decode("latin-1") for name, value in begun["headers"]},
+            "answer": answer.decode(errors="replace"),
+        }
+        file.write(json.dumps(exchange) + "\n")
+        file.flush()
+
+    return recording
