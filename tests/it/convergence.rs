@@ -13,15 +13,9 @@ use guardrail::{
 use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::{
-        default_encryption::DefaultEncryption,
-        inventory::Inventory,
-        kms_key::KmsKey,
-        lifecycle::Lifecycle,
-        object_ownership::ObjectOwnership,
-        public_access_block::PublicAccessBlock,
-        table::Control,
-        trail::{EventSelector, Trail},
-        versioning::Versioning,
+        default_encryption::DefaultEncryption, inventory::Inventory, kms_key::KmsKey, lifecycle::Lifecycle,
+        object_ownership::ObjectOwnership, public_access_block::PublicAccessBlock, selectors::EventSelector,
+        table::Control, trail::Trail, versioning::Versioning,
     },
     decide::{
         baseline::Baseline,

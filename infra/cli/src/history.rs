@@ -11,7 +11,7 @@ use guardrail_core::{
         record_file::{FOLDER, RecordFile},
         report::{Asked, Work},
     },
-    tell::alert::{short_actor, text_of},
+    tell::{alert::text_of, subject::short_actor},
     value::{
         caller,
         failure::{ApiError, chain},

@@ -8,6 +8,7 @@ pub mod kms_key;
 pub mod lifecycle;
 pub mod object_ownership;
 pub mod public_access_block;
+pub mod selectors;
 pub mod table;
 pub mod trail;
 pub mod versioning;

@@ -1,6 +1,8 @@
 //! Values in, words out: alerts, evidence, metrics. Never a decision.
 
+pub mod advice;
 pub mod alert;
 pub mod evidence;
 pub mod metrics;
 pub mod redact;
+pub mod subject;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_cloudtrail::{operation::RequestId, types as cloudtrail};
 use guardrail_core::{
-    control::trail::{
-        AdvancedEventSelector, EventSelector, FieldSelector, RequiredTrail, Selectors, Trail, TrailCall, TrailPart,
-        TrailUpdate,
+    control::{
+        selectors::{AdvancedEventSelector, EventSelector, FieldSelector, Selectors},
+        trail::{RequiredTrail, Trail, TrailCall, TrailPart, TrailUpdate},
     },
     value::{
         failure::{ApiError, Read},

@@ -1,22 +1,26 @@
 //! What people and machines are told: one SNS message per reconcile that found anything.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    control::table::{Control, is_told, owners_setting as control_owners_setting},
+    control::table::{is_told, owners_setting as control_owners_setting},
     edge::config::Place,
     outcome::{
-        exposure::{Exposure, ExposureKind},
+        exposure::Exposure,
         finding::{Finding, Outcome},
         report::{Asked, BucketOutcome, Report},
         swap::Swap,
         trigger::Trigger,
         watched::{PartFinding, PartOutcome, WatchOutcome, Watched},
     },
-    value::{caller, failure::Denial, names::BucketName},
+    tell::{
+        advice::{advice, watch_advice},
+        subject::{controls, headline, owners_setting, plain, short_actor, subject},
+    },
+    value::{caller, names::BucketName},
 };
 
 /// The version of the machine-readable part.
@@ -171,23 +175,6 @@ fn watch_headline(watched: &Watched, own: &str) -> String {
     format!("{call} on {part} by {actor}{done}")
 }
 
-fn watch_advice(watched: &Watched) -> &'static str {
-    match watched.outcome {
-        WatchOutcome::Attempted => {
-            "Ask who made the call what it was for. It changed nothing; AWS may not say what it was aimed at, so it may have had nothing to do with the guardrail."
-        }
-        WatchOutcome::Tampered if watched.part.as_deref().is_some_and(|it| it.starts_with("registry parameter ")) => {
-            "If you meant it, nothing. If not: take the caller's rights away first, then put the document back with `guardrail restore-registration BUCKET`. infra/deploy.sh knows nothing of registry documents. RUNBOOK.md, \"TAMPERED\", says what else to look at."
-        }
-        WatchOutcome::Tampered => {
-            "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
-        }
-        WatchOutcome::Broken | WatchOutcome::Unguarded => {
-            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, \"BROKEN\", has each part."
-        }
-    }
-}
-
 fn severity(report: &Report, swept: bool) -> Option<Severity> {
     let only_exempt = report.findings.iter().all(|it| it.outcome == Outcome::Exempt);
     // What a call opened. What was open before is its owner's, and not told again at every look.
@@ -269,121 +256,6 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     machine
 }
 
-/// Who made the call, as short as it is clear to somebody in the account `own`.
-pub fn short_actor(trigger: &Trigger, own: &str) -> String {
-    trigger.actor.as_deref().map_or("somebody".to_owned(), |it| caller::short(it, own))
-}
-
-fn controls(findings: &[&Finding]) -> String {
-    match findings {
-        [] => "bucket".to_owned(),
-        [one] => one.control.to_string(),
-        [one, two] => format!("{} and {}", one.control, two.control),
-        many => format!("{} controls", many.len()),
-    }
-}
-
-pub fn subject(report: &Report, own: &str) -> String {
-    let tag = text_of(&report.outcome).to_ascii_uppercase();
-    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))
-}
-
-/// A subject as SNS takes it.
-fn plain(subject: &str) -> String {
-    let ascii: String = subject.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
-    // SNS wants less than 100 characters.
-    if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
-}
-
-/// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
-fn headline(report: &Report, own: &str) -> String {
-    let with = |wanted: &[Outcome]| -> Vec<&Finding> {
-        report.findings.iter().filter(|it| wanted.contains(&it.outcome)).collect()
-    };
-    let told = match report.outcome {
-        BucketOutcome::Restored => with(&[Outcome::Restored]),
-        BucketOutcome::Failed => with(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]),
-        _ => report.findings.iter().collect(),
-    };
-    let what = controls(&told);
-    let caused = told.iter().all(|it| report.is_caused(it));
-    let (cause, led_here) = match &report.trigger {
-        Some(trigger) if caused => (format!("changed by {}", short_actor(trigger, own)), String::new()),
-        Some(trigger) => {
-            ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger, own)))
-        }
-        None => ("drifted".to_owned(), String::new()),
-    };
-    match report.outcome {
-        BucketOutcome::Restored => match report.drift_to_restored_ms.filter(|_| caused) {
-            Some(ms) => format!("{what} {cause}, restored within {}{led_here}", whole_seconds(ms)),
-            None => format!("{what} {cause}, restored{led_here}"),
-        },
-        BucketOutcome::Drifted if told.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {cause}, left so: {}{led_here}", why_left(&told))
-        }
-        BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
-        BucketOutcome::Failed if told.is_empty() => "not guarded, the registry cannot be used".to_owned(),
-        BucketOutcome::Failed => {
-            let all = |outcome| told.iter().all(|it| it.outcome == outcome);
-            let problem = if all(Outcome::Unreadable) {
-                "cannot be read"
-            } else if all(Outcome::Unstable) {
-                "does not stay restored"
-            } else {
-                "NOT restored"
-            };
-            format!("{what} {problem}; {cause}{led_here}")
-        }
-        BucketOutcome::Endangered if report.hindrances.is_empty() => exposed(report, own),
-        BucketOutcome::Endangered => {
-            let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
-            let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
-            let documents = documents.into_iter().collect::<Vec<_>>().join(" and ");
-            let by =
-                report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it, own)));
-            format!("{documents} {verb} the guardrail from its work{}", by.unwrap_or_default())
-        }
-        BucketOutcome::Gone => match &report.trigger {
-            Some(trigger) if trigger.event_name == "DeleteBucket" && trigger.error_code.is_none() => {
-                format!("the guarded bucket was deleted by {}", short_actor(trigger, own))
-            }
-            _ => "the guarded bucket does not exist".to_owned(),
-        },
-        BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
-            Some(trigger) if control_owners_setting(&trigger.event_name).is_some() => {
-                format!("{} by {}, the owner's to undo", trigger.event_name, short_actor(trigger, own))
-            }
-            Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger, own)),
-            None => "nothing to restore".to_owned(),
-        },
-    }
-}
-
-/// What of the owner's opens or destroys, and by whose call.
-fn exposed(report: &Report, own: &str) -> String {
-    let has = |kind| report.exposures.iter().any(|it| it.kind == kind);
-    let mut what = Vec::new();
-    if has(ExposureKind::ForeignAccess) {
-        what.push("open to others than this account");
-    }
-    if has(ExposureKind::EarlyDeletion) {
-        what.push("set to delete early");
-    }
-    let by = report.trigger.as_ref().map(|it| format!(" by {}", short_actor(it, own))).unwrap_or_default();
-    format!("{}{by}, left so", what.join(" and "))
-}
-
-/// Why drift was left.
-fn why_left(findings: &[&Finding]) -> &'static str {
-    if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
-}
-
-/// Rounded up: CloudTrail cuts the time of a call to the second.
-fn whole_seconds(ms: u64) -> String {
-    format!("{} s", ms.div_ceil(1000).max(1))
-}
-
 /// What the call that led here has to do with the findings; `None` when it can have caused them all.
 fn innocence(report: &Report) -> Option<String> {
     let trigger = report.trigger.as_ref()?;
@@ -398,12 +270,6 @@ fn innocence(report: &Report) -> Option<String> {
     } else {
         format!("This call led here; it can have changed {}, but not {}.", controls(&caused), controls(&others))
     })
-}
-
-/// What the call that led here has changed of what belongs to the bucket's owner.
-fn owners_setting(report: &Report) -> Option<&'static str> {
-    let trigger = report.trigger.as_ref().filter(|it| it.error_code.is_none())?;
-    control_owners_setting(&trigger.event_name)
 }
 
 /// What a person reads at night.
@@ -500,85 +366,6 @@ fn outcome_in_words(finding: &Finding) -> String {
     }
 }
 
-fn advice(report: &Report) -> String {
-    let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
-    let mut lines = Vec::new();
-    if owners_setting(report).is_some() {
-        lines.push("Nothing was undone: it belongs to the owner. Ask whoever made the call what it was for; if it was not meant, undo it and take the caller's rights away.");
-    }
-    if report.outcome == BucketOutcome::Gone {
-        lines.push("If that was meant, delete the bucket's registry parameter. If not: somebody else can take the name now; create the bucket again at once, then run guardrail-bootstrap.");
-    }
-    if report.error.is_some() {
-        lines.push("Mend what the error says. Until then nothing restores this bucket.");
-    }
-    if !report.hindrances.is_empty() {
-        lines.push("Nothing has drifted by these statements yet. Where one denies the guardrail, or does not allow it, it cannot restore: remove or narrow the statement now, or except the guardrail's role in it, and ask whoever wrote it what it was for.");
-    }
-    if !report.exposures.is_empty() {
-        lines.push("What lets others in, or deletes early, is a setting of the bucket's owner: the guardrail has not touched it. If it was not meant, take the statement or the rule out, and find out what was read or removed meanwhile: CloudTrail has the data events.");
-    }
-    if has(Outcome::Failed) {
-        lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
-    }
-    let denied = |key: bool, denial| {
-        let about_key = |it: &Finding| it.control == Control::KmsKey;
-        report.findings.iter().any(|it| it.denied_by == Some(denial) && about_key(it) == key)
-    };
-    let denied_at_all = |denial| denied(true, denial) || denied(false, denial);
-    if denied(false, Denial::ResourcePolicy) {
-        lines.push("The bucket's own policy denies the guardrail's role. The way out: the account's root user can always delete or mend it; without a root password, sts:AssumeRoot from the management account with the task policy root-task/S3UnlockBucketPolicy. Then find out who wrote it.");
-    }
-    if denied(true, Denial::ResourcePolicy) {
-        lines.push("The key's own policy denies the guardrail's role. One of the key's administrators has to mend it; if it has none left, AWS Support.");
-    }
-    if denied_at_all(Denial::ServiceControlPolicy) || denied_at_all(Denial::ResourceControlPolicy) {
-        lines.push("A policy of the organization (SCP or RCP) denies the guardrail's role. Nobody in this account can change that, root included: ask for an exception for the role.");
-    }
-    if denied_at_all(Denial::IdentityPolicy)
-        || denied_at_all(Denial::PermissionsBoundary)
-        || denied_at_all(Denial::SessionPolicy)
-    {
-        lines.push("The guardrail's role itself lacks the right: somebody changed its policy or its boundary. Run infra/deploy.sh again.");
-    }
-    if denied_at_all(Denial::VpcEndpointPolicy) {
-        lines.push(
-            "The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.",
-        );
-    }
-    if denied_at_all(Denial::Unsaid) {
-        lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
-    }
-    if has(Outcome::Unstable) {
-        lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
-    }
-    if has(Outcome::WouldRestore) {
-        lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
-    }
-    if report.missed_event {
-        lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
-    }
-    if has(Outcome::Restored) {
-        lines.push(match report.record {
-            Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
-            None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
-        });
-        let agent = report.trigger.as_ref().and_then(|it| it.user_agent.as_deref());
-        if agent.is_some_and(is_infrastructure_code) && report.findings.iter().any(|it| report.is_caused(it)) {
-            lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
-        }
-    }
-    if lines.is_empty() {
-        lines.push("Nothing.");
-    }
-    lines.iter().map(|it| format!("  {it}\n")).collect()
-}
-
-fn is_infrastructure_code(user_agent: &str) -> bool {
-    let agent = user_agent.to_ascii_lowercase();
-    ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
-}
-
 /// CloudTrail's page of one event; each partition has a console of its own.
 fn event_link(place: Place<'_>, event_id: &str) -> String {
     let domain = match place.partition {
@@ -623,6 +410,7 @@ fn cut(text: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::control::table::Control;
     use expect_test::expect;
 
     use super::*;

@@ -1,0 +1,108 @@
+//! What a person is to do.
+
+use crate::{
+    control::table::Control,
+    outcome::{
+        finding::{Finding, Outcome},
+        report::{BucketOutcome, Report},
+        watched::{WatchOutcome, Watched},
+    },
+    tell::subject::owners_setting,
+    value::failure::Denial,
+};
+
+pub fn watch_advice(watched: &Watched) -> &'static str {
+    match watched.outcome {
+        WatchOutcome::Attempted => {
+            "Ask who made the call what it was for. It changed nothing; AWS may not say what it was aimed at, so it may have had nothing to do with the guardrail."
+        }
+        WatchOutcome::Tampered if watched.part.as_deref().is_some_and(|it| it.starts_with("registry parameter ")) => {
+            "If you meant it, nothing. If not: take the caller's rights away first, then put the document back with `guardrail restore-registration BUCKET`. infra/deploy.sh knows nothing of registry documents. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
+        WatchOutcome::Tampered => {
+            "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
+        }
+        WatchOutcome::Broken | WatchOutcome::Unguarded => {
+            "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, \"BROKEN\", has each part."
+        }
+    }
+}
+
+pub fn advice(report: &Report) -> String {
+    let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
+    let mut lines = Vec::new();
+    if owners_setting(report).is_some() {
+        lines.push("Nothing was undone: it belongs to the owner. Ask whoever made the call what it was for; if it was not meant, undo it and take the caller's rights away.");
+    }
+    if report.outcome == BucketOutcome::Gone {
+        lines.push("If that was meant, delete the bucket's registry parameter. If not: somebody else can take the name now; create the bucket again at once, then run guardrail-bootstrap.");
+    }
+    if report.error.is_some() {
+        lines.push("Mend what the error says. Until then nothing restores this bucket.");
+    }
+    if !report.hindrances.is_empty() {
+        lines.push("Nothing has drifted by these statements yet. Where one denies the guardrail, or does not allow it, it cannot restore: remove or narrow the statement now, or except the guardrail's role in it, and ask whoever wrote it what it was for.");
+    }
+    if !report.exposures.is_empty() {
+        lines.push("What lets others in, or deletes early, is a setting of the bucket's owner: the guardrail has not touched it. If it was not meant, take the statement or the rule out, and find out what was read or removed meanwhile: CloudTrail has the data events.");
+    }
+    if has(Outcome::Failed) {
+        lines.push("Mend what the error of each control says; Lambda tries twice more, and then every event and sweep tries again. The controls not named as failed are in force.");
+    }
+    let denied = |key: bool, denial| {
+        let about_key = |it: &Finding| it.control == Control::KmsKey;
+        report.findings.iter().any(|it| it.denied_by == Some(denial) && about_key(it) == key)
+    };
+    let denied_at_all = |denial| denied(true, denial) || denied(false, denial);
+    if denied(false, Denial::ResourcePolicy) {
+        lines.push("The bucket's own policy denies the guardrail's role. The way out: the account's root user can always delete or mend it; without a root password, sts:AssumeRoot from the management account with the task policy root-task/S3UnlockBucketPolicy. Then find out who wrote it.");
+    }
+    if denied(true, Denial::ResourcePolicy) {
+        lines.push("The key's own policy denies the guardrail's role. One of the key's administrators has to mend it; if it has none left, AWS Support.");
+    }
+    if denied_at_all(Denial::ServiceControlPolicy) || denied_at_all(Denial::ResourceControlPolicy) {
+        lines.push("A policy of the organization (SCP or RCP) denies the guardrail's role. Nobody in this account can change that, root included: ask for an exception for the role.");
+    }
+    if denied_at_all(Denial::IdentityPolicy)
+        || denied_at_all(Denial::PermissionsBoundary)
+        || denied_at_all(Denial::SessionPolicy)
+    {
+        lines.push("The guardrail's role itself lacks the right: somebody changed its policy or its boundary. Run infra/deploy.sh again.");
+    }
+    if denied_at_all(Denial::VpcEndpointPolicy) {
+        lines.push(
+            "The policy of a VPC endpoint denies the guardrail's role: mend that, or take the function out of the VPC.",
+        );
+    }
+    if denied_at_all(Denial::Unsaid) {
+        lines.push("AWS does not say what denied the guardrail's role: look for a Deny in the bucket policy, the role's policies and the organization's policies.");
+    }
+    if has(Outcome::Unstable) {
+        lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
+    }
+    if has(Outcome::WouldRestore) {
+        lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
+    }
+    if report.missed_event {
+        lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
+    }
+    if has(Outcome::Restored) {
+        lines.push(match report.record {
+            Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
+            None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
+        });
+        let agent = report.trigger.as_ref().and_then(|it| it.user_agent.as_deref());
+        if agent.is_some_and(is_infrastructure_code) && report.findings.iter().any(|it| report.is_caused(it)) {
+            lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
+        }
+    }
+    if lines.is_empty() {
+        lines.push("Nothing.");
+    }
+    lines.iter().map(|it| format!("  {it}\n")).collect()
+}
+
+fn is_infrastructure_code(user_agent: &str) -> bool {
+    let agent = user_agent.to_ascii_lowercase();
+    ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
+}
