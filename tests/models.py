@@ -29,8 +29,8 @@ DATA = Path(botocore.__file__).parent / "data"
 
 # What the guardrail calls: the folders of the models, which but for S3 Control are the first label of the host, too.
 SERVICES = (
-    "budgets", "cloudformation", "cloudtrail", "events", "iam", "kms", "lambda", "s3", "s3control", "sns", "sqs", "ssm",
-    "sts",
+    "budgets", "cloudformation", "cloudtrail", "events", "iam", "kms", "lambda", "logs", "s3", "s3control", "sns", "sqs",
+    "ssm", "sts",
 )  # fmt: skip
 
 # Faults that are none: what they say, as a pattern, and why it is right all the same.
@@ -379,7 +379,8 @@ def check_request(request: Request, faults: Faults) -> str:
     if protocol == "json":
         prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
         # The SDKs made of Smithy models leave the namespace out, and AWS takes both.
-        wanted = {"x-amz-target": (prefix, service.metadata["targetPrefix"].rpartition(".")[2])}
+        target = service.metadata["targetPrefix"]
+        wanted = {"x-amz-target": (prefix, prefix if prefix == target else target.rpartition(".")[2])}
         wanted["content-type"] = (
             request.headers.get("content-type"),
             f"application/x-amz-json-{service.metadata['jsonVersion']}",

@@ -215,6 +215,7 @@ def patched_app(options: argparse.Namespace):
     import kms_keys
     import lambda_account
     import lambda_events
+    import left_out
     import s3_extras
     import sqs_policies
     import unsettled
@@ -228,6 +229,7 @@ def patched_app(options: argparse.Namespace):
     cloudtrail_trails.install()
     cloudtrail_events.install(options.require_trail)
     unsettled.install(options.unsettled)
+    left_out.install()
     lambda_events.install()
     events_rules.install()
     sqs_policies.install()
