@@ -7,13 +7,12 @@ at all: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-awa
 import json
 import re
 
+import hooks
+import iam_on_behalf
 from ministack.core import responses
 from ministack.services import cloudwatch, eventbridge, kms, lambda_svc, sns
 from ministack.services import iam as roles
 from ministack.services.cloudformation import _change_sets, _stacks, drift, handlers, provisioners, stacks
-
-import hooks
-import iam_on_behalf
 
 MODE = "REVERT_DRIFT"
 

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 
+import hooks
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, kms, lambda_svc, sns, sqs
 from ministack.services.cloudformation import _stacks, changesets, engine, handlers, provisioners, stacks
-
-import hooks
 
 RULE = "AWS::Events::Rule"
 # How long CloudFormation takes for a resource; on AWS some seconds.

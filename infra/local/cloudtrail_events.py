@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from ministack import app
-from ministack.core import iam_actions, iam_evaluator, responses, router
-from ministack.services import cloudtrail, eventbridge, iam, kms
-
 import cloudtrail_trails
 import hooks
 import unsettled
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator, responses, router
+from ministack.services import cloudtrail, eventbridge, iam, kms
 
 log = logging.getLogger("cloudtrail-events")
 

@@ -4,10 +4,9 @@ import json
 import re
 from xml.etree import ElementTree
 
+import hooks
 from ministack.core import iam_evaluator, responses
 from ministack.services import cloudtrail, kms, s3
-
-import hooks
 
 SERVICE = "cloudtrail.amazonaws.com"
 # No separator at an end, none beside another.

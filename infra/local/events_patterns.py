@@ -132,7 +132,7 @@ class Field:
             if known is None:
                 break
             place, previous, length = known, place, length + 1
-        for length in range(length, len(expression) - 1):
+        for length in range(length, len(expression) - 1):  # noqa: B020 (the range is made before)
             place, previous = self.next_place(place, previous, expression, length), place
         for it in place.on(QUOTE):
             if isinstance(it, Match) and it.element == element:

@@ -2,12 +2,11 @@
 
 import json
 
+import events_patterns
+import hooks
 from ministack.core import responses
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
-
-import events_patterns
-import hooks
 
 RULE = "AWS::Events::Rule"
 

@@ -1,9 +1,8 @@
 """What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
 
+import hooks
 from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.services import s3
-
-import hooks
 
 KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 

@@ -7,11 +7,10 @@ import contextvars
 import json
 from collections import defaultdict
 
+import hooks
 from ministack.core import iam_evaluator, responses, router
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import stacks
-
-import hooks
 
 CALLER: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
 
@@ -227,7 +226,9 @@ def context_of(props: dict, account: str) -> dict:
     for tag in tags if isinstance(tags, list) else []:
         context[f"aws:ResourceTag/{tag['Key']}"] = context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]
     if "FunctionName" in props:
-        context["lambda:FunctionArn"] = f"arn:aws:lambda:{responses.get_region()}:{account}:function:{props['FunctionName']}"
+        context["lambda:FunctionArn"] = (
+            f"arn:aws:lambda:{responses.get_region()}:{account}:function:{props['FunctionName']}"
+        )
     if props.get("PermissionsBoundary"):
         context["iam:PermissionsBoundary"] = props["PermissionsBoundary"]
     return context

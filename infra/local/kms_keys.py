@@ -2,11 +2,10 @@
 
 import json
 
-from ministack.core import responses
-from ministack.services import kms
-
 import hooks
 import s3_policies
+from ministack.core import responses
+from ministack.services import kms
 
 MAX_POLICY_BYTES = 32 * 1024
 CUSTOM_STORES = ("AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")

@@ -2,10 +2,9 @@
 
 import functools
 
+import hooks
 from ministack.core import responses
 from ministack.services import lambda_svc
-
-import hooks
 
 # What AWS keeps unreserved, or the whole limit where that is less: a new account's is 10.
 UNRESERVED = 100

@@ -4,10 +4,9 @@ import json
 import logging
 import threading
 
+import hooks
 from ministack.core import iam_evaluator, responses
 from ministack.services import eventbridge, lambda_svc
-
-import hooks
 
 log = logging.getLogger("lambda-events")
 

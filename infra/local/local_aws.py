@@ -203,8 +203,6 @@ def patched_app(options: argparse.Namespace):
     import hooks
 
     hooks.check_version()
-    from ministack import app
-
     import cloudformation_drift
     import cloudformation_stacks
     import cloudtrail_events
@@ -219,6 +217,7 @@ def patched_app(options: argparse.Namespace):
     import s3_extras
     import sqs_policies
     import unsettled
+    from ministack import app
 
     iam_context.install()
     iam_on_behalf.install()
@@ -242,11 +241,10 @@ async def serve(
 ) -> None:
     app = patched_app(options)
     http_port, https_port = port_of(http), port_of(https)
-    from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
-
     import exchanges
     import unsettled
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
 
     if options.exchanges:
         app = exchanges.recorded(app, options.exchanges)

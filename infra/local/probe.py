@@ -27,12 +27,11 @@ if __name__ == "__main__" and Path(sys.prefix) != start.VENV:
     os.execv(start.PYTHON, [str(start.PYTHON), *sys.argv])
 
 import botocore.session
-from botocore.config import Config
-from botocore.exceptions import ClientError, WaiterError
-
 import events_patterns
 import hooks
 import unsettled
+from botocore.config import Config
+from botocore.exceptions import ClientError, WaiterError
 
 REGION = "eu-west-2"
 PATIENCE_SECONDS = 20
@@ -317,7 +316,9 @@ def _(account: Account) -> None:
     s3.put_object(**put, ServerSideEncryption="aws:kms", SSEKMSKeyId=right)
     s3.get_object(Bucket=bucket, Key="it")
     place = {"Bucket": bucket, "Key": "parts"}
-    place["UploadId"] = s3.create_multipart_upload(**place, ServerSideEncryption="aws:kms", SSEKMSKeyId=right)["UploadId"]
+    place["UploadId"] = s3.create_multipart_upload(**place, ServerSideEncryption="aws:kms", SSEKMSKeyId=right)[
+        "UploadId"
+    ]
     part = {"ETag": s3.upload_part(**place, PartNumber=1, Body=b"it")["ETag"], "PartNumber": 1}
     s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
     refused("AccessDenied", account.client("s3", keys, http=True).get_object, Bucket=bucket, Key="it")
@@ -436,7 +437,9 @@ def _(account: Account) -> None:
     refused("InvalidRequest", s3.list_buckets)
     first = s3.list_buckets(MaxBuckets=2)
     rest = s3.list_buckets(MaxBuckets=2, ContinuationToken=first["ContinuationToken"])
-    expect([it["Name"] for it in first["Buckets"] + rest["Buckets"]] == buckets and "ContinuationToken" not in rest, rest)
+    expect(
+        [it["Name"] for it in first["Buckets"] + rest["Buckets"]] == buckets and "ContinuationToken" not in rest, rest
+    )
     found = [it["Name"] for it in s3.list_buckets(BucketRegion=REGION, Prefix=buckets[1])["Buckets"]]
     expect(found == [buckets[1]], found)
 
@@ -512,7 +515,10 @@ def _(account: Account) -> None:
     refused("InvalidRequest", lambda: put(rule("newer", Prefix="a/", **newer)))
     refused("InvalidRequest", lambda: put({"ID": "idle", "Status": "Enabled", "Filter": {}}))
     tag = {"Tag": {"Key": "a", "Value": "b"}}
-    refused("InvalidRequest", lambda: put(rule("abort", Filter=tag, AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1})))
+    refused(
+        "InvalidRequest",
+        lambda: put(rule("abort", Filter=tag, AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1})),
+    )
     refused("InvalidArgument", lambda: put(new, new))
     refused("InvalidArgument", lambda: put(rule("x" * 256, Filter={})))
     refused("MalformedXML", lambda: put(rule("nowhere")))
@@ -999,7 +1005,8 @@ def _(account: Account) -> None:
 
     found = change_set(stacks, "revert", template, DeploymentMode="REVERT_DRIFT")
     found = {
-        it["ResourceChange"]["LogicalResourceId"]: it["ResourceChange"]["ResourceDriftStatus"] for it in found["Changes"]
+        it["ResourceChange"]["LogicalResourceId"]: it["ResourceChange"]["ResourceDriftStatus"]
+        for it in found["Changes"]
     }
     expect(found == {"Queue": "MODIFIED", "Rule": "DELETED"}, found)
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -1020,7 +1027,9 @@ def _(account: Account) -> None:
         stacks.get_waiter("stack_create_complete").wait(StackName="it", WaiterConfig=waiting)
         raise Failed("created")
     except WaiterError:
-        reasons = [it.get("ResourceStatusReason", "") for it in stacks.describe_stack_events(StackName="it")["StackEvents"]]
+        reasons = [
+            it.get("ResourceStatusReason", "") for it in stacks.describe_stack_events(StackName="it")["StackEvents"]
+        ]
         expect(any("not authorized to perform: sqs:CreateQueue" in it for it in reasons), reasons)
     arn, _ = account.function()
     change = allow("lambda:UpdateFunctionConfiguration", arn)

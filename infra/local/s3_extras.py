@@ -4,13 +4,12 @@ import re
 from html import escape
 from xml.etree import ElementTree
 
-from ministack import app
-from ministack.core import iam_evaluator, responses
-from ministack.services import iam, s3
-
 import hooks
 import s3_lifecycle
 import s3_policies
+from ministack import app
+from ministack.core import iam_evaluator, responses
+from ministack.services import iam, s3
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -93,7 +92,9 @@ def in_pages_only(original):
 
     async def handler(method, path, headers, body, query_params):
         if method == "GET" and path == "/" and not PAGED & set(query_params):
-            return error(400, "InvalidRequest", "This account may have too many buckets for a list that is not paginated.")
+            return error(
+                400, "InvalidRequest", "This account may have too many buckets for a list that is not paginated."
+            )
         return await original(method, path, headers, body, query_params)
 
     return handler
@@ -181,7 +182,7 @@ def with_v1_prefixes_kept(original):
         rules = s3._bucket_lifecycle.get(name)
         if answer[0] < 300 and isinstance(rules, list):
             elements = ElementTree.fromstring(body).findall("{*}Rule")
-            for rule, element in zip(rules, elements):
+            for rule, element in zip(rules, elements, strict=False):
                 if element.find("{*}Prefix") is not None:
                     rule["Prefix"] = element.findtext("{*}Prefix") or ""
         return answer
@@ -198,7 +199,7 @@ def with_v1_prefixes_shown(original):
         if status == 200 and isinstance(rules, list):
             # MiniStack writes exactly one Filter for each rule.
             parts = re.split(r"(<Filter>.*?</Filter>)", body.decode())
-            for rule, place in zip(rules, range(1, len(parts), 2)):
+            for rule, place in zip(rules, range(1, len(parts), 2), strict=False):
                 if "Prefix" in rule:
                     parts[place] = f"<Prefix>{escape(rule['Prefix'])}</Prefix>"
             body = "".join(parts).encode()

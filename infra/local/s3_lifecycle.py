@@ -32,7 +32,9 @@ def refusal(body: bytes) -> Refusal | None:
     for rule in rules:
         prefix, filter_ = rule.find("{*}Prefix") is not None, rule.find("{*}Filter")
         if prefix and new:
-            return invalid("Base level prefix cannot be used in Lifecycle V2, prefixes are only supported in the Filter.")
+            return invalid(
+                "Base level prefix cannot be used in Lifecycle V2, prefixes are only supported in the Filter."
+            )
         old = old or prefix
         if filter_ is not None and old:
             return invalid("Filter element can only be used in Lifecycle V2.")
@@ -56,7 +58,11 @@ def rule_refusal(rule, filter_, old: bool) -> Refusal | None:
     both = filter_.find("{*}And")
     if len(filter_) > 1 or both is not None and len(both) < 2:
         return MALFORMED
-    for name, what in (("Tag", "Tags"), ("ObjectSizeGreaterThan", "Object Size"), ("ObjectSizeLessThan", "Object Size")):
+    for name, what in (
+        ("Tag", "Tags"),
+        ("ObjectSizeGreaterThan", "Object Size"),
+        ("ObjectSizeLessThan", "Object Size"),
+    ):
         if "AbortIncompleteMultipartUpload" in names and filter_.find(f".//{{*}}{name}") is not None:
             return invalid(f"AbortIncompleteMultipartUpload cannot be specified with {what}.")
     return None
@@ -78,7 +84,9 @@ def overlap(rules: list) -> Refusal | None:
     for n, one in enumerate(rules):
         for other in rules[n + 1 :]:
             a, b = (it.findtext("{*}Prefix") or "" for it in (one, other))
-            shared = [it for it in ACTIONS if one.find(f"{{*}}{it}") is not None and other.find(f"{{*}}{it}") is not None]
+            shared = [
+                it for it in ACTIONS if one.find(f"{{*}}{it}") is not None and other.find(f"{{*}}{it}") is not None
+            ]
             if shared and (a.startswith(b) or b.startswith(a)):
                 return invalid(f"Found overlapping prefixes '{a}' and '{b}' for same action type '{shared[0]}'")
     return None

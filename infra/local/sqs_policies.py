@@ -2,11 +2,10 @@
 
 import json
 
+import hooks
 from ministack.core import responses
 from ministack.services import sqs
 from ministack.services.cloudformation import provisioners
-
-import hooks
 
 QUEUE_POLICY = provisioners._RESOURCE_HANDLERS["AWS::SQS::QueuePolicy"]
 

@@ -80,11 +80,10 @@ def deliveries(event_name: str) -> tuple[float, ...]:
 
 
 def install(seed: int | None) -> None:
-    from ministack import app
-    from ministack.core import iam_actions, responses, router
-
     import cloudtrail_events
     import hooks
+    from ministack import app
+    from ministack.core import iam_actions, responses, router
 
     hooks.need(app, "detect_service", "_routing_params")
     hooks.need(iam_actions, "extract_iam_action")

@@ -12,5 +12,9 @@ while True:
     next = api.getresponse()
     event = json.load(next)
     answer = {"handled": handler.dispatch_event(event, None)}
-    api.request("POST", f"/2018-06-01/runtime/invocation/{next.headers['Lambda-Runtime-Aws-Request-Id']}/response", json.dumps(answer))
+    api.request(
+        "POST",
+        f"/2018-06-01/runtime/invocation/{next.headers['Lambda-Runtime-Aws-Request-Id']}/response",
+        json.dumps(answer),
+    )
     api.getresponse().read()

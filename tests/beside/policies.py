@@ -12,7 +12,10 @@ for name in ("BUCKETS", "KEY", "ACCOUNT", "INVENTORY"):
     text = text.replace(name, values[name])
 (folder / "pull.yml").write_text(text)
 for policy in yaml.safe_load(text)["policies"]:
-    called = [{"source": "s3.amazonaws.com", "event": it, "ids": "requestParameters.bucketName"} for it in values["events"][policy["name"]]]
+    called = [
+        {"source": "s3.amazonaws.com", "event": it, "ids": "requestParameters.bucketName"}
+        for it in values["events"][policy["name"]]
+    ]
     policy["mode"] = {"type": "cloudtrail", "role": "unused", "events": called}
     lambda_folder = folder / policy["name"]
     lambda_folder.mkdir(exist_ok=True)
