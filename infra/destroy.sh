@@ -50,8 +50,11 @@ main() {
   echo "What is left, because it is yours:"
   echo "  the buckets, with their settings, keys, trails, logs and inventories"
   prefix=${prefix:-/s3-guardrail/buckets/}
-  left=$(ask ssm get-parameters-by-path --path "${prefix%/}" --query 'Parameters[].Name' || true)
-  for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done
+  local path left parameter
+  for path in "${prefix%/}" /s3-guardrail/copies; do
+    left=$(ask ssm get-parameters-by-path --path "$path" --query 'Parameters[].Name' || true)
+    for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done
+  done
   echo "  the key behind alias/s3-guardrail, for 7 more days, in case somebody needs an old log"
 }
 

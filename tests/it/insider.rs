@@ -228,7 +228,7 @@ async fn what_opens_a_bucket_or_deletes_early_is_told_when_it_is_written_and_sta
     assert_eq!(told(&fake), ["lifecycle: restored"]);
     assert_eq!(
         exposures(&fake),
-        ["early-deletion: lifecycle rule `burn` removes current objects after 1 days below `db/`"]
+        ["early-deletion: lifecycle rule `burn` removes current objects after 1 day below `db/`"]
     );
     assert_eq!(fake.alerts()[0]["severity"], "CRITICAL");
     assert!(fake.documents()["lifecycle"].contains("burn") && fake.documents()["policy"].contains("Partner"));

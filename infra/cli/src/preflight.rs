@@ -51,6 +51,7 @@ const ALSO_NEEDED: [&str; 12] = [
     "kms:ListResourceTags",
     "kms:TagResource",
     "ssm:GetParameter",
+    "ssm:GetParameterHistory",
     "ssm:GetParametersByPath",
     "ssm:PutParameter",
     "cloudtrail:CreateTrail",

@@ -43,10 +43,11 @@ impl ObjectOwnership {
         Self { object_ownership: Some("BucketOwnerEnforced".to_owned()), acl_grants: Ok(Vec::new()) }
     }
 
-    /// Whether both say the same: grants have no order.
+    /// Whether both are known to say the same: grants have no order.
     pub fn means(&self, other: &Self) -> bool {
-        let grants = |it: &Self| Some(it.acl_grants.as_ref().ok()?.iter().cloned().collect::<BTreeSet<_>>());
-        self.object_ownership == other.object_ownership && grants(self) == grants(other)
+        let (Ok(mine), Ok(theirs)) = (&self.acl_grants, &other.acl_grants) else { return false };
+        let set = |grants: &[String]| grants.iter().cloned().collect::<BTreeSet<_>>();
+        self.object_ownership == other.object_ownership && set(mine) == set(theirs)
     }
 }
 

@@ -253,13 +253,17 @@ fn early_deletion(lifecycle: &Lifecycle, required: &[RequiredRule]) -> Vec<Expos
 fn deletion(rule: &Element, keeps: u16) -> Option<Exposure> {
     let mut what = Vec::new();
     if let Some(expiration) = rule.child("Expiration") {
-        let days = expiration.child_text("Days").map(|it| format!("removes current objects after {it} days"));
+        let days =
+            expiration.child_text("Days").map(|it| format!("removes current objects after {}", days_of(it.trim())));
         let date = || expiration.child_text("Date").map(|it| format!("removes current objects from {it} on"));
         what.extend(days.or_else(date));
     }
     let noncurrent = rule.child("NoncurrentVersionExpiration").and_then(|it| it.child_text("NoncurrentDays"));
     if let Some(days) = noncurrent.and_then(|it| it.trim().parse::<u32>().ok()).filter(|it| *it < u32::from(keeps)) {
-        what.push(format!("removes old versions after {days} days, and the baseline keeps them for {keeps}"));
+        what.push(format!(
+            "removes old versions after {}, and the baseline keeps them for {keeps}",
+            days_of(&days.to_string())
+        ));
     }
     if what.is_empty() {
         return None;
@@ -282,6 +286,10 @@ fn scope(rule: &Element) -> String {
     let narrower = filter.is_some_and(|it| it.children.iter().any(|it| it.name != "Prefix"));
     let below = prefix.filter(|it| !it.is_empty()).map(|it| format!(" below `{it}`")).unwrap_or_default();
     format!("{below}{}", if narrower { ", some of the objects" } else { "" })
+}
+
+fn days_of(number: &str) -> String {
+    if number == "1" { "1 day".to_owned() } else { format!("{number} days") }
 }
 
 #[cfg(test)]
@@ -404,7 +412,7 @@ mod tests {
         };
         let all = "<Filter/>";
         for (rule, expected) in [
-            (format!("{all}<Expiration><Days>1</Days></Expiration>"), Some("lifecycle rule `x` removes current objects after 1 days")),
+            (format!("{all}<Expiration><Days>1</Days></Expiration>"), Some("lifecycle rule `x` removes current objects after 1 day")),
             ("<Prefix>db/</Prefix><Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>".to_owned(), Some("lifecycle rule `x` removes current objects from 2026-12-01T00:00:00Z on below `db/`")),
             ("<Filter><And><Prefix>db/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays></NoncurrentVersionExpiration>".to_owned(), Some("lifecycle rule `x` removes old versions after 7 days, and the baseline keeps them for 30 below `db/`, some of the objects")),
             (format!("{all}<NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>"), None),
