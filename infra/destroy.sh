@@ -14,7 +14,7 @@ TEXT
 }
 
 main() {
-  local yes="" function found prefix left parameter
+  local yes="" function found prefix path left parameter
   while (($#)); do
     case $1 in
       --endpoint-url)
@@ -50,7 +50,6 @@ main() {
   echo "What is left, because it is yours:"
   echo "  the buckets, with their settings, keys, trails, logs and inventories"
   prefix=${prefix:-/s3-guardrail/buckets/}
-  local path left parameter
   for path in "${prefix%/}" /s3-guardrail/copies; do
     left=$(ask ssm get-parameters-by-path --path "$path" --query 'Parameters[].Name' || true)
     for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done

@@ -41,7 +41,7 @@ const UNRESERVED: i32 = 100;
 const RESERVED_BY_US: i32 = 5;
 
 /// What the bootstrap and the registry need beside the controls' own calls.
-const ALSO_NEEDED: [&str; 12] = [
+const ALSO_NEEDED: [&str; 13] = [
     "s3:CreateBucket",
     "s3:GetBucketWebsite",
     "s3:GetReplicationConfiguration",
