@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use guardrail::{
@@ -13,9 +13,9 @@ use guardrail::{
         registry,
     },
 };
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
+    decide::backoff,
     edge::registry::Registration,
     outcome::{
         finding::Outcome,
@@ -24,7 +24,7 @@ use guardrail_core::{
         record_file::RecordFile,
         setting::Setting,
     },
-    value::{failure::ApiError, names::BucketName},
+    value::{bucket::Bucket, failure::ApiError, names::BucketName},
 };
 use jiff::Timestamp;
 
@@ -174,13 +174,11 @@ async fn put_all_back<'a>(
     leave: Option<&Leave>,
     done: &mut Vec<Done<'a>>,
 ) -> Result<Vec<String>, CliError> {
-    const WAITS: [Duration; 4] =
-        [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
     let writers = Writers::new(&session.guardrail, "s3-guardrail");
     let named = Bucket { name: bucket, owner: &session.account };
     let mut problems = Vec::new();
     let mut busy = Vec::new();
-    for wait in WAITS {
+    for wait in backoff::ROLLBACK {
         tokio::time::sleep(wait).await;
         busy.clear();
         let mut settings = Setting::all(session.observe(bucket).await?);

@@ -1,6 +1,7 @@
 //! All decisions, from values to values. Never a word to people, never a call.
 
 pub mod adoption;
+pub mod backoff;
 pub mod baseline;
 pub mod copies;
 pub mod echo;

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use guardrail_core::value::failure::{ApiError, Denial};
+use guardrail_core::{
+    decide::backoff::REREADS,
+    value::failure::{ApiError, Denial},
+};
 use serde_json::Value;
-
-/// How long the guardrail re-reads before it says that a restore did not stick.
-pub(crate) const REREADING: Duration = Duration::from_millis(3500);
 
 /// A question that only an account can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,7 +308,7 @@ pub(crate) fn settling(settled: &[Settled]) -> Answer {
     }
     let verdict = match settled {
         [] => Verdict::Unknown,
-        _ if never > 0 || slowest > REREADING => Verdict::Otherwise,
+        _ if never > 0 || slowest > REREADS.iter().sum::<Duration>() => Verdict::Otherwise,
         _ => Verdict::AsBelieved,
     };
     Question::Settling.answer(verdict, text)

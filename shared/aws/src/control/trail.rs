@@ -1,13 +1,12 @@
 //! A trail, read and written at its home region.
 
-use std::time::Duration;
-
 use aws_sdk_cloudtrail::{operation::RequestId, types as cloudtrail};
 use guardrail_core::{
     control::{
         selectors::{AdvancedEventSelector, EventSelector, FieldSelector, Selectors},
         trail::{RequiredTrail, Trail, TrailCall, TrailPart, TrailUpdate},
     },
+    decide::backoff,
     value::{
         failure::{ApiError, Read},
         names::TrailArn,
@@ -144,7 +143,7 @@ pub async fn write(
 }
 
 async fn create_trail(cloudtrail: &aws_sdk_cloudtrail::Client, required: &RequiredTrail) -> Result<(), ApiError> {
-    let mut wait = Duration::from_millis(500);
+    let mut tried = 0;
     loop {
         let create = cloudtrail
             .create_trail()
@@ -155,15 +154,9 @@ async fn create_trail(cloudtrail: &aws_sdk_cloudtrail::Client, required: &Requir
             .include_global_service_events(true)
             .enable_log_file_validation(true);
         let Err(error) = done("CreateTrail", create.send().await) else { return Ok(()) };
-        // What was just written takes a moment to be known everywhere. CloudTrail says each with `Exception` or without.
-        let settling =
-            ["InsufficientS3BucketPolicy", "InsufficientEncryptionPolicy", "S3BucketDoesNotExist", "KmsKeyNotFound"];
-        let settles = error.code.as_deref().is_some_and(|it| settling.contains(&it.trim_end_matches("Exception")));
-        if !settles || wait > Duration::from_secs(4) {
-            return Err(error);
-        }
+        let Some(wait) = backoff::of_new_trail(&error, tried) else { return Err(error) };
         sleep(wait).await;
-        wait *= 2;
+        tried += 1;
     }
 }
 

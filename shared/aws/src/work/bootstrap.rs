@@ -19,6 +19,7 @@ use guardrail_core::{
     control::trail::MAX_TRAILS,
     decide::{
         adoption::Adoption,
+        backoff::SETTLING,
         baseline::Baseline,
         echo::Echo,
         enrolment::swaps,
@@ -47,10 +48,7 @@ use crate::{
     observe::{Scope, look},
     store::registry,
     topic,
-    work::{
-        bootstrap::journal::{Journal, SETTLING},
-        reconcile::reconcile,
-    },
+    work::{bootstrap::journal::Journal, reconcile::reconcile},
 };
 
 pub use adopt::foresee_bucket;

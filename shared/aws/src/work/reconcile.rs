@@ -1,7 +1,5 @@
 //! Observe, plan, apply: the shell around the decisions.
 
-use std::time::Duration;
-
 use guardrail_core::{
     control::{
         kms_key::{self, KeyPart, KeyState, KmsKey},
@@ -9,6 +7,7 @@ use guardrail_core::{
         trail::Trail,
     },
     decide::{
+        backoff,
         baseline::Baseline,
         echo::{ECHO_APP_NAME, Echo},
         exposure, hindrance,
@@ -39,22 +38,6 @@ use crate::{
     observe::{Scope, look},
 };
 
-/// How long lifecycle and other reads may flap after a write of our own before we call it drift.
-const ECHO_REREADS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// How long to wait before each look at a key that was just enabled.
-const SETTLING: [Duration; 5] = [
-    Duration::ZERO,
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-];
-
-/// How long busy writes of one bucket are tried again. What is left of the function's time is for the other controls,
-/// and for telling people.
-const RETRY_BUDGET: Duration = Duration::from_secs(20);
-
 /// Brings what was just seen of a bucket back to its baseline.
 pub async fn reconcile(
     guardrail: &Guardrail,
@@ -69,7 +52,7 @@ pub async fn reconcile(
     let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
     let mut beside = Beside::of(baseline, &seen, stance);
     let mut steps = plan(baseline, seen, stance);
-    for wait in ECHO_REREADS {
+    for wait in backoff::REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
             break;
         }
@@ -113,9 +96,8 @@ pub async fn carry_out(
     steps: Vec<Step>,
     beside: Beside,
 ) -> Reconciled {
-    let retry_until = Instant::now() + RETRY_BUDGET;
     let write = Writers::new(guardrail, app_name);
-    let mut writer = Writer { read: guardrail, write, bucket, baseline, retry_until };
+    let mut writer = Writer { read: guardrail, write, bucket, baseline, begun: Instant::now() };
     let mut findings = Vec::new();
     let mut restored_at = None;
     for step in steps {
@@ -134,7 +116,7 @@ struct Writer<'a> {
     write: Writers,
     bucket: Bucket<'a>,
     baseline: &'a Baseline,
-    retry_until: Instant,
+    begun: Instant,
 }
 
 /// How a restore ended, with the change as it was last planned.
@@ -232,11 +214,10 @@ impl Writer<'_> {
 
     /// Writes one change, again after a moment if AWS is busy.
     async fn written(&mut self, mut change: Change) -> Restored {
-        let mut wait = Duration::from_millis(100);
         let mut written = false;
-        let mut again = false;
+        let mut tried = 0;
         loop {
-            match self.refreshed(&change, again).await {
+            match self.refreshed(&change, tried > 0).await {
                 Ok(Some(fresh)) => change = fresh,
                 // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
                 Ok(None) => return Restored { change, written, result: Ok(()) },
@@ -252,13 +233,10 @@ impl Writer<'_> {
                     let result = change.beyond_us(self.baseline).map_or(Ok(()), |it| Err(it.into()));
                     return Restored { change, written, result };
                 }
-                Err(error)
-                    if error.passing && wait <= Duration::from_secs(4) && Instant::now() + wait < self.retry_until =>
-                {
+                Err(error) if let Some(wait) = backoff::of_write(&error, tried, self.begun.elapsed()) => {
                     tracing::warn!(control = %change.control(), %error, "busy, trying again");
                     sleep(self.read.clock.about(wait)).await;
-                    wait *= 2;
-                    again = true;
+                    tried += 1;
                 }
                 Err(error) => {
                     let error = match change.explain(&error) {
@@ -280,7 +258,7 @@ impl Writer<'_> {
         let mut left = KeyState::Enabled;
         let mut rotation_is_off = false;
         // KMS takes a moment to know everywhere what was just done.
-        for wait in SETTLING {
+        for wait in backoff::KEY_SETTLING {
             sleep(wait).await;
             let observed = control::kms_key::read(&self.read.kms, key).await?;
             let desired = observed.requiring(key);

@@ -8,6 +8,7 @@ use guardrail_core::{
     control::{bucket_policy, table::Control},
     decide::{
         adoption::kept_for,
+        backoff::SETTLING,
         baseline::Baseline,
         echo::Echo,
         plan::{Stance, plan},
@@ -28,7 +29,7 @@ use crate::{
     Guardrail, api,
     observe::observe,
     work::{
-        bootstrap::journal::{Journal, SETTLING, kept},
+        bootstrap::journal::{Journal, kept},
         reconcile::{Beside, carry_out},
     },
 };

@@ -1,7 +1,5 @@
 //! What a bootstrap has written so far, and its way into the history.
 
-use std::time::Duration;
-
 use guardrail_core::{
     decide::{record::assign_record, setup::Setup},
     edge::registry::Registration,
@@ -13,15 +11,6 @@ use guardrail_core::{
 };
 
 use crate::{Guardrail, store::history};
-
-/// AWS takes a moment to know everywhere what was just created: how long to wait between looks at it.
-pub(super) const SETTLING: [Duration; 5] = [
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-];
 
 /// What was written, for the history.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use aws_sdk_kms::{
 use guardrail_core::{
     control::kms_key::{self, KeyState, KmsKey, WayBack, service_statements},
     decide::{
+        backoff::SETTLING,
         setup::{Action, BootstrapError, Setup, failed},
         wanted_key::Choice,
     },
@@ -27,7 +28,6 @@ use tokio::time::sleep;
 use crate::{
     api::{done, output, unless_absent},
     control,
-    work::bootstrap::journal::SETTLING,
 };
 
 /// Marks a key of ours from its first moment, so that a run that stopped before the alias was made finds it again.
