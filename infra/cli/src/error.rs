@@ -67,7 +67,7 @@ pub(crate) enum CliError {
 
 /// What to do about a call that AWS refused, or did not answer; empty, or begins with a space.
 pub(crate) fn next_step(error: &ApiError) -> String {
-    let Some(code) = error.code.as_deref() else {
+    let Some(code) = error.code() else {
         return network::next_step(&error.to_string()).unwrap_or_default().to_owned();
     };
     match code {
@@ -129,7 +129,7 @@ pub(crate) fn action(operation: &str) -> Option<String> {
 fn identity(profile: Option<&str>, source: &ApiError) -> String {
     let text = source.to_string();
     match profile {
-        _ if source.code.is_some() || !text.contains("credential") => {
+        _ if source.code().is_some() || !text.contains("credential") => {
             format!("who you are could not be found out{}: {text}", next_step(source))
         }
         Some(profile) if text.contains("not enabled") => {
@@ -172,11 +172,11 @@ fn verify(error: &VerifyError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guardrail_core::value::failure::Answer;
 
     fn refused(operation: &'static str, code: &str) -> ApiError {
-        let mut error = ApiError::new(operation, "refused");
-        error.code = Some(code.to_owned());
-        error
+        let answer = Answer { arrived: true, code: Some(code), ..Answer::default() };
+        ApiError::answered(operation, answer, &std::fmt::Error)
     }
 
     #[test]

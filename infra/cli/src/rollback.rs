@@ -209,7 +209,7 @@ async fn put_all_back<'a>(
                     let exempt = leave.map(|it| format!(", exempt until {}", it.until)).unwrap_or_default();
                     output::print(&format!("  {}\n", painted(ADDED, &format!("{control}: as before{exempt}"))))?;
                 }
-                Err(error) if error.passing => {
+                Err(error) if error.is_passing() => {
                     busy.push(format!("{control}{}: {error}", next_step(&error)));
                     left.push(back);
                 }

@@ -166,7 +166,7 @@ async fn ground(site: &Site<'_>) -> Ground {
     }
     let in_force = within_a_while(async || {
         let put = api::done("PutObject", site.put("put-without-header").send().await);
-        put.is_err_and(|it| matches!(it.denied_by, Some(Denial::ResourcePolicy | Denial::Unsaid)))
+        put.is_err_and(|it| matches!(it.denied_by(), Some(Denial::ResourcePolicy | Denial::Unsaid)))
     });
     if !in_force.await {
         return Ground::NotInForce;

@@ -201,9 +201,9 @@ pub(crate) enum Said {
 
 impl Said {
     pub(crate) fn from_error(error: &ApiError) -> Self {
-        match (&error.denied_by, &error.code) {
-            (Some(denial), _) => Self::Denied(*denial),
-            (None, Some(code)) if !error.passing => Self::Refused(code.clone()),
+        match (error.denied_by(), error.code()) {
+            (Some(denial), _) => Self::Denied(denial),
+            (None, Some(code)) if !error.is_passing() => Self::Refused(code.to_owned()),
             _ => Self::Nothing,
         }
     }

@@ -100,7 +100,7 @@ pub(super) async fn key(session: &Session, bucket: Bucket<'_>) -> Result<(KeyArn
     for alias in ["alias/s3-secure-data", "alias/aws/s3"] {
         let described = session.guardrail.kms.describe_key().key_id(alias).send().await;
         let described = match api::unless_absent("DescribeKey", described, "NotFoundException") {
-            Err(error) if error.denied_by.is_none() => return Err(CliError::NotFoundOut(error)),
+            Err(error) if error.denied_by().is_none() => return Err(CliError::NotFoundOut(error)),
             described => described.ok().flatten(),
         };
         let arn = described.and_then(|it| it.key_metadata).and_then(|it| it.arn);

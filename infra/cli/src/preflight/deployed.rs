@@ -80,7 +80,7 @@ async fn templates(session: &Session) -> Vec<Check> {
         let validated = session.guardrail.cloudformation.validate_template().template_body(text).send().await;
         checks.push(match api::output("ValidateTemplate", validated) {
             Ok(_) => Check::new(Verdict::Good, name),
-            Err(error) if error.code.as_deref() == Some("ValidationError") => Check::new(
+            Err(error) if error.code() == Some("ValidationError") => Check::new(
                 Verdict::Bad,
                 format!("CloudFormation refuses {name}, and it cannot be deployed here; please report this: {error}"),
             ),
@@ -105,7 +105,7 @@ async fn patterns(session: &Session) -> Vec<Check> {
         checks.push(match api::output("TestEventPattern", test.send().await) {
             Ok(tested) if tested.result => Check::new(Verdict::Good, rule.name),
             Ok(_) => broken("EventBridge takes its pattern, and does not find a sample call with it"),
-            Err(error) if error.code.as_deref() == Some("InvalidEventPatternException") => {
+            Err(error) if error.code() == Some("InvalidEventPatternException") => {
                 broken(&format!("EventBridge refuses its pattern: {error}"))
             }
             Err(error) => untried(&format!("the pattern of rule {}", rule.name), &error),

@@ -147,7 +147,7 @@ pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl
             match api::unless_absent("DeleteBucket", sent.send().await, "NoSuchBucket") {
                 Ok(_) => return Ok(()),
                 // A trail goes on delivering for a while.
-                Err(error) if error.code.as_deref() == Some("BucketNotEmpty") && !last => {}
+                Err(error) if error.code() == Some("BucketNotEmpty") && !last => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -193,9 +193,7 @@ async fn delete(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result
     for (key, version) in alone {
         let delete = s3.delete_object().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
         match api::output("DeleteObject", delete.key(&key).version_id(&version).send().await) {
-            Err(ApiError { code: Some(code), .. }) if code == "AccessDenied" => {
-                kept.add(Kept::of(&key, &version, &code))
-            }
+            Err(error) if error.code() == Some("AccessDenied") => kept.add(Kept::of(&key, &version, "AccessDenied")),
             sent => drop(sent?),
         }
     }

@@ -62,7 +62,7 @@ pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiE
     let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
         // Somebody turned ACLs off since we read.
-        Err(error) if error.code.as_deref() == Some("AccessControlListNotSupported") => Ok(()),
+        Err(error) if error.code() == Some("AccessControlListNotSupported") => Ok(()),
         other => other,
     }
 }

@@ -134,7 +134,7 @@ struct Problem {
 
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
-        Self { text: error.to_string(), denied_by: error.denied_by }
+        Self { text: error.to_string(), denied_by: error.denied_by() }
     }
 }
 
@@ -181,7 +181,7 @@ impl Writer<'_> {
                 desired: Value::Null,
                 error: Some(error.to_string()),
                 note: None,
-                denied_by: error.denied_by,
+                denied_by: error.denied_by(),
                 exemption: None,
                 written: None,
             },

@@ -41,13 +41,13 @@ const NOT_KNOWN_YET: [&str; 4] =
 /// already; `spent`: how long the writes of this bucket have taken until now.
 pub fn of_write(error: &ApiError, tried: usize, spent: Duration) -> Option<Duration> {
     let wait = *BUSY.get(tried)?;
-    (error.passing && spent + wait < BUSY_BUDGET).then_some(wait)
+    (error.is_passing() && spent + wait < BUSY_BUDGET).then_some(wait)
 }
 
 /// The same of the creation of a trail.
 pub fn of_new_trail(error: &ApiError, tried: usize) -> Option<Duration> {
     let wait = *TRAIL.get(tried)?;
-    let code = error.code.as_deref()?;
+    let code = error.code()?;
     NOT_KNOWN_YET.contains(&code.trim_end_matches("Exception")).then_some(wait)
 }
 

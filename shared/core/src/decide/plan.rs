@@ -263,7 +263,7 @@ impl Change {
 
     /// What a person should know of AWS refusing this write.
     pub fn explain(&self, error: &ApiError) -> Option<String> {
-        let code = error.code.as_deref()?;
+        let code = error.code()?;
         match self {
             Self::BucketPolicy(drift) => bucket_policy::suspects(&drift.desired, code),
             Self::KmsKey(drift) => kms_key::suspects(&drift.desired.policy, code),
@@ -281,6 +281,7 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use crate::value::failure::Answer;
     use serde_json::{Value, json};
 
     use crate::outcome::exemption::Exemption;
@@ -357,9 +358,8 @@ mod tests {
     }
 
     fn refused(code: &str) -> ApiError {
-        let mut error = ApiError::new("Call", "refused");
-        error.code = Some(code.to_owned());
-        error
+        let answer = Answer { arrived: true, code: Some(code), ..Answer::default() };
+        ApiError::answered("Call", answer, &std::fmt::Error)
     }
 
     fn absent<T>() -> Read<T> {

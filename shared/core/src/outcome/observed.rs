@@ -62,12 +62,12 @@ impl Observed {
 
     /// The bucket does not exist: all reads say so. If only some do, something else is going on, and it stays unknown.
     pub fn is_gone(&self) -> bool {
-        self.errors().into_iter().all(|it| it.is_some_and(says_gone))
+        self.errors().into_iter().all(|it| it.is_some_and(ApiError::is_gone))
     }
 
     /// Some reads say that the bucket does not exist, and others do not.
     pub fn is_partly_gone(&self) -> bool {
-        self.errors().into_iter().flatten().any(says_gone) && !self.is_gone()
+        self.errors().into_iter().flatten().any(ApiError::is_gone) && !self.is_gone()
     }
 
     /// Why each setting could not be read.
@@ -91,8 +91,4 @@ impl Observed {
             inventory.as_ref().err(),
         ]
     }
-}
-
-fn says_gone(error: &ApiError) -> bool {
-    error.code.as_deref() == Some("NoSuchBucket")
 }

@@ -9,14 +9,27 @@ use serde::Serialize;
 #[error("{operation}: {text}")]
 pub struct ApiError {
     pub operation: &'static str,
-    /// AWS's error code; `None` when AWS did not answer.
-    pub code: Option<String>,
-    /// Whether the same call may succeed a little later.
-    pub passing: bool,
-    /// Set when AWS denied the call.
-    pub denied_by: Option<Denial>,
+    pub why: Why,
     /// AWS's words and request id, or the whole chain of causes when AWS did not answer.
     text: String,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No answer came that could be read to its end. The call may have been carried out.
+    NoAnswer,
+    /// AWS answered with an error.
+    Refused {
+        /// The HTTP status, where there was one.
+        status: Option<u16>,
+        /// AWS's error code. An answer to HEAD has none.
+        code: Option<String>,
+        /// Set when AWS denied the call.
+        denied_by: Option<Denial>,
+    },
+    /// The answer makes no sense, or the request could not be built.
+    Senseless,
 }
 
 /// What AWS answered to a call that failed, as far as it did.
@@ -52,6 +65,9 @@ pub enum Denial {
     Unsaid,
 }
 
+/// Codes of a configuration write that meets another one, S3's 409 and CloudTrail's word for it, or that came too fast.
+const BUSY: [&str; 3] = ["OperationAborted", "ConflictException", "ThrottlingException"];
+
 /// Codes of a write that AWS did not begin: it met another one (S3's 409, and CloudTrail's word for it), or came too fast.
 const NOT_BEGUN: [&str; 5] =
     ["OperationAborted", "ConflictException", "ThrottlingException", "SlowDown", "TooManyRequestsException"];
@@ -74,12 +90,47 @@ impl Denial {
 impl ApiError {
     /// An answer that makes no sense, or a request that could not be built.
     pub fn new(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { operation, code: None, passing: false, denied_by: None, text: chain(source.into().as_ref()) }
+        Self { operation, why: Why::Senseless, text: chain(source.into().as_ref()) }
+    }
+
+    /// AWS's error code, where it gave one.
+    pub fn code(&self) -> Option<&str> {
+        match &self.why {
+            Why::Refused { code, .. } => code.as_deref(),
+            Why::NoAnswer | Why::Senseless => None,
+        }
+    }
+
+    /// Which kind of policy denied the call, when that is why.
+    pub fn denied_by(&self) -> Option<Denial> {
+        match self.why {
+            Why::Refused { denied_by, .. } => denied_by,
+            Why::NoAnswer | Why::Senseless => None,
+        }
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub fn is_passing(&self) -> bool {
+        match &self.why {
+            Why::NoAnswer => true,
+            Why::Refused { status, code, .. } => {
+                let busy = |status: u16| {
+                    status >= 500 || status == 429 || code.as_deref().is_some_and(|it| BUSY.contains(&it))
+                };
+                status.is_some_and(busy)
+            }
+            Why::Senseless => false,
+        }
+    }
+
+    /// Whether the bucket that the call was about does not exist.
+    pub fn is_gone(&self) -> bool {
+        self.code() == Some("NoSuchBucket")
     }
 
     /// Whether the call may have done what it was for all the same: AWS did not answer, or broke down.
     pub fn may_be_done(&self) -> bool {
-        self.code.as_deref().is_none_or(|code| self.passing && !NOT_BEGUN.contains(&code))
+        self.code().is_none_or(|code| self.is_passing() && !NOT_BEGUN.contains(&code))
     }
 
     /// The same failure, with what a person should know or do about it.
@@ -99,16 +150,11 @@ impl ApiError {
             ),
             _ => chain(error),
         };
-        // A configuration write that meets another one: S3's 409 and CloudTrail's word for it.
-        let busy = ["OperationAborted", "ConflictException", "ThrottlingException"];
-        let passing = match status {
-            _ if !arrived => true,
-            Some(status) => status >= 500 || status == 429 || code.is_some_and(|it| busy.contains(&it)),
-            None => false,
-        };
         let denied = code.is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
         let denied_by = denied.then(|| Denial::of(message.unwrap_or_default()));
-        Self { operation, code: code.map(str::to_owned), passing, denied_by, text }
+        let why =
+            if arrived { Why::Refused { status, code: code.map(str::to_owned), denied_by } } else { Why::NoAnswer };
+        Self { operation, why, text }
     }
 }
 

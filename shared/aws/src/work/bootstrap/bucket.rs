@@ -199,8 +199,7 @@ async fn create(s3: &Client, setup: &Setup, name: &BucketName) -> Result<(), Boo
     // Of two tries, the second finds what the first has made.
     let created =
         api::unless_absent("CreateBucket", create.send().await, "BucketAlreadyOwnedByYou").map_err(|error| match error
-            .code
-            .as_deref()
+            .code()
         {
             Some("BucketAlreadyExists") => {
                 error.explained("Another account has a bucket of this name; choose another name")

@@ -273,7 +273,7 @@ async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed
     if is != should && !setup.dry_run {
         let put = kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(should.document());
         done("PutKeyPolicy", put.send().await).map_err(|error| {
-            match kms_key::suspects(&should, error.code.as_deref().unwrap_or_default()) {
+            match kms_key::suspects(&should, error.code().unwrap_or_default()) {
                 Some(hint) => error.explained(&hint),
                 None => error,
             }
@@ -287,7 +287,7 @@ async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed
 async fn complete_new(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
     for wait in SETTLING {
         match complete(kms, setup, key).await {
-            Err(error) if error.code.as_deref() == Some("NotFoundException") => sleep(wait).await,
+            Err(error) if error.code() == Some("NotFoundException") => sleep(wait).await,
             other => return other,
         }
     }
