@@ -243,7 +243,7 @@ pub(crate) fn public_access_block() -> impl Strategy<Value = PublicAccessBlock> 
 pub(crate) fn object_ownership() -> impl Strategy<Value = ObjectOwnership> {
     let ownership =
         option::of(select(vec!["BucketOwnerEnforced", "ObjectWriter", "InventedIn2027"]).prop_map(str::to_owned));
-    (ownership, vec(Just("other READ".to_owned()), 0..2))
+    (ownership, vec(Just("other READ".parse().unwrap()), 0..2))
         .prop_map(|(object_ownership, acl_grants)| ObjectOwnership { object_ownership, acl_grants: Ok(acl_grants) })
 }
 

@@ -9,7 +9,7 @@ use guardrail_core::{
         table::Control,
         trail::Trail,
     },
-    value::policy::Policy,
+    value::{grant::Grant, policy::Policy},
 };
 use guardrail_tests::fake::{FakeKey, TRAIL, World, acl};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) fn put(world: &mut World, model: &Model, control: Control) {
             // Nobody is granted anything while ACLs are off.
             let grants = ownership.acl_grants.iter().flatten().filter(|_| !ownership.is_enforced());
             let grants: String = grants
-                .filter_map(|it| it.split_once(' '))
+                .map(|Grant { grantee, permission }| (grantee.as_str(), permission))
                 .map(|(id, permission)| format!("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>{id}</ID></Grantee><Permission>{permission}</Permission></Grant>"))
                 .collect();
             set("acl", (!grants.is_empty()).then(|| acl(&grants)));

@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod caller;
 pub mod drift;
 pub mod failure;
+pub mod grant;
 pub mod json;
 pub mod names;
 pub mod own_parts;

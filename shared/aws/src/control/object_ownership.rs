@@ -3,13 +3,14 @@
 use aws_sdk_s3::{
     Client,
     operation::get_bucket_acl::GetBucketAclOutput,
-    types::{self, BucketCannedAcl, Grant, OwnershipControls, OwnershipControlsRule, Permission},
+    types::{self, BucketCannedAcl, OwnershipControls, OwnershipControlsRule, Permission},
 };
 use guardrail_core::{
     control::object_ownership::ObjectOwnership,
     value::{
         bucket::Bucket,
         failure::{ApiError, Read},
+        grant::{Grant, Grantee},
     },
 };
 
@@ -43,19 +44,16 @@ pub async fn bucket_acl(s3: &Client, bucket: Bucket<'_>) -> Read<GetBucketAclOut
     output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)
 }
 
-async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<String>> {
+async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<Grant>> {
     let output = bucket_acl(s3, bucket).await?;
     let owner = output.owner().and_then(|it| it.id());
-    let is_owners = |grant: &&Grant| {
+    let is_owners = |grant: &&types::Grant| {
         owner.is_some()
             && grant.grantee().and_then(|it| it.id()) == owner
             && grant.permission() == Some(&Permission::FullControl)
     };
-    let text = |grant: &Grant| {
-        let grantee = grant.grantee().and_then(|it| it.uri().or(it.id()).or(it.email_address())).unwrap_or("unknown");
-        format!("{grantee} {}", grant.permission().map_or("unknown", Permission::as_str))
-    };
-    Ok(output.grants().iter().filter(|it| !is_owners(it)).map(text).collect())
+    let others = output.grants().iter().filter(|it| !is_owners(it));
+    Ok(others.map(grant).collect())
 }
 
 pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
@@ -67,18 +65,28 @@ pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiE
     }
 }
 
-/// Puts an ACL: the owner's full control, and these grants as [`guardrail_core::control::object_ownership::ObjectOwnership::acl_grants`] has them.
-pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[String]) -> Result<(), ApiError> {
+fn grant(given: &types::Grant) -> Grant {
+    let grantee = given.grantee();
+    let uri = grantee.and_then(|it| it.uri()).map(|it| Grantee::Group(it.to_owned()));
+    let id = || grantee.and_then(|it| it.id()).map(|it| Grantee::Account(it.to_owned()));
+    let email = || grantee.and_then(|it| it.email_address()).map(|it| Grantee::Email(it.to_owned()));
+    Grant {
+        grantee: uri.or_else(id).or_else(email).unwrap_or_else(|| Grantee::Account("unknown".to_owned())),
+        permission: given.permission().map_or("unknown", Permission::as_str).to_owned(),
+    }
+}
+
+/// Puts an ACL: the owner's full control, and these grants.
+pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[Grant]) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketAcl";
     let owner = bucket_acl(s3, bucket).await?.owner.and_then(|it| it.id);
     let owner = owner.ok_or_else(|| ApiError::new("GetBucketAcl", "it names no owner"))?;
     let given = |permission: &str| {
         let of_owner = (permission == "FULL_CONTROL").then(|| format!("id=\"{owner}\""));
-        let others = grants.iter().filter_map(|it| it.split_once(' ')).filter(|it| it.1 == permission);
-        let others = others.map(|(grantee, _)| match grantee {
-            uri if uri.starts_with("http") => format!("uri=\"{uri}\""),
-            email if email.contains('@') => format!("emailAddress=\"{email}\""),
-            id => format!("id=\"{id}\""),
+        let others = grants.iter().filter(|it| it.permission == permission).map(|it| match &it.grantee {
+            Grantee::Group(uri) => format!("uri=\"{uri}\""),
+            Grantee::Email(email) => format!("emailAddress=\"{email}\""),
+            Grantee::Account(id) => format!("id=\"{id}\""),
         });
         Some(of_owner.into_iter().chain(others).collect::<Vec<_>>().join(", ")).filter(|it| !it.is_empty())
     };

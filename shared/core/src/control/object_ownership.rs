@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     control::vocabulary::Vocabulary,
-    value::failure::{ApiError, Read},
+    value::{
+        failure::{ApiError, Read},
+        grant::Grant,
+    },
 };
 
 /// Its row of the table.
@@ -26,10 +29,10 @@ pub const ROW: Vocabulary = Vocabulary {
 pub struct ObjectOwnership {
     /// `BucketOwnerEnforced` turns ACLs off. `None`: never set, ACLs are on.
     pub object_ownership: Option<String>,
-    /// What the ACL gives to others than the owner, as `GRANTEE PERMISSION`. Without effect while ACLs are off. What could
+    /// What the ACL gives to others than the owner. Without effect while ACLs are off. What could
     /// not be read is `null` in JSON.
     #[serde(serialize_with = "if_read", deserialize_with = "read_if_known")]
-    pub acl_grants: Read<Vec<String>>,
+    pub acl_grants: Read<Vec<Grant>>,
 }
 
 impl ObjectOwnership {
@@ -46,16 +49,16 @@ impl ObjectOwnership {
     /// Whether both are known to say the same: grants have no order.
     pub fn means(&self, other: &Self) -> bool {
         let (Ok(mine), Ok(theirs)) = (&self.acl_grants, &other.acl_grants) else { return false };
-        let set = |grants: &[String]| grants.iter().cloned().collect::<BTreeSet<_>>();
+        let set = |grants: &[Grant]| grants.iter().cloned().collect::<BTreeSet<_>>();
         self.object_ownership == other.object_ownership && set(mine) == set(theirs)
     }
 }
 
-fn if_read<S: Serializer>(grants: &Read<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn if_read<S: Serializer>(grants: &Read<Vec<Grant>>, serializer: S) -> Result<S::Ok, S::Error> {
     grants.as_ref().ok().serialize(serializer)
 }
 
-fn read_if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Vec<String>>, D::Error> {
-    let grants = Option::<Vec<String>>::deserialize(deserializer)?;
+fn read_if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Vec<Grant>>, D::Error> {
+    let grants = Option::<Vec<Grant>>::deserialize(deserializer)?;
     Ok(grants.ok_or_else(|| ApiError::new("GetBucketAcl", "whom the ACL let in could not be read then")))
 }

@@ -24,6 +24,7 @@ use crate::{
     value::{
         drift::Drift,
         failure::{ApiError, Read},
+        grant::Grant,
         names::{BucketName, KeyArn},
         policy::{Policy, Statement},
     },
@@ -292,7 +293,7 @@ impl<'a> Writes<'a> {
     }
 
     /// What the ACL gives to others. One that could not be read is refused anyway.
-    fn grants(&self) -> &'a [String] {
+    fn grants(&self) -> &'a [Grant] {
         self.ownership.and_then(|it| it.observed.acl_grants.as_deref().ok()).unwrap_or_default()
     }
 
@@ -342,9 +343,9 @@ pub fn losses(site: Site<'_>, usage: &Usage, accept: &[Breaks]) -> Vec<Loss> {
     if !grants.is_empty() {
         let mut detail = format!(
             "the ACL gives {}; with ACLs off (BucketOwnerEnforced) that ends. Give it by the bucket policy instead",
-            grants.join(", ")
+            grants.iter().map(Grant::to_string).collect::<Vec<_>>().join(", ")
         );
-        if grants.iter().any(|it| it.contains("/s3/LogDelivery ")) {
+        if grants.iter().any(Grant::is_to_log_delivery) {
             detail.push_str(", S3's server access logs to the principal logging.s3.amazonaws.com");
         }
         lost(Breaks::DropsAclGrants, detail);
@@ -428,8 +429,7 @@ fn public(writes: &Writes<'_>, policy: Option<&Policy>) -> Vec<String> {
     let statements = statements.unwrap_or_default().iter().enumerate().filter(|(_, it)| it.is_public());
     let mut public: Vec<_> = statements.map(|(index, it)| it.name(index)).collect();
     let grants = if block.ignore_public_acls { &[] } else { writes.grants() };
-    let to_anybody = |it: &&String| it.contains("/global/AllUsers ") || it.contains("/global/AuthenticatedUsers ");
-    public.extend(grants.iter().filter(to_anybody).map(|it| format!("the ACL ({it})")));
+    public.extend(grants.iter().filter(|it| it.is_to_anybody()).map(|it| format!("the ACL ({it})")));
     public
 }
 

@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn acls_that_are_off_may_say_anything() {
-        let grants = vec!["AllUsers READ".to_owned()];
+        let grants = vec!["AllUsers READ".parse().unwrap()];
         let off = ObjectOwnership { acl_grants: Ok(grants.clone()), ..ObjectOwnership::enforced() };
         check(Observed { object_ownership: Ok(off), ..compliant() }, expect![""]);
         let on = ObjectOwnership { object_ownership: Some("ObjectWriter".to_owned()), acl_grants: Ok(grants) };

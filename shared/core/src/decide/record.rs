@@ -92,7 +92,7 @@ mod tests {
     /// Settings that use whatever a setting can have.
     fn eventful() -> Observed {
         let rule = r#"<Rule note="a &amp; b"><ID>own</ID><Filter/><Status>Enabled</Status><Invented>x &lt; y</Invented></Rule>"#;
-        let grants = vec!["http://acs.amazonaws.com/groups/s3/LogDelivery WRITE".to_owned()];
+        let grants = vec!["http://acs.amazonaws.com/groups/s3/LogDelivery WRITE".parse().unwrap()];
         let policy = r#"{"Id":"p","Statement":{"Sid":"Own","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}}"#;
         let inventory = Inventory {
             is_enabled: false,
