@@ -91,7 +91,7 @@ impl Recording {
 async fn settings(fake: &FakeAws) -> BTreeMap<&'static str, Setting> {
     let (name, owner) = (BUCKET.parse().unwrap(), ACCOUNT.parse().unwrap());
     let observed = observe(&fake.guardrail().s3, Bucket { name: &name, owner: &owner }).await;
-    Setting::all(observed).into_iter().map(|(control, it)| (control.id(), it.unwrap())).collect()
+    observed.settings().into_iter().map(|(control, it)| (control.id(), it.unwrap())).collect()
 }
 
 /// The statements of a policy, or the rules of a lifecycle configuration, in a spelling that is always the same.

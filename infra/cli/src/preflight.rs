@@ -326,28 +326,8 @@ async fn what_trails_log(session: &Session, arns: impl Iterator<Item = &str>) ->
 }
 
 fn bucket_reads(bucket: &BucketName, observed: &Observed) -> Vec<Check> {
-    let Observed {
-        public_access_block,
-        object_ownership,
-        bucket_policy,
-        default_encryption,
-        versioning,
-        lifecycle,
-        inventory,
-        ..
-    } = observed;
-    [
-        (Control::PublicAccessBlock, public_access_block.as_ref().err()),
-        (Control::ObjectOwnership, object_ownership.as_ref().err()),
-        (Control::BucketPolicy, bucket_policy.as_ref().err()),
-        (Control::DefaultEncryption, default_encryption.as_ref().err()),
-        (Control::Versioning, versioning.as_ref().err()),
-        (Control::Lifecycle, lifecycle.as_ref().err()),
-        (Control::Inventory, inventory.as_ref().err()),
-    ]
-    .into_iter()
-    .map(|(control, error)| Check::read(&format!("{control} of {bucket}"), error))
-    .collect()
+    let errors = observed.errors().into_iter();
+    errors.map(|(control, error)| Check::read(&format!("{control} of {bucket}"), error)).collect()
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ async fn put_all_back<'a>(
     for wait in backoff::ROLLBACK {
         tokio::time::sleep(wait).await;
         busy.clear();
-        let mut settings = Setting::all(session.observe(bucket).await?);
+        let mut settings = Vec::from(session.observe(bucket).await?.settings());
         let mut left = Vec::new();
         for back in backs {
             let control = back.control;
@@ -246,7 +246,7 @@ fn steps(
     if let Some(control) = wanted.iter().find(missing) {
         return Err(format!("nothing was written of {control} then; nothing was changed"));
     }
-    let mut now = Setting::all(observed);
+    let mut now = Vec::from(observed.settings());
     let mut steps = Vec::new();
     for entry in record.findings.iter().filter(|it| wanted.is_empty() || wanted.contains(&it.control)) {
         let control = entry.control;

@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod object_ownership;
 pub mod public_access_block;
 pub mod selectors;
+pub mod setting;
 pub mod table;
 pub mod trail;
 pub mod versioning;

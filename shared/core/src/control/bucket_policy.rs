@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    control::vocabulary::Vocabulary,
+    control::{
+        setting::{BucketSetting, SettingError},
+        vocabulary::Vocabulary,
+    },
     value::{
         access::{self, Call, Caller, Truth},
         names::{BucketName, KeyArn, RoleArn, bucket_arn},
@@ -130,6 +133,28 @@ pub fn suspects(policy: &Policy, code: &str) -> Option<String> {
             format!("S3 refuses a policy that names a deleted user or role: {labels}; remove it, or set `drop_dead_principals` in the registry document")
         }),
         _ => None,
+    }
+}
+
+impl BucketSetting for Policy {
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn to_json(&self) -> Value {
+        self.to_json()
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        if record.is_null() { Ok(Self::default()) } else { Ok(Self::parse(&record.to_string())?) }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.means(other)
+    }
+
+    fn in_words_of(&self, other: &Self) -> Self {
+        self.in_words_of(other)
     }
 }
 

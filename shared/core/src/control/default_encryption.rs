@@ -3,8 +3,15 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{control::vocabulary::Vocabulary, value::names::KeyArn};
+use crate::{
+    control::{
+        setting::{BucketSetting, SettingError, from_fields},
+        vocabulary::Vocabulary,
+    },
+    value::names::KeyArn,
+};
 
 /// Its row of the table.
 pub const ROW: Vocabulary = Vocabulary {
@@ -39,5 +46,19 @@ impl DefaultEncryption {
         blocked.remove("NONE");
         blocked.insert("SSE-C".to_owned());
         Self { algorithm: Some("aws:kms".to_owned()), kms_key: Some(key.to_string()), bucket_key: true, blocked }
+    }
+}
+
+impl BucketSetting for DefaultEncryption {
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        from_fields(record)
     }
 }

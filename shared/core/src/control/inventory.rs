@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
-    control::vocabulary::Vocabulary,
+    control::{
+        setting::{BucketSetting, SettingError, from_fields},
+        vocabulary::Vocabulary,
+    },
     value::names::{AccountId, KeyArn},
 };
 
@@ -111,5 +115,19 @@ impl Inventory {
             filter_prefix: None,
             optional_fields,
         }
+    }
+}
+
+impl BucketSetting for Option<Inventory> {
+    fn unset() -> Self {
+        None
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        from_fields(record)
     }
 }

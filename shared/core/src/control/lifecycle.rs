@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    control::vocabulary::Vocabulary,
+    control::{
+        setting::{BucketSetting, SettingError},
+        vocabulary::Vocabulary,
+    },
     value::xml::{Element, XmlError},
 };
 
@@ -262,6 +265,37 @@ impl RequiredRule {
     fn is_exactly(&self, rule: &Element) -> bool {
         let other = |it: &Element| it.name != self.action && ACTIONS.contains(&it.name.as_str());
         self.is_part_of(rule) && !rule.children.iter().any(other)
+    }
+}
+
+impl BucketSetting for Lifecycle {
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn to_json(&self) -> Value {
+        self.to_json()
+    }
+
+    /// As JSON, XML loses what only XML says.
+    fn to_record(&self) -> Value {
+        json!({
+            "Document": self.document(),
+            "TransitionDefaultMinimumObjectSize": self.transition_default_minimum_object_size,
+        })
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        let size = record["TransitionDefaultMinimumObjectSize"].as_str().map(str::to_owned);
+        Ok(Self::parse(record["Document"].as_str().unwrap_or_default(), size)?)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.means(other)
+    }
+
+    fn in_words_of(&self, other: &Self) -> Self {
+        self.in_words_of(other)
     }
 }
 

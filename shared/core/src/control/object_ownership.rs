@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::{
-    control::vocabulary::Vocabulary,
+    control::{
+        setting::{BucketSetting, SettingError, from_fields},
+        vocabulary::Vocabulary,
+    },
     value::{
         failure::{ApiError, Read},
         grant::Grant,
@@ -61,4 +65,27 @@ fn if_read<S: Serializer>(grants: &Read<Vec<Grant>>, serializer: S) -> Result<S:
 fn read_if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Vec<Grant>>, D::Error> {
     let grants = Option::<Vec<Grant>>::deserialize(deserializer)?;
     Ok(grants.ok_or_else(|| ApiError::new("GetBucketAcl", "whom the ACL let in could not be read then")))
+}
+
+impl BucketSetting for ObjectOwnership {
+    fn unset() -> Self {
+        Self { object_ownership: None, acl_grants: Ok(Vec::new()) }
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        from_fields(record)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.means(other)
+    }
+
+    /// ACLs are on again, and nobody is granted anything yet.
+    fn is_halfway_to(&self, before: &Self) -> bool {
+        self.object_ownership == before.object_ownership && self.acl_grants.as_ref().is_ok_and(Vec::is_empty)
+    }
 }

@@ -1,8 +1,12 @@
 //! The bucket's Block Public Access.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::control::vocabulary::Vocabulary;
+use crate::control::{
+    setting::{BucketSetting, SettingError, from_fields},
+    vocabulary::Vocabulary,
+};
 
 /// Its row of the table.
 pub const ROW: Vocabulary = Vocabulary {
@@ -31,4 +35,18 @@ impl PublicAccessBlock {
         block_public_policy: true,
         restrict_public_buckets: true,
     };
+}
+
+impl BucketSetting for PublicAccessBlock {
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        from_fields(record)
+    }
 }

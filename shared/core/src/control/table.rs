@@ -7,69 +7,72 @@ use crate::control::{
     versioning, vocabulary::Vocabulary,
 };
 
-/// One thing about a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Control {
-    PublicAccessBlock,
-    ObjectOwnership,
-    BucketPolicy,
-    DefaultEncryption,
-    Versioning,
-    Lifecycle,
-    Inventory,
-    KmsKey,
-    Trail,
+/// The controls that are settings of a bucket's own, in the order in which they are restored: name, field, and the value
+/// that AWS has of it. This is the one list: what is said of each of them is made of it.
+macro_rules! for_settings_of_buckets {
+    ($make:ident) => {
+        $make! {
+            // First shut the door: this alone makes public policies and ACLs inert.
+            PublicAccessBlock public_access_block $crate::control::public_access_block::PublicAccessBlock,
+            ObjectOwnership object_ownership $crate::control::object_ownership::ObjectOwnership,
+            BucketPolicy bucket_policy $crate::value::policy::Policy,
+            DefaultEncryption default_encryption $crate::control::default_encryption::DefaultEncryption,
+            Versioning versioning $crate::control::versioning::Versioning,
+            // Only now: expiring noncurrent versions means something once there are versions.
+            Lifecycle lifecycle $crate::control::lifecycle::Lifecycle,
+            Inventory inventory Option<$crate::control::inventory::Inventory>,
+        }
+    };
 }
+pub(crate) use for_settings_of_buckets;
+
+macro_rules! controls {
+    ($($name:ident $field:ident $value:ty,)*) => {
+        /// One thing about a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Control {
+            $($name,)*
+            KmsKey,
+            Trail,
+        }
+
+        impl Control {
+            /// Those that are settings of the bucket itself. The key and the trail may be shared with other buckets.
+            pub const OF_BUCKET: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+
+            /// In restore order.
+            pub const ALL: [Self; Self::OF_BUCKET.len() + 2] = [$(Self::$name,)* Self::KmsKey, Self::Trail];
+
+            /// What AWS calls this control's parts.
+            pub const fn vocabulary(self) -> Vocabulary {
+                match self {
+                    $(Self::$name => $field::ROW,)*
+                    Self::KmsKey => kms_key::ROW,
+                    Self::Trail => TRAIL,
+                }
+            }
+        }
+    };
+}
+for_settings_of_buckets!(controls);
+
+/// Here, because what a trail has to log is what this table watches: its own file reads it.
+const TRAIL: Vocabulary = Vocabulary {
+    id: "trail",
+    events: &["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"],
+    reads: &["GetTrail", "GetTrailStatus", "GetEventSelectors"],
+    writes: &["CreateTrail", "UpdateTrail", "PutEventSelectors", "StartLogging"],
+    iam_reads: &["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors"],
+    iam_writes: &[
+        "cloudtrail:CreateTrail",
+        "cloudtrail:UpdateTrail",
+        "cloudtrail:PutEventSelectors",
+        "cloudtrail:StartLogging",
+    ],
+};
 
 impl Control {
-    /// In restore order.
-    pub const ALL: [Self; 9] = [
-        Self::PublicAccessBlock,
-        Self::ObjectOwnership,
-        Self::BucketPolicy,
-        Self::DefaultEncryption,
-        Self::Versioning,
-        Self::Lifecycle,
-        Self::Inventory,
-        Self::KmsKey,
-        Self::Trail,
-    ];
-
-    /// Those that are settings of the bucket itself. The key and the trail may be shared with other buckets.
-    pub const OF_BUCKET: [Self; 7] = {
-        let [a, b, c, d, e, f, g, _, _] = Self::ALL;
-        [a, b, c, d, e, f, g]
-    };
-
-    /// What AWS calls this control's parts.
-    pub const fn vocabulary(self) -> Vocabulary {
-        match self {
-            Self::PublicAccessBlock => public_access_block::ROW,
-            Self::ObjectOwnership => object_ownership::ROW,
-            Self::BucketPolicy => bucket_policy::ROW,
-            Self::DefaultEncryption => default_encryption::ROW,
-            Self::Versioning => versioning::ROW,
-            Self::Lifecycle => lifecycle::ROW,
-            Self::Inventory => inventory::ROW,
-            Self::KmsKey => kms_key::ROW,
-            // Here, because what a trail has to log is what this table watches: its own file reads it.
-            Self::Trail => Vocabulary {
-                id: "trail",
-                events: &["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"],
-                reads: &["GetTrail", "GetTrailStatus", "GetEventSelectors"],
-                writes: &["CreateTrail", "UpdateTrail", "PutEventSelectors", "StartLogging"],
-                iam_reads: &["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors"],
-                iam_writes: &[
-                    "cloudtrail:CreateTrail",
-                    "cloudtrail:UpdateTrail",
-                    "cloudtrail:PutEventSelectors",
-                    "cloudtrail:StartLogging",
-                ],
-            },
-        }
-    }
-
     /// The control's id: `public-access-block`.
     pub const fn id(self) -> &'static str {
         self.vocabulary().id

@@ -1,8 +1,12 @@
 //! Whether old versions are kept.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::control::vocabulary::Vocabulary;
+use crate::control::{
+    setting::{BucketSetting, SettingError, from_fields},
+    vocabulary::Vocabulary,
+};
 
 /// Its row of the table.
 pub const ROW: Vocabulary = Vocabulary {
@@ -28,5 +32,27 @@ impl Versioning {
     /// The same, enabled.
     pub fn enabled(&self) -> Self {
         Self { status: Some("Enabled".to_owned()), ..self.clone() }
+    }
+}
+
+impl BucketSetting for Versioning {
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_record(record: &Value) -> Result<Self, SettingError> {
+        from_fields(record)
+    }
+
+    /// Versioning that was once enabled can only be suspended.
+    fn reachable(self) -> Self {
+        match self.status {
+            None => Self { status: Some("Suspended".to_owned()), ..self },
+            Some(_) => self,
+        }
     }
 }

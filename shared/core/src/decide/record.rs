@@ -51,7 +51,7 @@ mod tests {
             finding::Outcome,
             observed::Observed,
             record::{Entry, Record, SCHEMA},
-            setting::{Setting, settings},
+            setting::Setting,
             step::Change,
             trigger::Trigger,
         },
@@ -164,7 +164,7 @@ mod tests {
             };
             let record = Record::parse(&text).unwrap();
             assert_eq!(record.findings.len(), Control::OF_BUCKET.len());
-            for (entry, (control, was)) in record.findings.iter().zip(Setting::all(observed())) {
+            for (entry, (control, was)) in record.findings.iter().zip(observed().settings()) {
                 assert_eq!(entry.control, control);
                 assert_eq!(entry.settings().unwrap().unwrap().0, was.unwrap(), "{control}");
             }
@@ -232,9 +232,9 @@ mod tests {
         let required = crate::control::lifecycle::required(LifecycleDays::default());
         let observed = eventful().lifecycle.unwrap();
         let change = Change::Lifecycle(Drift { desired: observed.requiring(&required), observed });
-        assert!(settings(&change).0["Document"].as_str().unwrap().contains(r#"note="a &amp; b""#));
+        assert!(change.to_record().0["Document"].as_str().unwrap().contains(r#"note="a &amp; b""#));
         for control in [Control::KmsKey, Control::Trail] {
-            assert_eq!(Setting::parse(control, &json!({})).unwrap(), None);
+            assert_eq!(Setting::from_record(control, &json!({})).unwrap(), None);
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use crate::{
     control::{
-        default_encryption::DefaultEncryption, inventory::Inventory, kms_key::KmsKey, lifecycle::Lifecycle,
-        object_ownership::ObjectOwnership, public_access_block::PublicAccessBlock, trail::Trail,
-        versioning::Versioning,
+        kms_key::KmsKey,
+        setting::BucketSetting,
+        table::{Control, for_settings_of_buckets},
+        trail::Trail,
     },
-    value::{
-        failure::{ApiError, Read},
-        policy::Policy,
-    },
+    outcome::setting::Setting,
+    value::failure::{ApiError, Read},
 };
 
 /// What was looked at, and what AWS says of it now. `None`: not looked at this time, or not ours to keep.
@@ -19,18 +18,6 @@ pub struct Seen {
     pub kms_key: Option<Read<KmsKey>>,
     /// A trail that does not exist is no trail.
     pub trail: Option<Read<Option<Trail>>>,
-}
-
-/// What AWS says of a bucket's own settings now: one field per control.
-#[derive(Debug)]
-pub struct Observed {
-    pub public_access_block: Read<PublicAccessBlock>,
-    pub object_ownership: Read<ObjectOwnership>,
-    pub bucket_policy: Read<Policy>,
-    pub default_encryption: Read<DefaultEncryption>,
-    pub versioning: Read<Versioning>,
-    pub lifecycle: Read<Lifecycle>,
-    pub inventory: Read<Option<Inventory>>,
 }
 
 impl Seen {
@@ -46,49 +33,43 @@ impl From<Observed> for Seen {
     }
 }
 
-impl Observed {
-    /// A bucket without any setting.
-    pub fn empty() -> Self {
-        Self {
-            public_access_block: Ok(PublicAccessBlock::default()),
-            object_ownership: Ok(ObjectOwnership { object_ownership: None, acl_grants: Ok(Vec::new()) }),
-            bucket_policy: Ok(Policy::default()),
-            default_encryption: Ok(DefaultEncryption::default()),
-            versioning: Ok(Versioning::default()),
-            lifecycle: Ok(Lifecycle::default()),
-            inventory: Ok(None),
+macro_rules! observed {
+    ($($name:ident $field:ident $value:ty,)*) => {
+        /// What AWS says of a bucket's own settings now: one field per control.
+        #[derive(Debug)]
+        pub struct Observed {
+            $(pub $field: Read<$value>,)*
         }
-    }
 
+        impl Observed {
+            /// A bucket without any setting.
+            pub fn empty() -> Self {
+                Self { $($field: Ok(BucketSetting::unset()),)* }
+            }
+
+            /// Why each setting could not be read.
+            pub fn errors(&self) -> [(Control, Option<&ApiError>); Control::OF_BUCKET.len()] {
+                [$((Control::$name, self.$field.as_ref().err()),)*]
+            }
+
+            /// The settings, in restore order; an error where one could not be read.
+            pub fn settings(self) -> [(Control, Read<Setting>); Control::OF_BUCKET.len()] {
+                [$((Control::$name, self.$field.map(Setting::$name)),)*]
+            }
+        }
+    };
+}
+
+for_settings_of_buckets!(observed);
+
+impl Observed {
     /// The bucket does not exist: all reads say so. If only some do, something else is going on, and it stays unknown.
     pub fn is_gone(&self) -> bool {
-        self.errors().into_iter().all(|it| it.is_some_and(ApiError::is_gone))
+        self.errors().into_iter().all(|(_, error)| error.is_some_and(ApiError::is_gone))
     }
 
     /// Some reads say that the bucket does not exist, and others do not.
     pub fn is_partly_gone(&self) -> bool {
-        self.errors().into_iter().flatten().any(ApiError::is_gone) && !self.is_gone()
-    }
-
-    /// Why each setting could not be read.
-    pub fn errors(&self) -> [Option<&ApiError>; 7] {
-        let Self {
-            public_access_block,
-            object_ownership,
-            bucket_policy,
-            default_encryption,
-            versioning,
-            lifecycle,
-            inventory,
-        } = self;
-        [
-            public_access_block.as_ref().err(),
-            object_ownership.as_ref().err(),
-            bucket_policy.as_ref().err(),
-            default_encryption.as_ref().err(),
-            versioning.as_ref().err(),
-            lifecycle.as_ref().err(),
-            inventory.as_ref().err(),
-        ]
+        self.errors().into_iter().filter_map(|it| it.1).any(ApiError::is_gone) && !self.is_gone()
     }
 }

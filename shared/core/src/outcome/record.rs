@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    control::table::Control,
-    outcome::record_file::FOLDER,
+    control::{setting::SettingError, table::Control},
     outcome::{
         exemption::Exemption,
         finding::{Finding, Outcome, Written},
+        record_file::FOLDER,
         report::{Asked, BucketOutcome, Report},
-        setting::{Setting, SettingError, settings},
+        setting::Setting,
         trigger::Trigger,
     },
     value::names::{AccountId, BucketName},
@@ -54,7 +54,7 @@ pub struct Entry {
     /// lack what this one wrote, or its owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_another: bool,
-    /// As in the alert; of what was changed, [`Setting::parse`] makes a setting again.
+    /// As in the alert; of what was changed, [`Setting::from_record`] makes a setting again.
     pub observed: Value,
     pub desired: Value,
     pub error: Option<String>,
@@ -115,7 +115,7 @@ impl Entry {
     pub fn of(finding: &Finding) -> Self {
         let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, written } = finding;
         let (observed, desired) = match written {
-            Some(written) => settings(written.change()),
+            Some(written) => written.change().to_record(),
             None => (observed.clone(), desired.clone()),
         };
         Self {
@@ -152,7 +152,8 @@ impl Entry {
     /// What was there before, and what was written, of a setting of the bucket's own; `None` for its key and its trail.
     pub fn settings(&self) -> Result<Option<(Setting, Setting)>, RecordError> {
         let parse = |value| {
-            Setting::parse(self.control, value).map_err(|error| RecordError::Setting { control: self.control, error })
+            Setting::from_record(self.control, value)
+                .map_err(|error| RecordError::Setting { control: self.control, error })
         };
         Ok(parse(&self.observed)?.zip(parse(&self.desired)?))
     }

@@ -11,6 +11,7 @@ use crate::{
         lifecycle::{self, Lifecycle},
         object_ownership::ObjectOwnership,
         public_access_block::PublicAccessBlock,
+        setting::BucketSetting,
         table::Control,
         trail::{Trail, TrailRefusal},
         versioning::Versioning,
@@ -87,6 +88,14 @@ impl Change {
             Self::Inventory(_) => Control::Inventory,
             Self::KmsKey(_) => Control::KmsKey,
             Self::Trail(_) => Control::Trail,
+        }
+    }
+
+    /// The same as a record holds it, so that all of it can be read again.
+    pub fn to_record(&self) -> (Value, Value) {
+        match self {
+            Self::Lifecycle(drift) => (drift.observed.to_record(), drift.desired.to_record()),
+            other => other.to_json(),
         }
     }
 
