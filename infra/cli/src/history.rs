@@ -11,7 +11,7 @@ use guardrail_core::{
         record_file::{FOLDER, RecordFile},
         report::{Asked, Work},
     },
-    tell::{alert::text_of, subject::short_actor},
+    tell::subject::{short_actor, text_of},
     value::{
         caller,
         failure::{ApiError, chain},

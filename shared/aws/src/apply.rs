@@ -2,16 +2,13 @@
 
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectOwnership};
 use guardrail_core::{
-    control::{
-        default_encryption::DefaultEncryption, inventory::INVENTORY_ID, kms_key,
-        public_access_block::PublicAccessBlock, trail,
-    },
+    control::{kms_key, trail},
     decide::baseline::Baseline,
     outcome::{setting::Setting, step::Change},
     value::{bucket::Bucket, failure::ApiError},
 };
 
-use crate::{api::done, clients::Writers, control};
+use crate::{clients::Writers, control};
 
 /// What came of the calls of one change.
 #[derive(Debug)]
@@ -73,56 +70,15 @@ pub async fn apply(writers: &Writers, bucket: Bucket<'_>, baseline: &Baseline, c
     all.and(sent)
 }
 
-/// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.
-pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) -> Result<(), ApiError> {
-    let Bucket { name, owner } = bucket;
-    let s3 = &writers.s3;
-    match setting {
-        Setting::PublicAccessBlock(block) if *block == PublicAccessBlock::default() => {
-            let delete = s3.delete_public_access_block().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
-            done("DeletePublicAccessBlock", delete.send().await)
-        }
-        Setting::PublicAccessBlock(block) => control::public_access_block::write(s3, bucket, *block).await,
-        Setting::ObjectOwnership(was) => {
-            match &was.object_ownership {
-                Some(ownership) => {
-                    control::object_ownership::put_ownership(s3, bucket, ownership.as_str().into()).await?
-                }
-                None => {
-                    let delete = s3.delete_bucket_ownership_controls().bucket(name.as_str());
-                    let sent = delete.expected_bucket_owner(owner.as_str()).send().await;
-                    done("DeleteBucketOwnershipControls", sent)?;
-                }
-            }
-            match &was.acl_grants {
-                Ok(grants) if !grants.is_empty() => control::object_ownership::put_acl(s3, bucket, grants).await,
-                Ok(_) | Err(_) => Ok(()),
+macro_rules! put_back {
+    ($($name:ident $field:ident $value:ty,)*) => {
+        /// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.
+        pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) -> Result<(), ApiError> {
+            match setting {
+                $(Setting::$name(was) => control::$field::put_back(&writers.s3, bucket, was).await,)*
             }
         }
-        Setting::BucketPolicy(policy) if policy.statements.is_empty() => {
-            #[expect(clippy::disallowed_methods, reason = "there was none before, and a person wants it so")]
-            let delete = s3.delete_bucket_policy().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
-            done("DeleteBucketPolicy", delete.send().await)
-        }
-        Setting::BucketPolicy(policy) => control::bucket_policy::write(s3, bucket, policy).await,
-        Setting::DefaultEncryption(DefaultEncryption { algorithm: None, .. }) => {
-            let delete = s3.delete_bucket_encryption().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
-            done("DeleteBucketEncryption", delete.send().await)
-        }
-        Setting::DefaultEncryption(was) => control::default_encryption::write(s3, bucket, was).await,
-        Setting::Versioning(was) => {
-            let Some(status) = was.status.as_deref() else { return Ok(()) };
-            control::versioning::write(s3, bucket, status.into()).await
-        }
-        Setting::Lifecycle(was) if was.rules.is_empty() => {
-            let delete = s3.delete_bucket_lifecycle().bucket(name.as_str()).expected_bucket_owner(owner.as_str());
-            done("DeleteBucketLifecycle", delete.send().await)
-        }
-        Setting::Lifecycle(was) => control::lifecycle::write(s3, bucket, was).await,
-        Setting::Inventory(None) => {
-            let delete = s3.delete_bucket_inventory_configuration().bucket(name.as_str()).id(INVENTORY_ID);
-            done("DeleteBucketInventoryConfiguration", delete.expected_bucket_owner(owner.as_str()).send().await)
-        }
-        Setting::Inventory(Some(was)) => control::inventory::write(s3, bucket, was).await,
-    }
+    };
 }
+
+guardrail_core::for_settings_of_buckets!(put_back);

@@ -41,27 +41,16 @@ pub async fn look(guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline
     Seen { bucket, kms_key, trail }
 }
 
-/// Reads every setting of the bucket itself, in one round trip's time.
-pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
-    let (public_access_block, object_ownership, bucket_policy, default_encryption, versioning, lifecycle, inventory) = tokio::join!(
-        control::public_access_block::read(s3, bucket),
-        control::object_ownership::read(s3, bucket),
-        control::bucket_policy::read(s3, bucket),
-        control::default_encryption::read(s3, bucket),
-        control::versioning::read(s3, bucket),
-        control::lifecycle::read(s3, bucket),
-        control::inventory::read(s3, bucket),
-    );
-    Observed {
-        public_access_block,
-        object_ownership,
-        bucket_policy,
-        default_encryption,
-        versioning,
-        lifecycle,
-        inventory,
-    }
+macro_rules! observe {
+    ($($name:ident $field:ident $value:ty,)*) => {
+        /// Reads every setting of the bucket itself, in one round trip's time.
+        pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
+            let ($($field,)*) = tokio::join!($(control::$field::read(s3, bucket)),*);
+            Observed { $($field,)* }
+        }
+    };
 }
+guardrail_core::for_settings_of_buckets!(observe);
 
 /// The name of the bucket that an access point of the account leads to; `None`: there is no such access point.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_GetAccessPoint.html>

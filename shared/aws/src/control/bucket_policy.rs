@@ -23,3 +23,13 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, policy: &Policy) -> Result<(
     let put = s3.put_bucket_policy().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done("PutBucketPolicy", put.policy(policy.document()).send().await)
 }
+
+/// Puts it back to what it was; one without statements was none.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Policy) -> Result<(), ApiError> {
+    if !was.statements.is_empty() {
+        return write(s3, bucket, was).await;
+    }
+    #[expect(clippy::disallowed_methods, reason = "there was none before, and a person wants it so")]
+    let delete = s3.delete_bucket_policy().bucket(bucket.name.as_str());
+    done("DeleteBucketPolicy", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+}

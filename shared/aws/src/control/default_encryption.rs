@@ -58,3 +58,12 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &DefaultEncryption)
     let put = s3.put_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done(OPERATION, put.server_side_encryption_configuration(config).send().await)
 }
+
+/// Puts it back to what it was; one without an algorithm was none.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &DefaultEncryption) -> Result<(), ApiError> {
+    if was.algorithm.is_some() {
+        return write(s3, bucket, was).await;
+    }
+    let delete = s3.delete_bucket_encryption().bucket(bucket.name.as_str());
+    done("DeleteBucketEncryption", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+}

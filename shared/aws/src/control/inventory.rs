@@ -107,3 +107,12 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Inventory) -> Resu
         .inventory_configuration(built(OPERATION, config.build())?);
     done(OPERATION, put.send().await)
 }
+
+/// Puts it back to what it was.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Option<Inventory>) -> Result<(), ApiError> {
+    if let Some(was) = was {
+        return write(s3, bucket, was).await;
+    }
+    let delete = s3.delete_bucket_inventory_configuration().bucket(bucket.name.as_str()).id(INVENTORY_ID);
+    done("DeleteBucketInventoryConfiguration", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+}

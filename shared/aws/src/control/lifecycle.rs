@@ -46,3 +46,12 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Lifecycle) -> Resu
         .set_transition_default_minimum_object_size(size);
     done(OPERATION, put.customize().interceptor(ReplaceBody(desired.document())).send().await)
 }
+
+/// Puts it back to what it was; one without rules was none.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Lifecycle) -> Result<(), ApiError> {
+    if !was.rules.is_empty() {
+        return write(s3, bucket, was).await;
+    }
+    let delete = s3.delete_bucket_lifecycle().bucket(bucket.name.as_str());
+    done("DeleteBucketLifecycle", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+}

@@ -105,3 +105,19 @@ pub async fn put_ownership(s3: &Client, bucket: Bucket<'_>, ownership: types::Ob
         s3.put_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done(OPERATION, put.ownership_controls(controls).send().await)
 }
+
+/// Puts both back to what they were, ACLs first: while they are off, nobody can be granted anything.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &ObjectOwnership) -> Result<(), ApiError> {
+    match &was.object_ownership {
+        Some(ownership) => put_ownership(s3, bucket, ownership.as_str().into()).await?,
+        None => {
+            let delete = s3.delete_bucket_ownership_controls().bucket(bucket.name.as_str());
+            let sent = delete.expected_bucket_owner(bucket.owner.as_str()).send().await;
+            done("DeleteBucketOwnershipControls", sent)?;
+        }
+    }
+    match &was.acl_grants {
+        Ok(grants) if !grants.is_empty() => put_acl(s3, bucket, grants).await,
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

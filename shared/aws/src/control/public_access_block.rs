@@ -63,3 +63,12 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, block: PublicAccessBlock) ->
     let put = s3.put_public_access_block().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done("PutPublicAccessBlock", put.public_access_block_configuration(config.build()).send().await)
 }
+
+/// Puts it back to what it was; one that says nothing was none.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &PublicAccessBlock) -> Result<(), ApiError> {
+    if *was != PublicAccessBlock::default() {
+        return write(s3, bucket, *was).await;
+    }
+    let delete = s3.delete_public_access_block().bucket(bucket.name.as_str());
+    done("DeletePublicAccessBlock", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+}

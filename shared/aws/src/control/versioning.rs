@@ -32,3 +32,9 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, status: BucketVersioningStat
     let put = s3.put_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done("PutBucketVersioning", put.versioning_configuration(config).send().await)
 }
+
+/// Puts it back to what it was. S3 has no way back to never.
+pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Versioning) -> Result<(), ApiError> {
+    let Some(status) = was.status.as_deref() else { return Ok(()) };
+    write(s3, bucket, status.into()).await
+}

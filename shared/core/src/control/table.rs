@@ -9,6 +9,7 @@ use crate::control::{
 
 /// The controls that are settings of a bucket's own, in the order in which they are restored: name, field, and the value
 /// that AWS has of it. This is the one list: what is said of each of them is made of it.
+#[macro_export]
 macro_rules! for_settings_of_buckets {
     ($make:ident) => {
         $make! {
@@ -24,8 +25,6 @@ macro_rules! for_settings_of_buckets {
         }
     };
 }
-pub(crate) use for_settings_of_buckets;
-
 macro_rules! controls {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// One thing about a bucket that the guardrail keeps. Its id is the contract of logs, metrics, alerts and registry.
@@ -55,7 +54,7 @@ macro_rules! controls {
         }
     };
 }
-for_settings_of_buckets!(controls);
+crate::for_settings_of_buckets!(controls);
 
 /// Here, because what a trail has to log is what this table watches: its own file reads it.
 const TRAIL: Vocabulary = Vocabulary {

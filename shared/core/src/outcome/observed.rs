@@ -1,12 +1,7 @@
 //! What AWS says of a bucket, its key and its trail now.
 
 use crate::{
-    control::{
-        kms_key::KmsKey,
-        setting::BucketSetting,
-        table::{Control, for_settings_of_buckets},
-        trail::Trail,
-    },
+    control::{kms_key::KmsKey, setting::BucketSetting, table::Control, trail::Trail},
     outcome::setting::Setting,
     value::failure::{ApiError, Read},
 };
@@ -60,7 +55,7 @@ macro_rules! observed {
     };
 }
 
-for_settings_of_buckets!(observed);
+crate::for_settings_of_buckets!(observed);
 
 impl Observed {
     /// The bucket does not exist: all reads say so. If only some do, something else is going on, and it stays unknown.

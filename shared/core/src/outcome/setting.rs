@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::control::{
     setting::{BucketSetting, SettingError},
-    table::{Control, for_settings_of_buckets},
+    table::Control,
 };
 
 macro_rules! setting {
@@ -73,4 +73,5 @@ macro_rules! setting {
         }
     };
 }
-for_settings_of_buckets!(setting);
+
+crate::for_settings_of_buckets!(setting);

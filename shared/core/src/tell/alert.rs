@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    control::table::{is_told, owners_setting as control_owners_setting},
+    control::table::{self, is_told},
     edge::config::Place,
     outcome::{
         exposure::Exposure,
@@ -18,7 +18,7 @@ use crate::{
     },
     tell::{
         advice::{advice, watch_advice},
-        subject::{controls, headline, owners_setting, plain, short_actor, subject},
+        subject::{controls, headline, owners_setting, plain, short_actor, subject, text_of},
     },
     value::{caller, names::BucketName},
 };
@@ -197,15 +197,10 @@ fn severity(report: &Report, swept: bool) -> Option<Severity> {
             if !is_told(&trigger.event_name) || trigger.error_code.is_some() {
                 return None;
             }
-            Some(if control_owners_setting(&trigger.event_name).is_some() { Severity::Warning } else { Severity::Info })
+            Some(if table::owners_setting(&trigger.event_name).is_some() { Severity::Warning } else { Severity::Info })
         }
         BucketOutcome::Unguarded => None,
     }
-}
-
-/// The JSON text of a value that is a string in JSON.
-pub fn text_of(value: &impl Serialize) -> String {
-    json!(value).as_str().unwrap_or_default().to_owned()
 }
 
 pub fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> String {

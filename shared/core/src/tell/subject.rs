@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use serde_json::json;
+
 use crate::{
-    control::table::owners_setting as control_owners_setting,
+    control::table,
     outcome::{
         exposure::ExposureKind,
         finding::{Finding, Outcome},
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
-    tell::alert::text_of,
     value::caller,
 };
 
@@ -96,7 +98,7 @@ pub fn headline(report: &Report, own: &str) -> String {
             _ => "the guarded bucket does not exist".to_owned(),
         },
         BucketOutcome::Compliant | BucketOutcome::Unguarded => match &report.trigger {
-            Some(trigger) if control_owners_setting(&trigger.event_name).is_some() => {
+            Some(trigger) if table::owners_setting(&trigger.event_name).is_some() => {
                 format!("{} by {}, the owner's to undo", trigger.event_name, short_actor(trigger, own))
             }
             Some(trigger) => format!("{} by {}, nothing to restore", trigger.event_name, short_actor(trigger, own)),
@@ -132,5 +134,10 @@ fn whole_seconds(ms: u64) -> String {
 /// What the call that led here has changed of what belongs to the bucket's owner.
 pub fn owners_setting(report: &Report) -> Option<&'static str> {
     let trigger = report.trigger.as_ref().filter(|it| it.error_code.is_none())?;
-    control_owners_setting(&trigger.event_name)
+    table::owners_setting(&trigger.event_name)
+}
+
+/// The JSON text of a value that is a string in JSON.
+pub fn text_of(value: &impl Serialize) -> String {
+    json!(value).as_str().unwrap_or_default().to_owned()
 }
