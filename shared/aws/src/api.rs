@@ -57,6 +57,7 @@ where
     output(operation, sent).map(drop)
 }
 
+/// What was built, or an error of the operation that it is for.
 pub fn built<T>(operation: &'static str, built: Result<T, BuildError>) -> Result<T, ApiError> {
     built.map_err(|error| ApiError::new(operation, error))
 }

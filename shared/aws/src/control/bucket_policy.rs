@@ -19,6 +19,7 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Policy> {
     }
 }
 
+/// Writes the document.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, policy: &Policy) -> Result<(), ApiError> {
     let put = s3.put_bucket_policy().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     done("PutBucketPolicy", put.policy(policy.document()).send().await)

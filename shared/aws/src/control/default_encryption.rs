@@ -41,6 +41,7 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
     })
 }
 
+/// Writes it.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &DefaultEncryption) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketEncryption";
     let DefaultEncryption { algorithm, kms_key, bucket_key, blocked } = desired;

@@ -58,6 +58,7 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
     }
 }
 
+/// Writes our configuration; others are left alone.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Inventory) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketInventoryConfiguration";
     let Inventory {

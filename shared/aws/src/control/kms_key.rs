@@ -91,6 +91,7 @@ async fn alias_target(kms: &aws_sdk_kms::Client, alias: &str) -> Read<Option<Str
     Ok(described.and_then(|it| it.key_metadata).and_then(|it| it.arn))
 }
 
+/// Makes one call of those that restore a key.
 pub async fn write(kms: &aws_sdk_kms::Client, key: &str, call: KeyCall) -> Result<(), ApiError> {
     match call {
         KeyCall::CancelDeletion => done("CancelKeyDeletion", kms.cancel_key_deletion().key_id(key).send().await),

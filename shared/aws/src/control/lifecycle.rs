@@ -34,6 +34,7 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
     Lifecycle::parse(document, size).map_err(|error| ApiError::new(OPERATION, error))
 }
 
+/// Writes the document as it stands.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Lifecycle) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketLifecycleConfiguration";
     let size = desired.transition_default_minimum_object_size.as_deref().map(TransitionDefaultMinimumObjectSize::from);

@@ -56,6 +56,7 @@ async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<Grant>> {
     Ok(others.map(grant).collect())
 }
 
+/// Takes everybody but the owner out of the ACL.
 pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
     let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
     match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
@@ -96,6 +97,7 @@ pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[Grant]) -> Resul
     done(OPERATION, put.set_grant_write_acp(given("WRITE_ACP")).send().await)
 }
 
+/// Writes who owns new objects.
 pub async fn put_ownership(s3: &Client, bucket: Bucket<'_>, ownership: types::ObjectOwnership) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketOwnershipControls";
     let rule = OwnershipControlsRule::builder().object_ownership(ownership);

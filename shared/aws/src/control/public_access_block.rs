@@ -52,6 +52,7 @@ pub async fn account_public_access_block(
     }))
 }
 
+/// Writes it.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, block: PublicAccessBlock) -> Result<(), ApiError> {
     let PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
         block;

@@ -111,6 +111,7 @@ fn selectors_of(
     Selectors { basic: basic.collect(), advanced: advanced.collect() }
 }
 
+/// Makes one call of those that restore a trail.
 pub async fn write(
     cloudtrail: &aws_sdk_cloudtrail::Client,
     required: &RequiredTrail,

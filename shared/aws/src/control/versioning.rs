@@ -27,6 +27,7 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
     })
 }
 
+/// Writes whether versions are kept.
 pub async fn write(s3: &Client, bucket: Bucket<'_>, status: BucketVersioningStatus) -> Result<(), ApiError> {
     let config = VersioningConfiguration::builder().status(status).build();
     let put = s3.put_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());

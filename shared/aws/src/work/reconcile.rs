@@ -329,7 +329,11 @@ impl Writer<'_> {
             Change::Inventory(_) if again => {
                 plan::restore_inventory(baseline, control::inventory::read(s3, bucket).await?)
             }
-            as_planned => Some(as_planned.clone()),
+            Change::PublicAccessBlock(_)
+            | Change::ObjectOwnership(_)
+            | Change::DefaultEncryption(_)
+            | Change::Versioning(_)
+            | Change::Inventory(_) => Some(change.clone()),
         })
     }
 }

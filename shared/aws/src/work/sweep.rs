@@ -40,8 +40,6 @@ pub enum SweepError {
 /// SQS takes ten messages at once, and the Parameter Store gives ten parameters.
 const BATCH: usize = 10;
 
-pub const COPIES_PER_SWEEP: usize = 30;
-
 /// Answers one invocation: the schedule's event, or one about `guardrail-remediate`.
 pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepError> {
     if input.pointer("/detail/eventName").is_some() {
@@ -91,7 +89,7 @@ struct Registry {
     strangers: Vec<String>,
 }
 
-pub async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {
+async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {
     let mut copies = BTreeMap::new();
     let mut token = None;
     loop {

@@ -32,6 +32,7 @@ pub const MAX_BYTES: usize = 20 * 1024;
 
 const SSE: &str = "s3:x-amz-server-side-encryption";
 
+/// The condition key of the key that an upload names.
 pub const SSE_KEY: &str = "s3:x-amz-server-side-encryption-aws-kms-key-id";
 
 /// Which uploads the policy lets through.

@@ -29,6 +29,7 @@ pub struct PublicAccessBlock {
 }
 
 impl PublicAccessBlock {
+    /// All four on.
     pub const ALL: Self = Self {
         block_public_acls: true,
         ignore_public_acls: true,

@@ -49,6 +49,7 @@ pub struct Selectors {
     pub advanced: Vec<AdvancedEventSelector>,
 }
 
+/// A basic selector.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EventSelector {
@@ -60,6 +61,7 @@ pub struct EventSelector {
     pub exclude_management_event_sources: Vec<String>,
 }
 
+/// An advanced selector: all of its fields must hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AdvancedEventSelector {
@@ -67,6 +69,7 @@ pub struct AdvancedEventSelector {
     pub field_selectors: Vec<FieldSelector>,
 }
 
+/// What one field of a record must be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct FieldSelector {

@@ -18,6 +18,8 @@ pub const ROW: Vocabulary = Vocabulary {
     iam_writes: &["s3:PutBucketVersioning"],
 };
 
+/// Whether old versions are kept.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html>
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Versioning {

@@ -14,6 +14,7 @@ use crate::{
 
 const ALIAS: &str = "alias/s3-guardrail";
 
+/// What it is called as a part of the guardrail.
 pub const PART: &str = "key alias/s3-guardrail";
 
 /// The part in words, if this names the key or its alias.
@@ -57,6 +58,7 @@ pub fn required(key: &KeyArn, place: Place<'_>) -> RequiredKey {
     RequiredKey { arn: key.clone(), duty: Duty::Encrypt, alias: ALIAS.parse().ok(), statements }
 }
 
+/// What of it was not as it should be, in words.
 pub fn differences(drift: &Drift<KmsKey>) -> Vec<String> {
     let Drift { observed, desired } = drift;
     let KmsKey { state, purpose: _, rotation, alias_target, policy, unread: _ } = observed;

@@ -168,6 +168,7 @@ pub struct ObservedRule {
     pub targets: Vec<Target>,
 }
 
+/// Whom a rule wakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub id: String,

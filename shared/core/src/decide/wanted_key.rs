@@ -42,6 +42,7 @@ impl WantedKey {
         }
     }
 
+    /// What to call it before it is known.
     pub fn label(&self) -> String {
         let registered = || self.registered.as_ref().map(|it| it.arn.to_string());
         let alias = || self.alias().map(ToString::to_string);

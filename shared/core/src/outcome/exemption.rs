@@ -19,6 +19,7 @@ pub struct Exemption {
     pub approved_by: String,
 }
 
+/// Reads a time, or a day, of which it is the end.
 pub fn until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = String::deserialize(deserializer)?;
     let end_of = |date: Date| Some(date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());

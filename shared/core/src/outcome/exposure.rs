@@ -19,6 +19,7 @@ pub struct Exposure {
     pub detail: String,
 }
 
+/// What a setting does that opens or destroys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExposureKind {

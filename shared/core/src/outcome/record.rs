@@ -74,6 +74,7 @@ pub enum RecordError {
     Setting { control: Control, error: SettingError },
 }
 
+/// Where in the log bucket a record of this bucket goes. `random` names it when no event does.
 pub fn record_key(bucket: &BucketName, event_id: &str, now: Timestamp, random: u64) -> String {
     // A stranger's text: it must not leave the bucket's folder.
     let event_id: String = event_id.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').take(64).collect();

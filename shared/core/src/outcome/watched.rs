@@ -35,6 +35,7 @@ pub struct Watched {
     pub notified: bool,
 }
 
+/// What led to a look at the own parts, and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WatchOutcome {
@@ -49,10 +50,12 @@ pub enum WatchOutcome {
 }
 
 impl PartFinding {
+    /// A part, and what came of it.
     pub fn new(part: impl Into<String>, outcome: PartOutcome, problem: impl ToString) -> Self {
         Self { part: part.into(), outcome, problem: problem.to_string() }
     }
 
+    /// A part that AWS did not tell of.
     pub fn unreadable(part: impl Into<String>, error: &ApiError) -> Self {
         Self::new(part, PartOutcome::Unreadable, error)
     }

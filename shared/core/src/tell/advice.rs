@@ -11,6 +11,7 @@ use crate::{
     value::failure::Denial,
 };
 
+/// What to do about what was found of the own parts.
 pub fn watch_advice(watched: &Watched) -> &'static str {
     match watched.outcome {
         WatchOutcome::Attempted => {
@@ -28,6 +29,7 @@ pub fn watch_advice(watched: &Watched) -> &'static str {
     }
 }
 
+/// What to do about a report, a line each.
 pub fn advice(report: &Report) -> String {
     let has = |outcome| report.findings.iter().any(|it| it.outcome == outcome);
     let mut lines = Vec::new();

@@ -203,6 +203,7 @@ fn severity(report: &Report, swept: bool) -> Option<Severity> {
     }
 }
 
+/// The message: the text for people, then the report for machines.
 pub fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usize) -> String {
     let machine = machine(report, severity, place, limit);
     let email = email(report, place, limit);

@@ -21,6 +21,7 @@ pub fn short_actor(trigger: &Trigger, own: &str) -> String {
     trigger.actor.as_deref().map_or("somebody".to_owned(), |it| caller::short(it, own))
 }
 
+/// The controls of these findings, or how many they are.
 pub fn controls(findings: &[&Finding]) -> String {
     match findings {
         [] => "bucket".to_owned(),
@@ -30,6 +31,7 @@ pub fn controls(findings: &[&Finding]) -> String {
     }
 }
 
+/// The subject of the mail.
 pub fn subject(report: &Report, own: &str) -> String {
     let tag = text_of(&report.outcome).to_ascii_uppercase();
     plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))

@@ -2,8 +2,10 @@
 
 use crate::value::names::RoleArn;
 
+/// The function that restores.
 pub const REMEDIATE: &str = "guardrail-remediate";
 
+/// The function that looks at everything, every few minutes.
 pub const SWEEP: &str = "guardrail-sweep";
 
 /// The functions that others watch for: all but `guardrail-remediate`.
@@ -12,16 +14,19 @@ pub const OTHER_FUNCTIONS: [&str; 3] = [SWEEP, "guardrail-bootstrap", "guardrail
 /// Roles, without the region that ends their names: IAM knows a name once in all regions.
 pub const REMEDIATE_ROLE: &str = "s3-guardrail-remediate";
 
+/// Their roles.
 pub const FUNCTION_ROLES: [&str; 3] = ["s3-guardrail-sweep", "s3-guardrail-bootstrap", "s3-guardrail-verify"];
 
 /// Sends IAM's events on from the region where they are recorded.
 pub const FORWARD_ROLE: &str = "s3-guardrail-forward";
 
+/// Where alerts go.
 pub const TOPIC: &str = "s3-guardrail-alerts";
 
 /// Where events go that a rule could not deliver.
 pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
 
+/// Where work waits, and where what failed ends.
 pub const QUEUES: [&str; 2] = ["s3-guardrail-work", DEAD_LETTERS];
 
 /// Every rule of the guardrail begins so, and no other should: whoever looks for it finds what is there.
@@ -30,8 +35,10 @@ pub const RULE_PREFIX: &str = "s3-guardrail-";
 /// Those that another region's guardrail has where IAM's events are recorded.
 const FORWARDING_PREFIX: &str = "s3-guardrail-roles-";
 
+/// The guardrail's alarms begin so.
 pub const ALARM_PREFIX: &str = "s3-guardrail-";
 
+/// Functions' logs are below this.
 pub const LOG_GROUPS: &str = "/aws/lambda/";
 
 /// Rules whose tampering `guardrail-remediate` tells; also of those of such a name that are none of ours.
@@ -67,6 +74,7 @@ pub const TAMPERING: [&str; 15] = [
     "DeleteRole",
 ];
 
+/// The same by how they begin.
 pub const TAMPERING_PREFIXES: [&str; 7] = [
     "DeleteParameter",
     "DeleteFunction",

@@ -339,6 +339,7 @@ fn includes(mine: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
     theirs.iter().all(|it| mine.contains(it) || mine.contains("*") || (it.starts_with("s3:") && mine.contains("s3:*")))
 }
 
+/// The elements of a list; of one that is none, the element.
 pub fn listed(value: &Value) -> &[Value] {
     match value {
         Value::Array(all) => all,
