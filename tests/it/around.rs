@@ -1,7 +1,7 @@
 //! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
 
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FORMER_KEY, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
+    fake::{ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
     local_aws::workspace,
 };
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(crate) fn call(source: &str, name: &str, parameters: Value) -> Value {
 
 /// The fields that register key, alias and trail.
 fn everything() -> Value {
-    json!({"key_alias": "alias/s3-secure-data", "trail_arn": TRAIL, "log_bucket": "acme-data-logs"})
+    json!({"key_alias": ALIAS, "trail_arn": TRAIL, "log_bucket": "acme-data-logs"})
 }
 
 /// A bucket on its baseline, with key, alias and trail; nothing called yet.

@@ -5,21 +5,11 @@ use std::{
     time::Duration,
 };
 
-use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
+use guardrail_tests::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FaultKind, KEY, ROLE};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-const ALIAS: &str = "alias/s3-secure-data";
-
-/// A bucket on its baseline, with key, alias and trail; nothing called yet.
-async fn compliant() -> FakeAws {
-    let fake = FakeAws::guarded();
-    fake.register(json!({"key_alias": ALIAS, "trail_arn": TRAIL, "log_bucket": "acme-data-logs"}));
-    let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
-    assert_eq!(report["outcome"], "restored", "{report}");
-    fake.forget();
-    fake
-}
+use crate::around::compliant;
 
 /// CloudTrail's record of somebody's call about the bucket.
 fn event(name: &str) -> Value {

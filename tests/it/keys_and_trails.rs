@@ -2,30 +2,13 @@
 
 use guardrail::work::bootstrap::bootstrap;
 use guardrail_core::value::failure::chain;
-use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, TRAIL};
+use guardrail_tests::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, KEY, TRAIL};
 use serde_json::{Value, json};
 
-const ALIAS: &str = "alias/s3-secure-data";
-
-/// A bucket on its baseline, with key, alias and trail; nothing called yet.
-async fn compliant() -> FakeAws {
-    let fake = FakeAws::guarded();
-    fake.register(json!({"key_alias": ALIAS, "trail_arn": TRAIL, "log_bucket": "acme-data-logs"}));
-    let report = fake.remediate(json!({"bucket": BUCKET})).await.unwrap();
-    assert_eq!(report["outcome"], "restored", "{report}");
-    fake.forget();
-    fake
-}
+use crate::around::{call, compliant};
 
 fn key_event(name: &str) -> Value {
-    event("kms", name, json!({"keyId": KEY}))
-}
-
-fn event(source: &str, name: &str, parameters: Value) -> Value {
-    json!({"detail": {
-        "eventSource": format!("{source}.amazonaws.com"), "eventName": name, "requestParameters": parameters,
-        "userIdentity": {"arn": format!("arn:aws:iam::{ACCOUNT}:user/mallory")}, "eventTime": "2026-11-23T09:14:05Z",
-    }})
+    call("kms", name, json!({"keyId": KEY}))
 }
 
 fn change_key(fake: &FakeAws, change: impl FnOnce(&mut FakeKey)) {
@@ -291,7 +274,7 @@ async fn a_trail_without_room_is_told_before_aws_refuses_and_what_has_room_is_re
     let theirs = json!({"ReadWriteType": "WriteOnly", "IncludeManagementEvents": true});
     let all = vec![theirs; 5];
     change_trail(&fake, json!({"IsLogging": false, "AdvancedEventSelectors": null, "EventSelectors": all}));
-    fake.remediate(event("cloudtrail", "PutEventSelectors", json!({"trailName": TRAIL}))).await.unwrap_err();
+    fake.remediate(call("cloudtrail", "PutEventSelectors", json!({"trailName": TRAIL}))).await.unwrap_err();
     assert_told(&fake, "trail", "failed", &["5 basic event selectors", "another trail", "trail_arn"]);
     assert_eq!(fake.writes(), ["StartLogging"]);
     assert_eq!(fake.state().trail.as_ref().unwrap()["EventSelectors"], json!(all));

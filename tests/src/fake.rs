@@ -47,7 +47,7 @@ use crate::{
 pub use self::{
     faults::FaultKind,
     s3::acl,
-    world::{ACCOUNT, BUCKET, FORMER_KEY, FakeKey, FakeVersion, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL, World},
+    world::{ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL, World},
 };
 
 /// The fake. Clones are the same.

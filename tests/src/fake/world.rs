@@ -26,6 +26,9 @@ pub const BUCKET: &str = "acme-data";
 /// The guarded bucket's key.
 pub const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
+/// The alias that a bootstrap gives its key.
+pub const ALIAS: &str = "alias/s3-secure-data";
+
 /// The guardrail's own key.
 pub const OWN_KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/0987dcba-0fed-0000-0000-0a0b0c0d0e0f";
 
