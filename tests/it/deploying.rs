@@ -1,4 +1,4 @@
-//! deploy.sh and destroy.sh: as the deployer of the README, after sabotage, interrupted, and where something stands in the
+//! deploy.sh and destroy.sh: as the deployer of infra/DEPLOYER.md, after sabotage, interrupted, and where something stands in the
 //! way.
 
 use std::{
@@ -16,16 +16,16 @@ use guardrail_tests::{
 };
 use serde_json::Value;
 
-/// The policy that the README prints for whoever deploys.
+/// The policy of the page for whoever deploys.
 fn deployers_policy() -> Value {
-    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
-    let blocks = readme.split("```json").skip(1).filter_map(|it| it.split("```").next());
+    let page = fs::read_to_string(workspace().join("infra/DEPLOYER.md")).unwrap();
+    let blocks = page.split("```json").skip(1).filter_map(|it| it.split("```").next());
     let policies: Vec<_> = blocks.filter(|it| it.contains("\"Statement\"")).collect();
-    let [policy] = policies[..] else { panic!("{} policies in the README", policies.len()) };
+    let [policy] = policies[..] else { panic!("{} policies on the page", policies.len()) };
     serde_json::from_str(policy).unwrap()
 }
 
-/// A local AWS of its own, somebody who may do what the README says and nothing else, and what is deployed by then.
+/// A local AWS of its own, somebody who may do what infra/DEPLOYER.md says and nothing else, and what is deployed by then.
 struct Place {
     deployment: Deployment,
     deployer: Keys,
@@ -151,7 +151,7 @@ impl Place {
 }
 
 #[test]
-fn a_deployer_with_the_readmes_policy_deploys_goes_on_keeps_what_was_told_puts_back_all_and_removes_it() {
+fn a_deployer_with_the_pages_policy_deploys_goes_on_keeps_what_was_told_puts_back_all_and_removes_it() {
     let place = Place::new();
     let boundary =
         place.text(&["iam", "create-policy", "--policy-name", "bound", "--policy-document", ALL], "Policy.Arn");

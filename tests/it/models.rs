@@ -178,7 +178,7 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
     let mut written = BTreeMap::<_, String>::new();
     let code = "infra/cli/src/preflight.rs";
     let templates = ["infra/foundation.yaml", "infra/global.yaml", "infra/wiring.yaml"];
-    for path in ["README.md", code, "shared/core/src/control/table.rs"].into_iter().chain(templates) {
+    for path in ["infra/DEPLOYER.md", code, "shared/core/src/control/table.rs"].into_iter().chain(templates) {
         written.insert(path, fs::read_to_string(workspace().join(path)).unwrap());
     }
     let mistakes = [
@@ -223,10 +223,10 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
             "global.yaml: ForwardRole: statement: AWS has no action",
         ),
         (
-            "README.md",
+            "infra/DEPLOYER.md",
             "\"lambda:AddPermission\"",
             "\"lambda:AddPermissions\"",
-            "README.md: Functions: AWS has no action",
+            "infra/DEPLOYER.md: Functions: AWS has no action",
         ),
         (code, "\"kms:TagResource\"", "\"kms:TagResources\"", "neither an action nor a condition key kms:TagResources"),
     ];
