@@ -139,18 +139,7 @@ mod tests {
     use super::*;
 
     fn finding(control: Control, outcome: Outcome) -> Finding {
-        let (observed, desired) = (json!({"Status": "Suspended"}), json!({"Status": "Enabled"}));
-        Finding {
-            control,
-            outcome,
-            observed,
-            desired,
-            error: None,
-            note: None,
-            denied_by: None,
-            exemption: None,
-            written: None,
-        }
+        Finding::new(control, outcome, (json!({"Status": "Suspended"}), json!({"Status": "Enabled"})))
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod own_key;
 pub mod plan;
 pub mod record;
 pub mod rules;
+pub mod settle;
 pub mod setup;
 pub mod uses;
 pub mod wanted_key;

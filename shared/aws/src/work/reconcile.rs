@@ -12,22 +12,18 @@ use guardrail_core::{
         echo::{ECHO_APP_NAME, Echo},
         exposure, hindrance,
         plan::{self, Stance, plan},
+        settle::{Problem, Restored},
     },
     outcome::{
         exposure::Exposure,
-        finding::{Finding, Outcome, Written},
+        finding::{Finding, Outcome},
         hindrance::Hindrance,
         observed::Seen,
         report::Reconciled,
         step::{Change, Refusal, Step},
     },
-    value::{
-        bucket::Bucket,
-        drift::Drift,
-        failure::{ApiError, Denial},
-    },
+    value::{bucket::Bucket, drift::Drift, failure::ApiError},
 };
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -119,83 +115,24 @@ struct Writer<'a> {
     begun: Instant,
 }
 
-/// How a restore ended, with the change as it was last planned.
-struct Restored {
-    change: Change,
-    /// Whether AWS was asked to.
-    written: bool,
-    result: Result<(), Problem>,
-}
-
-struct Problem {
-    text: String,
-    denied_by: Option<Denial>,
-}
-
-impl From<ApiError> for Problem {
-    fn from(error: ApiError) -> Self {
-        Self { text: error.to_string(), denied_by: error.denied_by() }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        Self { text: refusal.to_string(), denied_by: None }
-    }
-}
-
 impl Writer<'_> {
     async fn take(&mut self, step: Step) -> Finding {
-        match step {
-            Step::Restore(change) => {
-                let Restored { change, written, result } = self.restore(change).await;
-                let finding = match result {
-                    Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
-                    Err(problem) if self.is_enforced_above(&change, &problem).await => {
-                        let text = format!("enforced for the whole account, so not fought over: {}", problem.text);
-                        return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
-                    }
-                    Err(Problem { text, denied_by }) => {
-                        Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
-                    }
-                };
-                let written = match (written, finding.outcome) {
-                    (true, _) => Some(Written::Here(change)),
-                    (false, Outcome::Restored) => Some(Written::ByAnother(change)),
-                    (false, _) => None,
-                };
-                Finding { written, ..finding }
+        match step.without_write() {
+            Ok(finding) => finding,
+            Err(change) => {
+                let restored = self.restore(*change).await;
+                let is_enforced_above = restored.may_be_enforced_above() && self.is_enforced_above().await;
+                restored.into_finding(is_enforced_above)
             }
-            Step::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
-            Step::Exempt(change, exemption) => {
-                Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
-            }
-            Step::Unstable(change) => Finding::of(&change, Outcome::Unstable),
-            Step::Refused(change, refusal) => {
-                Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
-            }
-            Step::Unreadable(control, error) => Finding {
-                control,
-                outcome: Outcome::Unreadable,
-                observed: Value::Null,
-                desired: Value::Null,
-                error: Some(error.to_string()),
-                note: None,
-                denied_by: error.denied_by(),
-                exemption: None,
-                written: None,
-            },
         }
     }
 
-    /// Whether the account, or its organization, enforces what S3 did not let us write.
-    async fn is_enforced_above(&self, change: &Change, problem: &Problem) -> bool {
-        let denied = problem.denied_by.is_some() && matches!(change, Change::PublicAccessBlock(_));
-        denied
-            && control::public_access_block::account_public_access_block(&self.read.s3control, self.bucket.owner)
-                .await
-                .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
-                .is_ok_and(|it| it == PublicAccessBlock::ALL)
+    /// Whether the account, or its organization, blocks all public access.
+    async fn is_enforced_above(&self) -> bool {
+        control::public_access_block::account_public_access_block(&self.read.s3control, self.bucket.owner)
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
+            .is_ok_and(|it| it == PublicAccessBlock::ALL)
     }
 
     /// Writes one change, and what of it shows only then.

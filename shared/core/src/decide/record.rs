@@ -133,17 +133,7 @@ mod tests {
             let control = change.control();
             let outcome = Outcome::Restored;
             let written = Some(Written::Here(change));
-            Finding {
-                control,
-                outcome,
-                observed,
-                desired,
-                error: None,
-                note: None,
-                denied_by: None,
-                exemption: None,
-                written,
-            }
+            Finding { written, ..Finding::new(control, outcome, (observed, desired)) }
         });
         let trigger = Trigger { event_id: Some(event_id.to_owned()), ..Trigger::default() };
         let reconciled = Reconciled::Bucket {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     control::table::Control,
     outcome::{exemption::Exemption, step::Change},
-    value::failure::Denial,
+    value::failure::{ApiError, Denial},
 };
 
 /// A control that was not as it should be, and what came of it.
@@ -71,9 +71,19 @@ impl Finding {
 
     /// The finding of a change.
     pub fn of(change: &Change, outcome: Outcome) -> Self {
-        let (observed, desired) = change.to_json();
+        Self::new(change.control(), outcome, change.to_json())
+    }
+
+    /// That nobody knows what a control is.
+    pub fn unreadable(control: Control, error: &ApiError) -> Self {
+        let (text, denied_by) = (Some(error.to_string()), error.denied_by());
+        Self { error: text, denied_by, ..Self::new(control, Outcome::Unreadable, (Value::Null, Value::Null)) }
+    }
+
+    /// A finding of what was observed and what is desired, and nothing more.
+    pub fn new(control: Control, outcome: Outcome, (observed, desired): (Value, Value)) -> Self {
         Self {
-            control: change.control(),
+            control,
             outcome,
             observed,
             desired,

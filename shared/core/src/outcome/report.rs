@@ -226,18 +226,7 @@ mod tests {
 
     fn finding(outcome: Outcome) -> Finding {
         let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
-        let (control, observed, desired) = (Control::Versioning, Value::Null, Value::Null);
-        Finding {
-            control,
-            outcome,
-            observed,
-            desired,
-            error,
-            note: None,
-            denied_by: None,
-            exemption: None,
-            written: None,
-        }
+        Finding { error, ..Finding::new(Control::Versioning, outcome, (Value::Null, Value::Null)) }
     }
 
     fn report(outcomes: &[Outcome]) -> Report {

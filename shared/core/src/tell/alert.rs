@@ -427,19 +427,9 @@ mod tests {
     }
 
     fn finding(control: Control, outcome: Outcome) -> Finding {
-        let (observed, desired) =
+        let changed =
             (json!({"Status": "Suspended", "MFADelete": false}), json!({"Status": "Enabled", "MFADelete": false}));
-        Finding {
-            control,
-            outcome,
-            observed,
-            desired,
-            error: None,
-            note: None,
-            denied_by: None,
-            exemption: None,
-            written: None,
-        }
+        Finding::new(control, outcome, changed)
     }
 
     fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {

@@ -88,17 +88,8 @@ mod tests {
     use crate::{control::table::Control, outcome::finding::Finding};
 
     fn report(outcomes: &[Outcome]) -> Report {
-        let finding = |outcome: &Outcome| Finding {
-            control: Control::Versioning,
-            outcome: *outcome,
-            observed: json!("a long document"),
-            desired: Value::Null,
-            error: None,
-            note: None,
-            denied_by: None,
-            exemption: None,
-            written: None,
-        };
+        let changed = || (json!("a long document"), Value::Null);
+        let finding = |outcome: &Outcome| Finding::new(Control::Versioning, *outcome, changed());
         let findings = outcomes.iter().map(finding).collect();
         Report { findings, ..Report::new("acme-data", BucketOutcome::Restored, None) }
     }

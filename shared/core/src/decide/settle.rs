@@ -1,0 +1,141 @@
+//! What becomes of a step: without a write, or after one.
+
+use crate::{
+    outcome::{
+        finding::{Finding, Outcome, Written},
+        step::{Change, Refusal, Step},
+    },
+    value::failure::{ApiError, Denial},
+};
+
+/// How a restore ended, with the change as it was last planned.
+#[derive(Debug)]
+pub struct Restored {
+    pub change: Change,
+    /// Whether AWS was asked to.
+    pub written: bool,
+    pub result: Result<(), Problem>,
+}
+
+/// Why something was not restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub text: String,
+    /// The kind of policy that denied it, when that is why.
+    pub denied_by: Option<Denial>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self { text: error.to_string(), denied_by: error.denied_by() }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { text: refusal.to_string(), denied_by: None }
+    }
+}
+
+impl Step {
+    /// The finding of a step that needs no write; else the change to be written.
+    pub fn without_write(self) -> Result<Finding, Box<Change>> {
+        Ok(match self {
+            Self::Restore(change) => return Err(Box::new(change)),
+            Self::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
+            Self::Exempt(change, exemption) => {
+                Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
+            }
+            Self::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Self::Refused(change, refusal) => {
+                Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
+            }
+            Self::Unreadable(control, error) => Finding::unreadable(control, &error),
+        })
+    }
+}
+
+impl Restored {
+    /// Whether the whole account may enforce what S3 did not let us write; then it is to be asked.
+    pub fn may_be_enforced_above(&self) -> bool {
+        let is_denied = self.result.as_ref().is_err_and(|it| it.denied_by.is_some());
+        is_denied && matches!(self.change, Change::PublicAccessBlock(_))
+    }
+
+    /// What became of it. `is_enforced_above`: the account, or its organization, enforces the same.
+    pub fn into_finding(self, is_enforced_above: bool) -> Finding {
+        let Self { change, written, result } = self;
+        let finding = match result {
+            Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
+            Err(Problem { text, .. }) if is_enforced_above => {
+                let text = format!("enforced for the whole account, so not fought over: {text}");
+                return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
+            }
+            Err(Problem { text, denied_by }) => {
+                Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
+            }
+        };
+        let written = match (written, finding.outcome) {
+            (true, _) => Some(Written::Here(change)),
+            (false, Outcome::Restored) => Some(Written::ByAnother(change)),
+            (false, _) => None,
+        };
+        Finding { written, ..finding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        control::{public_access_block::PublicAccessBlock, table::Control, versioning::Versioning},
+        value::drift::Drift,
+    };
+
+    fn versioning() -> Change {
+        let observed = Versioning::default();
+        Change::Versioning(Drift { desired: observed.enabled(), observed })
+    }
+
+    fn denied() -> Problem {
+        Problem { text: "denied".to_owned(), denied_by: Some(Denial::ServiceControlPolicy) }
+    }
+
+    #[test]
+    fn a_restore_is_ours_only_when_we_wrote_it() {
+        let ended = |written, result| {
+            let finding = Restored { change: versioning(), written, result }.into_finding(false);
+            (finding.outcome, finding.written)
+        };
+        assert_eq!(ended(true, Ok(())), (Outcome::Restored, Some(Written::Here(versioning()))));
+        assert_eq!(ended(false, Ok(())), (Outcome::Restored, Some(Written::ByAnother(versioning()))));
+        assert_eq!(ended(true, Err(denied())), (Outcome::Failed, Some(Written::Here(versioning()))), "perhaps");
+        assert_eq!(ended(false, Err(denied())), (Outcome::Failed, None));
+    }
+
+    #[test]
+    fn what_the_account_enforces_is_not_fought_over() {
+        let block = Drift { observed: PublicAccessBlock::default(), desired: PublicAccessBlock::ALL };
+        let refused =
+            || Restored { change: Change::PublicAccessBlock(block.clone()), written: false, result: Err(denied()) };
+        assert!(refused().may_be_enforced_above());
+        assert!(!Restored { change: versioning(), ..refused() }.may_be_enforced_above());
+        assert!(!Restored { result: Ok(()), ..refused() }.may_be_enforced_above());
+        let finding = refused().into_finding(true);
+        assert_eq!((finding.control, finding.outcome), (Control::PublicAccessBlock, Outcome::Exempt));
+        assert_eq!(refused().into_finding(false).denied_by, Some(Denial::ServiceControlPolicy));
+    }
+
+    #[test]
+    fn only_a_restore_is_written() {
+        assert_eq!(Step::Restore(versioning()).without_write().unwrap_err(), Box::new(versioning()));
+        for (step, outcome) in [
+            (Step::Tell(versioning()), Outcome::WouldRestore),
+            (Step::Unstable(versioning()), Outcome::Unstable),
+            (Step::Refused(versioning(), Refusal::TooManyRules(1001)), Outcome::Failed),
+            (Step::Unreadable(Control::Versioning, ApiError::new("Get", "no")), Outcome::Unreadable),
+        ] {
+            assert_eq!(step.without_write().unwrap().outcome, outcome);
+        }
+    }
+}
