@@ -482,6 +482,15 @@ mod tests {
         assert_eq!(about(json!({"Principal": {"AWS": "111122223333"}})), Truth::No);
     }
 
+    proptest::proptest! {
+        /// Against another implementation of the same wildcards.
+        #[test]
+        fn wildcards_match_as_another_matchers_do(pattern in "[ab*?é]{0,8}", text in "[abé]{0,8}") {
+            let others = wildmatch::WildMatch::new(&pattern).matches(&text);
+            proptest::prop_assert_eq!(glob(&pattern, &text), others);
+        }
+    }
+
     #[test]
     fn wildcards_match_as_iams_do() {
         for (pattern, text) in
