@@ -10,7 +10,6 @@ use guardrail::{
     observe::{Scope, look},
     work::remediate::remediate,
 };
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::{
         default_encryption::DefaultEncryption, inventory::Inventory, kms_key::KmsKey, lifecycle::Lifecycle,
@@ -28,6 +27,7 @@ use guardrail_core::{
         step::{Change, Step},
     },
     value::{
+        bucket::Bucket,
         failure::{ApiError, Read},
         policy::Policy,
     },

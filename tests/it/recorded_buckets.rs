@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use guardrail::{apply::put_back, clients::Writers, observe::observe};
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
     outcome::{
         record::{Entry, Record},
         setting::Setting,
     },
-    value::xml::Element,
+    value::{bucket::Bucket, xml::Element},
 };
 use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind};
 use serde_json::{Value, json};

@@ -50,13 +50,13 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
     all_reachable(session, &request).await?;
     let built = bootstrap::run(&session.guardrail, request).await?;
     if json {
-        output::print_json(&built)?;
+        session.print_json(&built)?;
     } else {
         let mut text = output::report(&built.report, "");
         text.extend(built.resources.iter().map(|it| line(it, dry_run)));
         text.extend(built.swapped.iter().map(|it| exchanged(it, dry_run)));
         text.push_str(&output::adoption(&built.adoption));
-        output::print(&text)?;
+        session.print(&text)?;
     }
     let would_change = built.resources.iter().any(|it| it.action != Action::Unchanged);
     Ok(match Exit::of(&built.report) {

@@ -212,7 +212,7 @@ pub(crate) fn run(usage: &Usage, json: bool) -> Result<Exit, CliError> {
         let total = total(&lines);
         let answer =
             json!({"currency": "USD", "region": "us-east-1", "usage": usage, "lines": lines, "dollars_a_month": total});
-        output::print_json(&answer)?;
+        output::print(&output::json(&answer)?)?;
     } else {
         output::print(&table(&lines))?;
     }

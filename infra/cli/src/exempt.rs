@@ -11,7 +11,6 @@ use crate::{
     diff::diff,
     error::CliError,
     history::registered,
-    output,
     session::Session,
 };
 
@@ -23,12 +22,12 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
     let after = with_exemption(&before, exemption);
     let changes = diff(&json!(before), &json!(after), "  ");
     if changes.is_empty() {
-        output::print(&format!("{prefix}{bucket}: unchanged, it says so already\n"))?;
+        session.print(&format!("{prefix}{bucket}: unchanged, it says so already\n"))?;
         return Ok(Exit::Compliant);
     }
     // SSM has no conditional write: what somebody writes between the read and here is lost.
     registry::write(ssm, prefix, &after).await.map_err(|source| CliError::Parameters { source })?;
-    output::print(&format!("{prefix}{bucket}\n{changes}"))?;
+    session.print(&format!("{prefix}{bucket}\n{changes}"))?;
     Ok(Exit::Compliant)
 }
 

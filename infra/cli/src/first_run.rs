@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use guardrail_core::tell::redact::redact_names;
-use guardrail_core::value::bucket::Bucket;
+use guardrail_core::{tell::redact::redact_names, value::bucket::Bucket};
 use jiff::Timestamp;
 
 use self::{
@@ -25,7 +24,7 @@ use crate::{Exit, args::FirstRunArguments, error::CliError, output, session::Ses
 
 pub(crate) async fn run(session: &Session, arguments: FirstRunArguments) -> Result<Exit, CliError> {
     let (exit, block) = ask(session, arguments).await?;
-    output::print(&block)?;
+    session.print(&block)?;
     Ok(exit)
 }
 
@@ -77,7 +76,7 @@ async fn ask(session: &Session, arguments: FirstRunArguments) -> Result<(Exit, S
     let block = markdown(&answers, env!("CARGO_PKG_VERSION"), &session.guardrail.config.region, &time);
     let block = redact_names(&block, &[bucket.as_str()]);
     if !left.is_empty() {
-        output::print(&block)?;
+        session.print(&block)?;
         return Err(stopped(left));
     }
     let otherwise = answers.iter().any(|it| it.verdict == Verdict::Otherwise);

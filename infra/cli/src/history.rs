@@ -25,7 +25,7 @@ use crate::{
     args::HistoryArguments,
     diff::{REMOVED, painted},
     error::CliError,
-    output::{self, BOLD, DIMMED},
+    output::{BOLD, DIMMED},
     session::Session,
 };
 
@@ -48,11 +48,11 @@ pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Resul
             }
             Err(error) => json!({"record": file, "error": error.to_string()}),
         });
-        output::print_json(&records.collect::<Vec<_>>())?;
+        session.print_json(&records.collect::<Vec<_>>())?;
     } else if records.is_empty() {
-        output::print(&format!("{bucket}: nothing was written so far, says {log_bucket}\n"))?;
+        session.print(&format!("{bucket}: nothing was written so far, says {log_bucket}\n"))?;
     } else {
-        output::print(&records.iter().map(|(record, file)| entry(record, file)).collect::<String>())?;
+        session.print(&records.iter().map(|(record, file)| entry(record, file)).collect::<String>())?;
     }
     Ok(exit)
 }

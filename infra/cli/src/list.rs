@@ -18,8 +18,7 @@ use serde::Serialize;
 use crate::{
     Exit,
     diff::{ADDED, CHANGED, REMOVED, painted},
-    error::CliError,
-    output, plan,
+    error::CliError, plan,
     session::Session,
 };
 
@@ -69,9 +68,9 @@ pub(crate) async fn run(session: &Session, json: bool) -> Result<Exit, CliError>
     progress.finish_and_clear();
     let exit = rows.iter().map(|it| it.state.exit()).max().unwrap_or(Exit::Compliant);
     if json {
-        output::print_json(&rows)?;
+        session.print_json(&rows)?;
     } else {
-        output::print(&table(&rows, &session.guardrail.config.parameter_prefix))?;
+        session.print(&table(&rows, &session.guardrail.config.parameter_prefix))?;
     }
     Ok(exit)
 }

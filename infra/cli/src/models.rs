@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use guardrail::{apply::put_back, clients::Writers};
-use guardrail_core::value::bucket::Bucket;
-use guardrail_core::{control::default_encryption::DefaultEncryption, outcome::setting::Setting};
+use guardrail_core::{
+    control::default_encryption::DefaultEncryption, outcome::setting::Setting, value::bucket::Bucket,
+};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws},
     models::{BY_THE_COMMAND, Exchange, sendable},

@@ -11,7 +11,6 @@ use guardrail::{
         reconcile::{Beside, carry_out},
     },
 };
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::table::Control,
     decide::{
@@ -28,6 +27,7 @@ use guardrail_core::{
         step::Step,
     },
     value::{
+        bucket::Bucket,
         json::from_json,
         names::{BucketName, KeyArn},
     },
@@ -68,7 +68,7 @@ pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<
                 } else {
                     let Planned { report, adoption } = planned;
                     let adoption = adoption.as_ref().map(output::adoption).unwrap_or_default();
-                    output::print(&(output::report(&report, &note(&source)) + &adoption))?;
+                    session.print(&(output::report(&report, &note(&source)) + &adoption))?;
                 }
             }
             Err(error) => {
@@ -79,7 +79,7 @@ pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<
         }
     }
     if arguments.json {
-        output::print_json(&json!({"buckets": plans}))?;
+        session.print_json(&json!({"buckets": plans}))?;
     }
     Ok(exit)
 }

@@ -22,7 +22,6 @@ use crate::{
     Exit,
     diff::{ADDED, CHANGED, REMOVED, painted},
     error::{CliError, next_step},
-    output,
     session::Session,
 };
 
@@ -128,7 +127,7 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
     checks.extend(simulated(session, bucket.as_ref()).await);
     checks.extend(room(session).await);
     checks.extend(deployed::checks(session).await?);
-    output::print(&checks.iter().map(Check::line).collect::<String>())?;
+    session.print(&checks.iter().map(Check::line).collect::<String>())?;
     Ok(if checks.iter().any(|it| it.verdict == Verdict::Bad) { Exit::Error } else { Exit::Compliant })
 }
 

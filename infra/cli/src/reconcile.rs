@@ -15,9 +15,9 @@ pub(crate) async fn run(session: &Session, arguments: ReconcileArguments) -> Res
         session.reachable(&bucket).await?;
     }
     if json {
-        output::print_json(&report)?;
+        session.print_json(&report)?;
     } else if report.error.is_none() || !report.findings.is_empty() {
-        output::print(&output::report(&report, ""))?;
+        session.print(&output::report(&report, ""))?;
     }
     if let Some(error) = &report.error {
         output::complain("error", &format!("{bucket}: {error}"));

@@ -69,7 +69,7 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
                 continue;
             };
             if dry_run {
-                output::print(&format!("{about}  for {function}\n"))?;
+                session.print(&format!("{about}  for {function}\n"))?;
                 left.extend(message.receipt_handle);
                 continue;
             }
@@ -86,13 +86,13 @@ pub(crate) async fn run(session: &Session, dry_run: bool) -> Result<Exit, CliErr
             }
             let delete = sqs.delete_message().queue_url(&url).set_receipt_handle(message.receipt_handle.clone());
             api::output("DeleteMessage", delete.send().await).map_err(failed)?;
-            output::print(&format!("done  {about}  by {function}\n"))?;
+            session.print(&format!("done  {about}  by {function}\n"))?;
         }
     }
     for handles in left.chunks(BATCH) {
         show_again(sqs, &url, handles).await.map_err(failed)?;
     }
-    output::print(&match seen.len() {
+    session.print(&match seen.len() {
         1 => "1 dead letter\n".to_owned(),
         n => format!("{n} dead letters\n"),
     })?;

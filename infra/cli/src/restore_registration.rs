@@ -10,7 +10,7 @@ use guardrail_core::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{Exit, args::RestoreRegistrationArguments, error::CliError, output, session::Session};
+use crate::{Exit, args::RestoreRegistrationArguments, error::CliError, session::Session};
 
 /// A document that can be put back, and where it is from.
 struct Found {
@@ -27,12 +27,12 @@ pub(crate) async fn run(session: &Session, arguments: &RestoreRegistrationArgume
     let (ssm, prefix) = (&session.guardrail.ssm, &session.guardrail.config.parameter_prefix);
     match registry::read(ssm, prefix, bucket).await {
         Ok(Some(_)) => {
-            output::print(&format!("{prefix}{bucket}: it is there and valid, so nothing was put back\n"))?;
+            session.print(&format!("{prefix}{bucket}: it is there and valid, so nothing was put back\n"))?;
             return Ok(Exit::Compliant);
         }
-        Ok(None) => output::print(&format!("{prefix}{bucket} does not exist.\n"))?,
+        Ok(None) => session.print(&format!("{prefix}{bucket} does not exist.\n"))?,
         Err(RegistryError::Invalid { error, .. }) => {
-            output::print(&format!("{prefix}{bucket} is not valid: {error}.\n"))?;
+            session.print(&format!("{prefix}{bucket} is not valid: {error}.\n"))?;
         }
         Err(error) => return Err(error.into()),
     }
@@ -43,7 +43,7 @@ pub(crate) async fn run(session: &Session, arguments: &RestoreRegistrationArgume
         })?,
     };
     let document = serde_json::to_string_pretty(&json!(found.registration)).unwrap_or_default();
-    output::print(&format!("\n{document}\n\nThis is {}.\n", found.source))?;
+    session.print(&format!("\n{document}\n\nThis is {}.\n", found.source))?;
     if *dry_run {
         return Ok(Exit::Drift);
     }
@@ -51,7 +51,7 @@ pub(crate) async fn run(session: &Session, arguments: &RestoreRegistrationArgume
         return Err(refused("not confirmed"));
     }
     registry::write(ssm, prefix, &found.registration).await.map_err(|source| CliError::Parameters { source })?;
-    output::print(&format!("{prefix}{bucket}: put back; `guardrail reconcile {bucket}` looks at the bucket now\n"))?;
+    session.print(&format!("{prefix}{bucket}: put back; `guardrail reconcile {bucket}` looks at the bucket now\n"))?;
     Ok(Exit::Compliant)
 }
 

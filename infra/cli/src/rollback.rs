@@ -100,7 +100,7 @@ pub(crate) async fn run(session: &Session, arguments: &RollbackArguments) -> Res
     let observed = session.observe(bucket).await?;
     let steps = steps(&record, wanted, observed, *overwrite)
         .map_err(|problem| CliError::Record { file: file.to_string(), problem })?;
-    output::print(&text(bucket, guarded.is_some(), &steps))?;
+    session.print(&text(bucket, guarded.is_some(), &steps))?;
     let backs: Vec<_> = steps.iter().filter_map(|(control, step)| step.back(*control)).collect();
     let stays = steps.iter().any(|(_, it)| matches!(it, Step::ChangedSince { .. } | Step::Unreadable(_)));
     let exit = if stays { Exit::Error } else { Exit::Compliant };
@@ -159,7 +159,7 @@ async fn keep(
         kms_key: registration.map(|it| &it.key_arn),
     };
     match keep_rollback(&session.guardrail, place, done.iter().map(entry).collect(), elapsed_ms).await {
-        Ok(record) => output::print(&format!("  {}\n", painted(DIMMED, &format!("record {record}"))))?,
+        Ok(record) => session.print(&format!("  {}\n", painted(DIMMED, &format!("record {record}"))))?,
         Err(error) => output::complain("warning", &format!("no record could be kept{}: {error}", next_step(&error))),
     }
     Ok(())
@@ -207,7 +207,7 @@ async fn put_all_back<'a>(
             match result {
                 Ok(()) => {
                     let exempt = leave.map(|it| format!(", exempt until {}", it.until)).unwrap_or_default();
-                    output::print(&format!("  {}\n", painted(ADDED, &format!("{control}: as before{exempt}"))))?;
+                    session.print(&format!("  {}\n", painted(ADDED, &format!("{control}: as before{exempt}"))))?;
                 }
                 Err(error) if error.is_passing() => {
                     busy.push(format!("{control}{}: {error}", next_step(&error)));

@@ -1,5 +1,7 @@
 //! The caller, and their AWS.
 
+use std::io;
+
 use aws_config::{
     Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
     provider_config::ProviderConfig,
@@ -7,17 +9,21 @@ use aws_config::{
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use guardrail::{Guardrail, api, observe::observe};
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     edge::config::Config,
     outcome::observed::Observed,
-    value::names::{AccountId, Arn, BucketName, TopicArn},
+    value::{
+        bucket::Bucket,
+        names::{AccountId, Arn, BucketName, TopicArn},
+    },
 };
+use serde::Serialize;
 
 use crate::{
     args::Global,
     error::CliError,
     network::{self, Network},
+    output,
 };
 
 /// Who is calling, with the library's clients on their AWS.
@@ -30,6 +36,8 @@ pub(crate) struct Session {
     pub credentials: Option<SharedCredentialsProvider>,
     /// Only the preflight asks IAM.
     pub iam: aws_sdk_iam::Client,
+    /// Where answers go.
+    pub answer: fn(&str) -> io::Result<()>,
 }
 
 /// The credentials of a profile that was asked for. By default the SDK would prefer those of the environment.
@@ -85,7 +93,17 @@ impl Session {
         };
         let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));
         let guardrail = Guardrail { caller: Some(caller.clone()), ..Guardrail::new(config, &aws) };
-        Ok(Self { guardrail, account, caller, credentials, iam })
+        Ok(Self { guardrail, account, caller, credentials, iam, answer: output::print })
+    }
+
+    /// Answers with a text.
+    pub(crate) fn print(&self, text: &str) -> io::Result<()> {
+        (self.answer)(text)
+    }
+
+    /// Answers with a value as JSON.
+    pub(crate) fn print_json(&self, value: &impl Serialize) -> io::Result<()> {
+        self.print(&output::json(value)?)
     }
 
     /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.

@@ -12,11 +12,11 @@ use std::{
 };
 
 use guardrail::{api, store::registry};
-use guardrail_core::value::bucket::Bucket;
 use guardrail_core::{
     control::inventory::INVENTORY_ID,
     edge::registry::{COPIES, Registration, RegistryError},
     value::{
+        bucket::Bucket,
         failure::ApiError,
         names::{BucketName, KeyAlias, KeyArn, TrailArn},
     },
@@ -29,7 +29,7 @@ use crate::{
     args::TeardownArguments,
     diff::{CHANGED, REMOVED, painted},
     error::{CliError, next_step},
-    list, output,
+    list,
     session::Session,
 };
 
@@ -102,7 +102,7 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
     }
     let found = find(session, arguments).await?;
     let plan = plan(&found, arguments).map_err(refused)?;
-    output::print(&text(&found, &plan, &session.guardrail.config.parameter_prefix))?;
+    session.print(&text(&found, &plan, &session.guardrail.config.parameter_prefix))?;
     if arguments.dry_run {
         return Ok(Exit::Compliant);
     }
@@ -117,7 +117,7 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
         let forgotten = registry::delete(&session.guardrail.ssm, NOTES, bucket).await;
         forgotten.map_err(|error| stopped(&format!("the parameter {NOTES}{bucket} was not deleted"), &error))?;
     }
-    output::print(&done(bucket, &plan))?;
+    session.print(&done(bucket, &plan))?;
     Ok(Exit::Compliant)
 }
 
@@ -430,7 +430,7 @@ async fn carry_out(session: &Session, registration: Option<&Registration>, step:
         Step::ScheduleKeyDeletion { key, days, .. } => format!("key {key}, in {days} days"),
         step => step.to_string(),
     };
-    output::print(&format!("deleted: {name}{note}\n"))?;
+    session.print(&format!("deleted: {name}{note}\n"))?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@ pub(crate) async fn run(session: &Session, arguments: VerifyArguments) -> Result
     let mut answer = verify(&session.guardrail, json!({"bucket": bucket, "redact": !no_redact})).await?;
     let markdown = answer.as_object_mut().and_then(|it| it.remove("markdown"));
     if json {
-        output::print_json(&answer)?;
+        session.print_json(&answer)?;
     } else {
-        output::print(markdown.as_ref().and_then(Value::as_str).unwrap_or_default())?;
+        session.print(markdown.as_ref().and_then(Value::as_str).unwrap_or_default())?;
     }
     if let Some(error) = answer["error"].as_str() {
         output::complain("error", &format!("{bucket}: {error}"));

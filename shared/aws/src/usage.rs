@@ -6,11 +6,12 @@ use aws_sdk_s3::{
 };
 use guardrail_core::{
     decide::adoption::{Listed, Replication, Usage, Versions, Website},
-    value::failure::{ApiError, Read},
+    value::{
+        bucket::Bucket,
+        failure::{ApiError, Read},
+    },
 };
 use jiff::Timestamp;
-
-use guardrail_core::value::bucket::Bucket;
 
 use crate::{
     api::{output, unless_absent},

@@ -9,8 +9,7 @@ use aws_sdk_s3::{
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use guardrail::api;
-use guardrail_core::value::bucket::Bucket;
-use guardrail_core::value::failure::ApiError;
+use guardrail_core::value::{bucket::Bucket, failure::ApiError};
 use percent_encoding::percent_decode_str;
 
 /// How many requests are under way at once, of up to 1000 versions each.

@@ -16,13 +16,11 @@ use guardrail_core::{
         registry::{Registration, RegistryError},
     },
     tell::evidence::Evidence,
-    value::{failure::ApiError, names::BucketName},
+    value::{bucket::Bucket, failure::ApiError, names::BucketName},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use guardrail_core::value::bucket::Bucket;
 
 use crate::{
     Guardrail,

@@ -1,10 +1,8 @@
 //! Removing what a run made. Only keys of our own shape are ever touched.
 
 use aws_sdk_s3::Client;
-use guardrail_core::value::failure::ApiError;
+use guardrail_core::value::{bucket::Bucket, failure::ApiError};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
-
-use guardrail_core::value::bucket::Bucket;
 
 use crate::api::{done, output};
 
