@@ -37,7 +37,7 @@ fn of_event(event: &Event) -> String {
         Echo::No => String::new(),
         Echo::Of(Some(control)) => format!(", echo of {control}"),
         Echo::Of(None) => ", echo".to_owned(),
-        Echo::Again => ", echo of an echo".to_owned(),
+        Echo::Again(_) => ", echo of an echo".to_owned(),
     };
     format!("{} of {subject}{failed}{echo}", event.trigger.event_name)
 }

@@ -18,7 +18,8 @@ use serde::Serialize;
 use crate::{
     Exit,
     diff::{ADDED, CHANGED, REMOVED, painted},
-    error::CliError, plan,
+    error::CliError,
+    plan,
     session::Session,
 };
 

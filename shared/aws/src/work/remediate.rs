@@ -12,12 +12,13 @@ use guardrail_core::{
     decide::{
         self,
         baseline::Baseline,
-        echo::Echo,
+        echo::{self, Echo},
         plan::Stance,
         record::assign_record,
         uses::{WhichKey, keys_named, uses_trail},
     },
     edge::{
+        config::Config,
         event::{Event, InputError, Request, Subject},
         registry::{Registration, RegistryError},
     },
@@ -295,10 +296,14 @@ async fn told(
     if let Err(error) = assigned {
         history::unrecorded(&mut report, &error);
     }
-    let own = matches!(reason, Reason::Event(event) if event.is_own(&guardrail.config.role, &guardrail.config.region));
-    // Of our own calls, what they left is told, and not that they were made.
-    let silent = own && report.outcome == BucketOutcome::Compliant;
-    let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| !silent);
+    let is_news = match reason {
+        Reason::Event(event) => {
+            let Config { role, region, .. } = &guardrail.config;
+            echo::is_news(&report, event.is_own(role, region))
+        }
+        Reason::Sweep | Reason::Request { .. } => true,
+    };
+    let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| is_news);
     let (published, kept) = tokio::join!(
         async {
             let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;

@@ -1,6 +1,11 @@
 //! Whether an event is about a write of our own.
 
-use crate::{control::table::Control, edge::event::Event, value::names::RoleArn};
+use crate::{
+    control::table::Control,
+    edge::event::Event,
+    outcome::report::{BucketOutcome, Report},
+    value::names::RoleArn,
+};
 
 impl Event {
     /// Whether this event is about a write of our own.
@@ -9,7 +14,8 @@ impl Event {
             return Echo::No;
         }
         let marked = self.trigger.user_agent.as_deref().is_some_and(|it| it.contains(&format!("app/{ECHO_APP_NAME}")));
-        if marked { Echo::Again } else { Echo::Of(Control::of_event(&self.trigger.event_name)) }
+        let own = Control::of_event(&self.trigger.event_name);
+        if marked { Echo::Again(own) } else { Echo::Of(own) }
     }
 }
 
@@ -20,20 +26,36 @@ pub enum Echo {
     No,
     /// Our own write of this control, if it was one of a control.
     Of(Option<Control>),
-    /// Our own write that was itself made on an echo. Nothing is written now, so no chain of echoes is longer than two.
-    Again,
+    /// The same, of a write that was itself made on an echo. Nothing is written now, so no chain of echoes is longer than
+    /// two.
+    Again(Option<Control>),
 }
 
 impl Echo {
     /// Whether drift of `control` means that a restore did not stick.
-    pub fn forbids(self, control: Control) -> bool {
+    pub fn is_of(self, control: Control) -> bool {
         match self {
             Self::No => false,
-            Self::Of(own) => own == Some(control),
-            Self::Again => true,
+            Self::Of(own) | Self::Again(own) => own == Some(control),
         }
+    }
+
+    /// Whether drift of other controls is left, too. Whoever made it has an event of their own, which is on its way for
+    /// seconds or minutes; if it is lost, there is the next sweep.
+    pub fn leaves_others(self) -> bool {
+        matches!(self, Self::Again(_))
     }
 }
 
 /// In the user agent of writes made on an echo of our own; CloudTrail keeps it, so the next echo knows.
 pub const ECHO_APP_NAME: &str = "s3-guardrail-echo";
+
+/// Whether people are to hear what a look at an event came to. Of our own calls they hear what those left undone, and
+/// neither that they were made nor what somebody else has changed meanwhile.
+pub fn is_news(report: &Report, is_own: bool) -> bool {
+    let is_left = report.outcome == BucketOutcome::Drifted
+        && report.findings.iter().all(|it| it.left)
+        && report.hindrances.is_empty()
+        && report.exposures.is_empty();
+    !is_own || !is_left && report.outcome != BucketOutcome::Compliant
+}

@@ -145,8 +145,11 @@ fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
     if stance.dry_run || stance.registration.mode == Mode::Observe {
         return Step::Tell(change);
     }
-    if stance.echo.forbids(control) {
+    if stance.echo.is_of(control) {
         return Step::Unstable(change);
+    }
+    if stance.echo.leaves_others() {
+        return Step::Left(change);
     }
     Step::Restore(change)
 }
@@ -332,6 +335,7 @@ mod tests {
                 Step::Tell(_) => "tell",
                 Step::Exempt(..) => "exempt",
                 Step::Unstable(_) => "unstable",
+                Step::Left(_) => "left",
                 Step::Refused(..) => "refused",
                 Step::Unreadable(..) => "unreadable",
             };
@@ -521,7 +525,8 @@ mod tests {
         let echo = |echo| decided(&registration(), false, echo);
         expect![["restore versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Of(Some(Control::Lifecycle))));
         expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&echo(Echo::Of(None)));
-        expect![["unstable versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Again));
+        expect![["left versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Again(Some(Control::Lifecycle))));
+        expect![["left versioning\nleft lifecycle\n"]].assert_eq(&echo(Echo::Again(None)));
     }
 
     #[test]
@@ -530,7 +535,7 @@ mod tests {
         let (reason, approved_by) = (String::new(), String::new());
         let exemptions = vec![Exemption { control: Control::Versioning, until, reason, approved_by }];
         let exempt = Registration { mode: Mode::Observe, exemptions, ..registration() };
-        for echo in [Echo::No, Echo::Of(Some(Control::Versioning)), Echo::Again] {
+        for echo in [Echo::No, Echo::Of(Some(Control::Versioning)), Echo::Again(None)] {
             expect![["exempt versioning\ntell lifecycle\n"]].assert_eq(&decided(&exempt, true, echo));
             let observed = Observed { versioning: unread(), ..compliant() };
             let steps = plan(&baseline(), observed.into(), &Stance { dry_run: true, echo, ..stance(&exempt) });

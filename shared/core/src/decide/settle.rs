@@ -8,6 +8,10 @@ use crate::{
     value::failure::{ApiError, Denial},
 };
 
+/// Why something is left although it should be restored.
+const LEFT: &str = "Left to the event of whoever changed it, or to the next sweep: an event of the guardrail's second write in \
+                    a row restores nothing.";
+
 /// How a restore ended, with the change as it was last planned.
 #[derive(Debug)]
 pub struct Restored {
@@ -47,6 +51,9 @@ impl Step {
                 Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
             }
             Self::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Self::Left(change) => {
+                Finding { left: true, note: Some(LEFT.to_owned()), ..Finding::of(&change, Outcome::WouldRestore) }
+            }
             Self::Refused(change, refusal) => {
                 Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
             }
@@ -132,6 +139,7 @@ mod tests {
         for (step, outcome) in [
             (Step::Tell(versioning()), Outcome::WouldRestore),
             (Step::Unstable(versioning()), Outcome::Unstable),
+            (Step::Left(versioning()), Outcome::WouldRestore),
             (Step::Refused(versioning(), Refusal::TooManyRules(1001)), Outcome::Failed),
             (Step::Unreadable(Control::Versioning, ApiError::new("Get", "no")), Outcome::Unreadable),
         ] {

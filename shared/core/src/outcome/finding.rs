@@ -27,6 +27,9 @@ pub struct Finding {
     pub denied_by: Option<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
+    /// It was left although it should be restored: the note says to whom.
+    #[serde(skip)]
+    pub left: bool,
     /// What of it has changed since it was observed; for the history.
     #[serde(skip)]
     pub written: Option<Written>,
@@ -91,6 +94,7 @@ impl Finding {
             note: None,
             denied_by: None,
             exemption: None,
+            left: false,
             written: None,
         }
     }

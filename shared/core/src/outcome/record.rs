@@ -114,7 +114,8 @@ impl Record {
 impl Entry {
     /// What a record holds of a finding.
     pub fn of(finding: &Finding) -> Self {
-        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, written } = finding;
+        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, left: _, written } =
+            finding;
         let (observed, desired) = match written {
             Some(written) => written.change().to_record(),
             None => (observed.clone(), desired.clone()),

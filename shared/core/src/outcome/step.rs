@@ -43,6 +43,9 @@ pub enum Step {
     Exempt(Change, Exemption),
     /// Our own restore came back as an event and the control has drifted all the same: writing again would be a loop.
     Unstable(Change),
+    /// Found on an event of a second write of our own in a row, and not what that wrote: writing could be a loop, too. The
+    /// event of whoever made it, or the next sweep, has it restored.
+    Left(Change),
     /// No call there is would restore any of it.
     Refused(Change, Refusal),
     Unreadable(Control, ApiError),
@@ -69,6 +72,7 @@ impl Step {
             | Self::Tell(change)
             | Self::Exempt(change, _)
             | Self::Unstable(change)
+            | Self::Left(change)
             | Self::Refused(change, _) => change.control(),
             Self::Unreadable(control, _) => *control,
         }

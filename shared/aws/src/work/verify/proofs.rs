@@ -646,7 +646,7 @@ fn as_planned(step: Option<&Step>) -> (String, Verdict) {
             let why = format!("exempt until {}: {}", exemption.until, exemption.reason);
             (change.to_json().0.to_string(), Verdict::skipped(why))
         }
-        Some(Step::Restore(change) | Step::Tell(change) | Step::Unstable(change)) => {
+        Some(Step::Restore(change) | Step::Tell(change) | Step::Unstable(change) | Step::Left(change)) => {
             (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it"))
         }
         Some(Step::Refused(change, refusal)) => {
