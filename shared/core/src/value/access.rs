@@ -485,7 +485,7 @@ mod tests {
     proptest::proptest! {
         /// Against another implementation of the same wildcards.
         #[test]
-        fn wildcards_match_as_another_matchers_do(pattern in "[ab*?é]{0,8}", text in "[abé]{0,8}") {
+        fn wildcards_match_as_another_matchers_do(pattern in "[ab****?é]{0,6}", text in "[abé]{0,6}") {
             let others = wildmatch::WildMatch::new(&pattern).matches(&text);
             proptest::prop_assert_eq!(glob(&pattern, &text), others);
         }
