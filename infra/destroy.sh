@@ -51,8 +51,11 @@ main() {
   echo "  the buckets, with their settings, keys, trails, logs and inventories"
   prefix=${prefix:-/s3-guardrail/buckets/}
   for path in "${prefix%/}" /s3-guardrail/copies; do
-    left=$(ask ssm get-parameters-by-path --path "$path" --query 'Parameters[].Name' || true)
-    for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done
+    if left=$(ask ssm get-parameters-by-path --path "$path" --query 'Parameters[].Name'); then
+      for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done
+    else
+      echo "  registry parameters below $path, if there are any: they could not be read"
+    fi
   done
   echo "  the key behind alias/s3-guardrail, for 7 more days, in case somebody needs an old log"
 }
