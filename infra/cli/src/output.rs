@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use guardrail_core::{
     decide::adoption::Adoption,
     outcome::{
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         report::{BucketOutcome, Report},
     },
 };
@@ -56,12 +56,14 @@ pub(crate) fn report(report: &Report, note: &str) -> String {
 fn finding(finding: &Finding) -> String {
     let control = finding.control;
     let error = finding.error.as_deref().unwrap_or_default();
-    let (style, headline) = match (finding.outcome, &finding.exemption) {
+    let (style, headline) = match (finding.outcome, &finding.left) {
         (Outcome::WouldRestore, _) if error.is_empty() => (CHANGED, format!("~ {control}")),
         (Outcome::WouldRestore, _) => (REMOVED, format!("! {control}: the restore would be refused: {error}")),
         (Outcome::Restored, _) => (GOOD, format!("~ {control}: restored")),
-        (Outcome::Exempt, Some(it)) => (DIMMED, format!("  {control}: exempt until {} ({})", it.until, it.reason)),
-        (Outcome::Exempt, None) => (DIMMED, format!("  {control}: exempt")),
+        (Outcome::Exempt, Some(Left::Exempt(it))) => {
+            (DIMMED, format!("  {control}: exempt until {} ({})", it.until, it.reason))
+        }
+        (Outcome::Exempt, _) => (DIMMED, format!("  {control}: exempt")),
         (Outcome::Failed, _) => (REMOVED, format!("! {control}: NOT restored: {error}")),
         (Outcome::Unreadable, _) => (REMOVED, format!("! {control}: could not be read: {error}")),
         (Outcome::Unstable, _) => (REMOVED, format!("! {control}: drifted again right after it was restored")),
@@ -147,7 +149,7 @@ mod tests {
         };
         let findings = vec![
             finding(Control::Versioning, Outcome::WouldRestore),
-            Finding { exemption: Some(exemption), ..finding(Control::Lifecycle, Outcome::Exempt) },
+            Finding { left: Some(Left::Exempt(exemption)), ..finding(Control::Lifecycle, Outcome::Exempt) },
             Finding {
                 observed: Value::Null,
                 desired: Value::Null,

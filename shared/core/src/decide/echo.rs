@@ -3,7 +3,10 @@
 use crate::{
     control::table::Control,
     edge::event::Event,
-    outcome::report::{BucketOutcome, Report},
+    outcome::{
+        finding::Left,
+        report::{BucketOutcome, Report},
+    },
     value::names::RoleArn,
 };
 
@@ -54,7 +57,7 @@ pub const ECHO_APP_NAME: &str = "s3-guardrail-echo";
 /// neither that they were made nor what somebody else has changed meanwhile.
 pub fn is_news(report: &Report, is_own: bool) -> bool {
     let is_left = report.outcome == BucketOutcome::Drifted
-        && report.findings.iter().all(|it| it.left)
+        && report.findings.iter().all(|it| it.left == Some(Left::ForNow))
         && report.hindrances.is_empty()
         && report.exposures.is_empty();
     !is_own || !is_left && report.outcome != BucketOutcome::Compliant

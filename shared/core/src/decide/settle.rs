@@ -2,7 +2,7 @@
 
 use crate::{
     outcome::{
-        finding::{Finding, Outcome, Written},
+        finding::{Finding, Left, Outcome, Written},
         step::{Change, Refusal, Step},
     },
     value::failure::{ApiError, Denial},
@@ -48,11 +48,12 @@ impl Step {
             Self::Restore(change) => return Err(Box::new(change)),
             Self::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
             Self::Exempt(change, exemption) => {
-                Finding { exemption: Some(exemption), ..Finding::of(&change, Outcome::Exempt) }
+                Finding { left: Some(Left::Exempt(exemption)), ..Finding::of(&change, Outcome::Exempt) }
             }
             Self::Unstable(change) => Finding::of(&change, Outcome::Unstable),
             Self::Left(change) => {
-                Finding { left: true, note: Some(LEFT.to_owned()), ..Finding::of(&change, Outcome::WouldRestore) }
+                let (left, note) = (Some(Left::ForNow), Some(LEFT.to_owned()));
+                Finding { left, note, ..Finding::of(&change, Outcome::WouldRestore) }
             }
             Self::Refused(change, refusal) => {
                 Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
@@ -76,7 +77,8 @@ impl Restored {
             Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
             Err(Problem { text, .. }) if is_enforced_above => {
                 let text = format!("enforced for the whole account, so not fought over: {text}");
-                return Finding { error: Some(text), ..Finding::of(&change, Outcome::Exempt) };
+                let (error, left) = (Some(text), Some(Left::EnforcedAbove));
+                return Finding { error, left, ..Finding::of(&change, Outcome::Exempt) };
             }
             Err(Problem { text, denied_by }) => {
                 Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
@@ -130,6 +132,7 @@ mod tests {
         assert!(!Restored { result: Ok(()), ..refused() }.may_be_enforced_above());
         let finding = refused().into_finding(true);
         assert_eq!((finding.control, finding.outcome), (Control::PublicAccessBlock, Outcome::Exempt));
+        assert_eq!(finding.left, Some(Left::EnforcedAbove));
         assert_eq!(refused().into_finding(false).denied_by, Some(Denial::ServiceControlPolicy));
     }
 

@@ -1,6 +1,6 @@
 //! A control that was not as it should be, and what came of it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
@@ -25,14 +25,40 @@ pub struct Finding {
     /// The kind of policy that denied the guardrail's role, when that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied_by: Option<Denial>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exemption: Option<Exemption>,
-    /// It was left although it should be restored: the note says to whom.
-    #[serde(skip)]
-    pub left: bool,
+    /// Why drift was left as it is, where that is no failure.
+    #[serde(
+        rename = "exemption",
+        skip_serializing_if = "Left::is_not_exempt",
+        serialize_with = "Left::exemption_alone"
+    )]
+    pub left: Option<Left>,
     /// What of it has changed since it was observed; for the history.
     #[serde(skip)]
     pub written: Option<Written>,
+}
+
+/// Why drift was left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Its owner may let it drift.
+    Exempt(Exemption),
+    /// The whole account, or its organization, enforces the same, and keeps us from writing it.
+    EnforcedAbove,
+    /// It should be restored, by somebody else's look: the note says by whose.
+    ForNow,
+}
+
+impl Left {
+    fn is_not_exempt(this: &Option<Self>) -> bool {
+        !matches!(this, Some(Self::Exempt(_)))
+    }
+
+    fn exemption_alone<S: Serializer>(this: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        match this {
+            Some(Self::Exempt(exemption)) => exemption.serialize(serializer),
+            _ => serializer.serialize_none(),
+        }
+    }
 }
 
 /// A change that took place, and through whom.
@@ -93,8 +119,7 @@ impl Finding {
             error: None,
             note: None,
             denied_by: None,
-            exemption: None,
-            left: false,
+            left: None,
             written: None,
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     control::{setting::SettingError, table::Control},
     outcome::{
         exemption::Exemption,
-        finding::{Finding, Outcome, Written},
+        finding::{Finding, Left, Outcome, Written},
         record_file::FOLDER,
         report::{Asked, BucketOutcome, Report},
         setting::Setting,
@@ -114,8 +114,7 @@ impl Record {
 impl Entry {
     /// What a record holds of a finding.
     pub fn of(finding: &Finding) -> Self {
-        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, exemption, left: _, written } =
-            finding;
+        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, left, written } = finding;
         let (observed, desired) = match written {
             Some(written) => written.change().to_record(),
             None => (observed.clone(), desired.clone()),
@@ -128,7 +127,10 @@ impl Entry {
             observed,
             desired,
             error: error.clone(),
-            exemption: exemption.clone(),
+            exemption: match left {
+                Some(Left::Exempt(exemption)) => Some(exemption.clone()),
+                Some(Left::EnforcedAbove | Left::ForNow) | None => None,
+            },
         }
     }
 

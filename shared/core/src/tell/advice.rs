@@ -82,7 +82,7 @@ pub fn advice(report: &Report) -> String {
     if has(Outcome::Unstable) {
         lines.push("Something undoes the guardrail's writes, or S3 hands them back changed. Look in CloudTrail for who writes this setting right after the guardrail's role does.");
     }
-    if report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore && !it.left) {
+    if report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore && it.left.is_none()) {
         lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
     }
     if report.missed_event {

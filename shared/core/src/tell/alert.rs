@@ -10,7 +10,7 @@ use crate::{
     edge::config::Place,
     outcome::{
         exposure::Exposure,
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         report::{Asked, BucketOutcome, Report},
         swap::Swap,
         trigger::Trigger,
@@ -348,17 +348,17 @@ fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>)
 }
 
 fn outcome_in_words(finding: &Finding) -> String {
-    match (finding.outcome, &finding.exemption) {
+    match (finding.outcome, &finding.left) {
         (Outcome::Restored, _) => "restored".to_owned(),
-        (Outcome::WouldRestore, _) if finding.left => "not as it should be; left for now".to_owned(),
+        (Outcome::WouldRestore, Some(Left::ForNow)) => "not as it should be; left for now".to_owned(),
         (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
         (Outcome::Failed, _) => "NOT restored".to_owned(),
         (Outcome::Unreadable, _) => "could not be read, so nobody knows".to_owned(),
-        (Outcome::Exempt, Some(it)) => format!(
+        (Outcome::Exempt, Some(Left::Exempt(it))) => format!(
             "exempt until {}, nothing was written (reason: {}; approved by: {})",
             it.until, it.reason, it.approved_by
         ),
-        (Outcome::Exempt, None) => "not as it should be, and enforced all the same".to_owned(),
+        (Outcome::Exempt, _) => "not as it should be, and enforced all the same".to_owned(),
         (Outcome::Unstable, _) => "restored before, and drifted again at once; nothing more was written".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     control::table,
     outcome::{
         exposure::ExposureKind,
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -125,7 +125,8 @@ fn exposed(report: &Report, own: &str) -> String {
 
 /// Why drift was left.
 fn why_left(findings: &[&Finding]) -> &'static str {
-    if findings.iter().all(|it| it.exemption.is_none()) { "enforced by the account" } else { "exempt" }
+    let is_enforced = |it: &&Finding| it.left == Some(Left::EnforcedAbove);
+    if findings.iter().all(is_enforced) { "enforced by the account" } else { "exempt" }
 }
 
 /// Rounded up: CloudTrail cuts the time of a call to the second.
