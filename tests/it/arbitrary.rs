@@ -369,8 +369,8 @@ fn selectors() -> impl Strategy<Value = Selectors> {
         exclude_management_event_sources: excluded.into_iter().collect(),
     });
     Union::new([
-        vec(advanced, 0..4).prop_map(|advanced| Selectors { basic: vec![], advanced }).boxed(),
-        vec(basic, 1..4).prop_map(|basic| Selectors { basic, advanced: vec![] }).boxed(),
+        vec(advanced, 0..4).prop_map(Selectors::Advanced).boxed(),
+        vec(basic, 1..4).prop_map(Selectors::Basic).boxed(),
     ])
 }
 

@@ -147,7 +147,7 @@ impl Model {
                 let is_ours = |it: &str| it.starts_with("s3-guardrail") || it == "Management events selector";
                 it["Name"].as_str().is_some_and(is_ours)
             };
-            let advanced = it.selectors.advanced.iter().map(|it| json!(it)).filter(|it| !ours(it));
+            let advanced = it.selectors.advanced().iter().map(|it| json!(it)).filter(|it| !ours(it));
             json!([it.s3_bucket_name, it.kms_key_id.as_ref().map(|_| &it.kms_key_id), advanced.collect::<Vec<_>>()])
         };
         json!({
@@ -340,7 +340,7 @@ fn check_owners(before: &Model, after: &Model) -> Result<(), TestCaseError> {
         key.take();
     }
     prop_assert_eq!(was, is);
-    let basic = |it: &Model| it.trail.as_ref().map(|it| it.selectors.basic.clone()).unwrap_or_default();
+    let basic = |it: &Model| it.trail.as_ref().map(|it| it.selectors.basic().to_vec()).unwrap_or_default();
     let default = |it: &EventSelector| {
         it.read_write_type == "All" && it.include_management_events && it.data_resources.is_empty()
     };

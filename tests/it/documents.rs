@@ -146,7 +146,7 @@ fn key_policy(policy: &Policy) -> String {
 fn trail(trail: &Trail) -> Value {
     let Trail { is_logging, is_multi_region_trail, log_file_validation_enabled, kms_key_id, s3_bucket_name, .. } =
         trail;
-    let basic = trail.selectors.basic.iter().map(|it| {
+    let basic = trail.selectors.basic().iter().map(|it| {
         let resources = it.data_resources.iter().map(|it| json!({"Type": it.0, "Values": it.1}));
         json!({
             "ReadWriteType": it.read_write_type, "IncludeManagementEvents": it.include_management_events,
@@ -156,6 +156,6 @@ fn trail(trail: &Trail) -> Value {
     json!({
         "TrailARN": TRAIL, "IsLogging": is_logging, "IsMultiRegionTrail": is_multi_region_trail,
         "EnableLogFileValidation": log_file_validation_enabled, "KmsKeyId": kms_key_id, "S3BucketName": s3_bucket_name,
-        "EventSelectors": basic.collect::<Vec<_>>(), "AdvancedEventSelectors": trail.selectors.advanced,
+        "EventSelectors": basic.collect::<Vec<_>>(), "AdvancedEventSelectors": trail.selectors.advanced(),
     })
 }

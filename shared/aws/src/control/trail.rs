@@ -78,7 +78,7 @@ pub async fn read(client: &aws_sdk_cloudtrail::Client, required: &RequiredTrail)
         latest_delivery_error: status.as_ref().and_then(|it| filled(it.latest_delivery_error.clone())),
         latest_digest_delivery_error: status.and_then(|it| filled(it.latest_digest_delivery_error)),
         selectors: selectors
-            .map_or_else(Selectors::default, |it| selectors_of(it.event_selectors, it.advanced_event_selectors)),
+            .map_or(Selectors::NONE, |it| selectors_of(it.event_selectors, it.advanced_event_selectors)),
         unread,
     }))
 }
@@ -88,13 +88,23 @@ fn selectors_of(
     basic: Option<Vec<cloudtrail::EventSelector>>,
     advanced: Option<Vec<cloudtrail::AdvancedEventSelector>>,
 ) -> Selectors {
+    match basic {
+        Some(basic) if !basic.is_empty() => Selectors::Basic(basic.into_iter().map(plain_basic).collect()),
+        _ => Selectors::Advanced(advanced.into_iter().flatten().map(plain_advanced).collect()),
+    }
+}
+
+fn plain_basic(selector: cloudtrail::EventSelector) -> EventSelector {
     let resource = |it: cloudtrail::DataResource| (it.r#type.unwrap_or_default(), it.values.unwrap_or_default());
-    let basic = basic.into_iter().flatten().map(|it| EventSelector {
-        read_write_type: it.read_write_type.map_or("All".to_owned(), |it| it.as_str().to_owned()),
-        include_management_events: it.include_management_events != Some(false),
-        data_resources: it.data_resources.into_iter().flatten().map(resource).collect(),
-        exclude_management_event_sources: it.exclude_management_event_sources.unwrap_or_default(),
-    });
+    EventSelector {
+        read_write_type: selector.read_write_type.map_or("All".to_owned(), |it| it.as_str().to_owned()),
+        include_management_events: selector.include_management_events != Some(false),
+        data_resources: selector.data_resources.into_iter().flatten().map(resource).collect(),
+        exclude_management_event_sources: selector.exclude_management_event_sources.unwrap_or_default(),
+    }
+}
+
+fn plain_advanced(selector: cloudtrail::AdvancedEventSelector) -> AdvancedEventSelector {
     let field = |it: cloudtrail::AdvancedFieldSelector| FieldSelector {
         field: it.field,
         equals: it.equals.unwrap_or_default(),
@@ -104,11 +114,10 @@ fn selectors_of(
         not_starts_with: it.not_starts_with.unwrap_or_default(),
         not_ends_with: it.not_ends_with.unwrap_or_default(),
     };
-    let advanced = advanced.into_iter().flatten().map(|it| AdvancedEventSelector {
-        name: it.name,
-        field_selectors: it.field_selectors.into_iter().map(field).collect(),
-    });
-    Selectors { basic: basic.collect(), advanced: advanced.collect() }
+    AdvancedEventSelector {
+        name: selector.name,
+        field_selectors: selector.field_selectors.into_iter().map(field).collect(),
+    }
 }
 
 /// Makes one call of those that restore a trail.
@@ -130,12 +139,15 @@ pub async fn write(
         }
         TrailCall::PutSelectors(selectors) => {
             let put = cloudtrail.put_event_selectors().trail_name(arn);
-            let put = if selectors.advanced.is_empty() {
-                put.set_event_selectors(Some(selectors.basic.into_iter().map(basic_selector).collect()))
-            } else {
-                let advanced: Result<_, _> = selectors.advanced.into_iter().map(advanced_selector).collect();
-                let advanced = advanced.map_err(|error| ApiError::new("PutEventSelectors", error))?;
-                put.set_advanced_event_selectors(Some(advanced))
+            let put = match selectors {
+                Selectors::Basic(selectors) => {
+                    put.set_event_selectors(Some(selectors.into_iter().map(basic_selector).collect()))
+                }
+                Selectors::Advanced(selectors) => {
+                    let selectors: Result<_, _> = selectors.into_iter().map(advanced_selector).collect();
+                    let selectors = selectors.map_err(|error| ApiError::new("PutEventSelectors", error))?;
+                    put.set_advanced_event_selectors(Some(selectors))
+                }
             };
             done("PutEventSelectors", put.send().await)
         }

@@ -40,13 +40,12 @@ pub const WATCHED: [&str; 9] = [
 
 /// Which events a trail logs: a trail has selectors of the one kind or of the other.
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_PutEventSelectors.html>
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Selectors {
-    #[serde(rename = "EventSelectors", skip_serializing_if = "Vec::is_empty")]
-    pub basic: Vec<EventSelector>,
-    #[serde(rename = "AdvancedEventSelectors", skip_serializing_if = "Vec::is_empty")]
-    pub advanced: Vec<AdvancedEventSelector>,
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Selectors {
+    #[serde(rename = "EventSelectors")]
+    Basic(Vec<EventSelector>),
+    #[serde(rename = "AdvancedEventSelectors")]
+    Advanced(Vec<AdvancedEventSelector>),
 }
 
 /// A basic selector.
@@ -107,74 +106,85 @@ impl std::fmt::Display for Limit {
 }
 
 impl Selectors {
+    /// Of a trail that selects nothing.
+    pub const NONE: Self = Self::Advanced(Vec::new());
+
+    /// Its basic selectors; none, where it has advanced ones.
+    pub fn basic(&self) -> &[EventSelector] {
+        match self {
+            Self::Basic(selectors) => selectors,
+            Self::Advanced(_) => &[],
+        }
+    }
+
+    /// Its advanced selectors; none, where it has basic ones.
+    pub fn advanced(&self) -> &[AdvancedEventSelector] {
+        match self {
+            Self::Basic(_) => &[],
+            Self::Advanced(selectors) => selectors,
+        }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.basic().is_empty() && self.advanced().is_empty()
+    }
+
     /// The selectors with management writes and with reads and writes of objects whose ARN begins with `objects`,
     /// beside whatever else is there. May be more than CloudTrail takes.
     pub fn requiring(self, objects: &str) -> Self {
-        // Room for 500 values, where basic selectors have room for 250.
-        let this = if self.is_default() { Self::default() } else { self };
-        if this.basic.is_empty() {
-            this.with_management_writes().with_objects(objects)
-        } else {
+        match self {
+            // Room for 500 values, where basic selectors have room for 250.
+            Self::Basic(selectors) if is_default(&selectors) => Self::NONE.requiring(objects),
             // Where there is room for one more selector, the one for objects has to do for both.
-            this.with_objects(objects).with_management_writes()
+            Self::Basic(_) => self.with_objects(objects).with_management_writes(),
+            Self::Advanced(_) => self.with_management_writes().with_objects(objects),
         }
     }
 
-    fn with_objects(mut self, objects: &str) -> Self {
-        if self.basic.is_empty() {
-            if !self.advanced.iter().any(|it| it.selects_objects(objects)) {
-                self.advanced = advanced_with_objects(self.advanced, objects);
+    fn with_objects(self, objects: &str) -> Self {
+        let also_management = !self.log_management_writes();
+        match self {
+            Self::Basic(selectors) if !selectors.iter().any(|it| it.selects_objects(objects)) => {
+                Self::Basic(basic_with_objects(selectors, objects, also_management))
             }
-        } else if !self.basic.iter().any(|it| it.selects_objects(objects)) {
-            let also_management = !self.log_management_writes();
-            self.basic = basic_with_objects(self.basic, objects, also_management);
+            Self::Advanced(selectors) if !selectors.iter().any(|it| it.selects_objects(objects)) => {
+                Self::Advanced(advanced_with_objects(selectors, objects))
+            }
+            enough => enough,
         }
-        self
     }
 
-    pub(super) fn with_management_writes(mut self) -> Self {
+    pub(super) fn with_management_writes(self) -> Self {
         // What stands under the name of our data events may have to go, whatever it selects.
-        let without_ours = Self {
-            basic: self.basic.clone(),
-            advanced: self.advanced.iter().filter(|it| !it.is_named(OUR_DATA_EVENTS)).cloned().collect(),
+        let stays = |it: &&AdvancedEventSelector| !it.is_named(OUR_DATA_EVENTS);
+        let staying = match &self {
+            Self::Basic(_) => self.clone(),
+            Self::Advanced(selectors) => Self::Advanced(selectors.iter().filter(stays).cloned().collect()),
         };
-        if !without_ours.log_management_writes() {
-            if self.basic.is_empty() {
-                self.advanced = advanced_with_management(self.advanced);
-            } else {
-                self.basic = basic_with_management(self.basic);
-            }
+        if staying.log_management_writes() {
+            return self;
         }
-        self
-    }
-
-    /// What a trail has that nobody configured: all management events, nothing else.
-    fn is_default(&self) -> bool {
-        matches!(self.basic.as_slice(), [one] if one.include_management_events
-            && one.read_write_type == "All"
-            && one.data_resources.is_empty()
-            && one.exclude_management_event_sources.is_empty())
+        match self {
+            Self::Basic(selectors) => Self::Basic(basic_with_management(selectors)),
+            Self::Advanced(selectors) => Self::Advanced(advanced_with_management(selectors)),
+        }
     }
 
     /// Whether EventBridge hears of all management writes that the guardrail lives on.
     pub fn log_management_writes(&self) -> bool {
-        WATCHED.iter().all(|source| {
-            self.basic.iter().any(|it| it.selects_management_writes(source))
-                || self.advanced.iter().any(|it| it.selects_management_writes(source))
+        WATCHED.iter().all(|source| match self {
+            Self::Basic(selectors) => selectors.iter().any(|it| it.selects_management_writes(source)),
+            Self::Advanced(selectors) => selectors.iter().any(|it| it.selects_management_writes(source)),
         })
     }
 
     /// The limit of CloudTrail's that these selectors are beyond.
     pub(super) fn exceeded(&self) -> Option<Limit> {
-        let data_resources: usize = self.basic.iter().flat_map(|it| &it.data_resources).map(|it| it.1.len()).sum();
-        if self.basic.len() > MAX_BASIC_SELECTORS {
-            Some(Limit::BasicSelectors)
-        } else if data_resources > MAX_DATA_RESOURCES {
-            Some(Limit::DataResources)
-        } else if conditions(&self.advanced) > MAX_CONDITIONS {
-            Some(Limit::Conditions)
-        } else {
-            None
+        match self {
+            Self::Basic(selectors) if selectors.len() > MAX_BASIC_SELECTORS => Some(Limit::BasicSelectors),
+            Self::Basic(selectors) if data_resources(selectors) > MAX_DATA_RESOURCES => Some(Limit::DataResources),
+            Self::Advanced(selectors) if conditions(selectors) > MAX_CONDITIONS => Some(Limit::Conditions),
+            Self::Basic(_) | Self::Advanced(_) => None,
         }
     }
 
@@ -182,12 +192,34 @@ impl Selectors {
         // No bucket has this name.
         let any = "arn:*:s3:::*/";
         let all = |values: &[String]| values.iter().any(|it| is_all_objects(it));
-        self.basic.iter().any(|it| it.selects_objects(any) || all(it.s3_objects().unwrap_or_default()))
-            || self.advanced.iter().any(|it| {
+        match self {
+            Self::Basic(selectors) => {
+                selectors.iter().any(|it| it.selects_objects(any) || all(it.s3_objects().unwrap_or_default()))
+            }
+            Self::Advanced(selectors) => selectors.iter().any(|it| {
                 it.selects_objects(any)
                     || it.field_selectors.iter().any(|it| it.field == "resources.ARN" && all(&it.starts_with))
-            })
+            }),
+        }
     }
+}
+
+/// What a trail has that nobody configured: all management events, nothing else.
+fn is_default(selectors: &[EventSelector]) -> bool {
+    match selectors {
+        [] => true,
+        [one] => {
+            one.include_management_events
+                && one.read_write_type == "All"
+                && one.data_resources.is_empty()
+                && one.exclude_management_event_sources.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn data_resources(selectors: &[EventSelector]) -> usize {
+    selectors.iter().flat_map(|it| &it.data_resources).map(|(_, values)| values.len()).sum()
 }
 
 fn conditions(selectors: &[AdvancedEventSelector]) -> usize {
@@ -249,7 +281,7 @@ impl EventSelector {
 
 fn basic_with_objects(mut selectors: Vec<EventSelector>, objects: &str, also_management: bool) -> Vec<EventSelector> {
     let full = selectors.len() >= MAX_BASIC_SELECTORS;
-    let values: usize = selectors.iter().flat_map(|it| &it.data_resources).map(|it| it.1.len()).sum();
+    let values = data_resources(&selectors);
     // The first one is the owner's, unless it is for objects alone.
     let grows = |place: usize, it: &EventSelector| it.is_ours() && (full || place > 0 || !it.include_management_events);
     let mut ours = selectors.iter_mut().enumerate().filter(|(place, it)| grows(*place, it)).map(|(_, it)| it);

@@ -43,7 +43,7 @@ pub struct Trail {
     /// Why the last digest, which proves that the log files are whole, could not be delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_digest_delivery_error: Option<String>,
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "Selectors::is_none")]
     pub selectors: Selectors,
     /// What could not be read, and why. What stands in its place says nothing.
     #[serde(skip)]
@@ -104,7 +104,7 @@ impl Trail {
         let key = observed.and_then(|it| it.kms_key_id.clone()).unwrap_or_else(|| required.key.to_string());
         let bucket = observed.and_then(|it| it.s3_bucket_name.clone());
         // A new trail logs management events and nothing else.
-        let selectors = observed.map_or_else(Selectors::default, |it| it.selectors.clone());
+        let selectors = observed.map_or(Selectors::NONE, |it| it.selectors.clone());
         let mut desired = Self {
             is_logging: true,
             is_multi_region_trail: true,
@@ -229,6 +229,15 @@ mod tests {
         S3_OBJECT, WATCHED,
     };
 
+    impl Selectors {
+        fn advanced_mut(&mut self) -> &mut Vec<AdvancedEventSelector> {
+            match self {
+                Self::Basic(_) => panic!("basic"),
+                Self::Advanced(selectors) => selectors,
+            }
+        }
+    }
+
     fn required() -> RequiredTrail {
         RequiredTrail {
             arn: "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().unwrap(),
@@ -302,20 +311,20 @@ mod tests {
             ],
         };
         for (selectors, kept) in [
-            (Selectors { basic: vec![basic("ReadOnly", true, &[])], advanced: vec![] }, 1),
-            (Selectors { basic: vec![basic("All", false, &[])], advanced: vec![] }, 1),
-            (Selectors { basic: vec![basic("All", true, &["kms.amazonaws.com"])], advanced: vec![] }, 1),
-            (Selectors { basic: vec![], advanced: vec![lambda("Management")] }, 1),
-            (Selectors { basic: vec![], advanced: vec![lambda("Data")] }, 1),
+            (Selectors::Basic(vec![basic("ReadOnly", true, &[])]), 1),
+            (Selectors::Basic(vec![basic("All", false, &[])]), 1),
+            (Selectors::Basic(vec![basic("All", true, &["kms.amazonaws.com"])]), 1),
+            (Selectors::Advanced(vec![lambda("Management")]), 1),
+            (Selectors::Advanced(vec![lambda("Data")]), 1),
             // A value with every other selector full: nothing is dropped there, either.
-            (Selectors { basic: vec![basic("ReadOnly", true, &[]); 3], advanced: vec![] }, 3),
+            (Selectors::Basic(vec![basic("ReadOnly", true, &[]); 3]), 3),
         ] {
             assert!(!selectors.log_management_writes());
             let desired = selectors.clone().requiring(&required().objects);
             assert!(desired.log_management_writes());
-            assert_eq!(desired.basic[..selectors.basic.len()], selectors.basic);
-            assert_eq!(desired.advanced[..selectors.advanced.len()], selectors.advanced);
-            assert!(desired.basic.len() + desired.advanced.len() > kept);
+            assert_eq!(desired.basic()[..selectors.basic().len()], *selectors.basic());
+            assert_eq!(desired.advanced()[..selectors.advanced().len()], *selectors.advanced());
+            assert!(desired.basic().len() + desired.advanced().len() > kept);
             assert_eq!(desired.clone().requiring(&required().objects), desired, "and that is all");
         }
     }
@@ -323,9 +332,9 @@ mod tests {
     #[test]
     fn management_events_under_the_name_of_our_data_events_do_not_count() {
         let mut selectors = good().selectors;
-        selectors.advanced.retain(|it| it.is_named(OUR_DATA_EVENTS));
-        selectors.advanced[0].field_selectors.truncate(1);
-        selectors.advanced[0].field_selectors[0].equals = vec!["Management".to_owned()];
+        selectors.advanced_mut().retain(|it| it.is_named(OUR_DATA_EVENTS));
+        selectors.advanced_mut()[0].field_selectors.truncate(1);
+        selectors.advanced_mut()[0].field_selectors[0].equals = vec!["Management".to_owned()];
         let desired = selectors.requiring(&required().objects);
         assert!(desired.log_management_writes(), "{desired:?}");
         assert_eq!(desired.clone().requiring(&required().objects), desired);
@@ -339,10 +348,6 @@ mod tests {
         Trail { selectors, ..good() }
     }
 
-    fn of_advanced(advanced: Vec<AdvancedEventSelector>) -> Selectors {
-        Selectors { basic: vec![], advanced }
-    }
-
     fn values(prefix: &str, count: usize) -> Vec<String> {
         (0..count).map(|n| format!("arn:aws:s3:::{prefix}{n:03}/")).collect()
     }
@@ -350,36 +355,36 @@ mod tests {
     #[test]
     fn buckets_of_one_trail_share_a_selector() {
         let both = good().selectors.requiring("arn:aws:s3:::other/");
-        assert_eq!(both.advanced.len(), 2);
-        let ours = both.advanced.iter().find(|it| it.is_named(OUR_DATA_EVENTS)).unwrap();
+        assert_eq!(both.advanced().len(), 2);
+        let ours = both.advanced().iter().find(|it| it.is_named(OUR_DATA_EVENTS)).unwrap();
         assert_eq!(ours.field_selectors[2].starts_with, ["arn:aws:s3:::acme-data/", "arn:aws:s3:::other/"]);
         assert_eq!(both.clone().requiring("arn:aws:s3:::acme-data/"), both);
 
         let theirs = basic("WriteOnly", true, &[]);
-        let mut all = Selectors { basic: vec![theirs.clone()], advanced: vec![] };
+        let mut all = Selectors::Basic(vec![theirs.clone()]);
         for bucket in values("b", 20) {
             all = all.requiring(&bucket);
         }
-        assert_eq!((all.basic.len(), &all.basic[0]), (2, &theirs));
-        assert_eq!(all.basic[1].s3_objects().unwrap(), values("b", 20));
+        assert_eq!((all.basic().len(), &all.basic()[0]), (2, &theirs));
+        assert_eq!(all.basic()[1].s3_objects().unwrap(), values("b", 20));
 
         // One that is for management events, too, grows as well; the owner's first one stays as it is.
-        let mut all = Selectors { basic: vec![basic("ReadOnly", true, &[])], advanced: vec![] };
+        let mut all = Selectors::Basic(vec![basic("ReadOnly", true, &[])]);
         for bucket in values("b", 20) {
             all = all.requiring(&bucket);
         }
-        assert_eq!((all.basic.len(), all.basic[1].include_management_events), (2, true));
+        assert_eq!((all.basic().len(), all.basic()[1].include_management_events), (2, true));
         let mut theirs = basic("All", true, &[]);
         theirs.data_resources = vec![(S3_OBJECT.to_owned(), values("b", 1))];
-        let all = Selectors { basic: vec![theirs.clone()], advanced: vec![] }.requiring("arn:aws:s3:::other/");
-        assert_eq!((all.basic.len(), &all.basic[0]), (2, &theirs));
+        let all = Selectors::Basic(vec![theirs.clone()]).requiring("arn:aws:s3:::other/");
+        assert_eq!((all.basic().len(), &all.basic()[0]), (2, &theirs));
     }
 
     #[test]
     fn a_selector_that_grows_loses_its_duplicates_and_a_second_one_of_ours_goes() {
         let mut prefixes = values("b", 2);
         prefixes.extend(values("b", 2));
-        let before = of_advanced(vec![
+        let before = Selectors::Advanced(vec![
             AdvancedEventSelector::management(),
             AdvancedEventSelector::objects(prefixes),
             AdvancedEventSelector::objects(values("c", 1)),
@@ -387,7 +392,7 @@ mod tests {
         let after = before.requiring("arn:aws:s3:::acme-data/");
         let buckets = [values("b", 2), values("c", 1), vec!["arn:aws:s3:::acme-data/".to_owned()]].concat();
         let expected = vec![AdvancedEventSelector::management(), AdvancedEventSelector::objects(buckets)];
-        assert_eq!(after.advanced, expected);
+        assert_eq!(after.advanced(), expected);
     }
 
     #[test]
@@ -426,17 +431,18 @@ mod tests {
             (FieldSelector::equal("inventedIn2027", "x"), false),
         ] {
             let theirs = advanced("theirs", vec![FieldSelector::equal("eventCategory", "Management"), filter.clone()]);
-            let selectors = of_advanced(vec![theirs.clone(), AdvancedEventSelector::objects(vec![required().objects])]);
+            let selectors =
+                Selectors::Advanced(vec![theirs.clone(), AdvancedEventSelector::objects(vec![required().objects])]);
             assert_eq!(selectors.log_management_writes(), sees, "{filter:?}");
             let desired = selectors.clone().requiring(&required().objects);
             assert_eq!(desired == selectors, sees, "{filter:?}");
             assert!(desired.log_management_writes(), "{filter:?}");
-            assert_eq!(desired.advanced[0], theirs);
+            assert_eq!(desired.advanced()[0], theirs);
         }
         for (excluded, sees) in
             [(&["rdsdata.amazonaws.com"][..], true), (&["rdsdata.amazonaws.com", "kms.amazonaws.com"], false)]
         {
-            let selectors = Selectors { basic: vec![basic("All", true, excluded)], advanced: vec![] };
+            let selectors = Selectors::Basic(vec![basic("All", true, excluded)]);
             assert_eq!(selectors.log_management_writes(), sees);
         }
     }
@@ -451,27 +457,27 @@ mod tests {
                 FieldSelector { not_equals: unwanted.clone(), ..FieldSelector::of("eventSource") },
             ],
         );
-        let desired = of_advanced(vec![theirs.clone()]).requiring(&required().objects);
-        let ours = desired.advanced.iter().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
+        let desired = Selectors::Advanced(vec![theirs.clone()]).requiring(&required().objects);
+        let ours = desired.advanced().iter().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
         assert_eq!(ours.field_selectors[1].not_equals, ["rdsdata.amazonaws.com"]);
 
         let theirs = basic("All", true, &["kms.amazonaws.com", "rdsdata.amazonaws.com"]);
-        let desired = Selectors { basic: vec![theirs], advanced: vec![] }.requiring(&required().objects);
-        assert_eq!(desired.basic.last().unwrap().exclude_management_event_sources, ["rdsdata.amazonaws.com"]);
+        let desired = Selectors::Basic(vec![theirs]).requiring(&required().objects);
+        assert_eq!(desired.basic().last().unwrap().exclude_management_event_sources, ["rdsdata.amazonaws.com"]);
     }
 
     #[test]
     fn the_management_selector_has_the_consoles_name_and_one_of_before_stays() {
-        assert!(good().selectors.advanced.contains(&AdvancedEventSelector::management()));
+        assert!(good().selectors.advanced().contains(&AdvancedEventSelector::management()));
         let mut before = good().selectors;
-        let old = before.advanced.iter_mut().find(|it| it.is_named(MANAGEMENT_EVENTS)).unwrap();
+        let old = before.advanced_mut().iter_mut().find(|it| it.is_named(MANAGEMENT_EVENTS)).unwrap();
         old.name = Some(OUR_MANAGEMENT_EVENTS.to_owned());
         assert_eq!(restore(Some(trail(before.clone()))), []);
-        let old = before.advanced.iter_mut().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
+        let old = before.advanced_mut().iter_mut().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
         old.field_selectors.push(FieldSelector::equal("readOnly", "true"));
         let mended = before.requiring(&required().objects);
         let of_management = |it: &&AdvancedEventSelector| it.is_of_category("Management");
-        assert_eq!(mended.advanced.iter().filter(of_management).count(), 1, "ours was mended: {mended:?}");
+        assert_eq!(mended.advanced().iter().filter(of_management).count(), 1, "ours was mended: {mended:?}");
     }
 
     #[test]
@@ -494,8 +500,8 @@ mod tests {
             let mut selector = AdvancedEventSelector::objects(one());
             selector.field_selectors[2] = arn.clone();
             assert_eq!(selector.selects_objects(&objects), whole, "{arn:?}");
-            let desired = of_advanced(vec![selector, AdvancedEventSelector::management()]).requiring(&objects);
-            let ours: Vec<_> = desired.advanced.iter().filter(|it| it.is_named(OUR_DATA_EVENTS)).collect();
+            let desired = Selectors::Advanced(vec![selector, AdvancedEventSelector::management()]).requiring(&objects);
+            let ours: Vec<_> = desired.advanced().iter().filter(|it| it.is_named(OUR_DATA_EVENTS)).collect();
             assert!(matches!(ours.as_slice(), [one] if one.selects_objects(&objects)), "{desired:?}");
         }
         let mut reads = AdvancedEventSelector::objects(one());
@@ -506,13 +512,15 @@ mod tests {
     #[test]
     fn where_names_have_no_room_one_value_stands_for_all_objects_and_its_cost_is_told() {
         // 3 of its fields are other values.
-        let full =
-            of_advanced(vec![AdvancedEventSelector::management(), AdvancedEventSelector::objects(values("b", 497))]);
+        let full = Selectors::Advanced(vec![
+            AdvancedEventSelector::management(),
+            AdvancedEventSelector::objects(values("b", 497)),
+        ]);
         assert_eq!(full.exceeded(), None);
         let drift =
             Drift { desired: Trail::requiring(Some(&trail(full.clone())), &required()), observed: Some(trail(full)) };
         let all = AdvancedEventSelector::objects(vec!["arn:aws:s3:::".to_owned()]);
-        let selectors = of_advanced(vec![AdvancedEventSelector::management(), all]);
+        let selectors = Selectors::Advanced(vec![AdvancedEventSelector::management(), all]);
         assert_eq!(calls(&drift), [TrailCall::PutSelectors(selectors.clone())]);
         assert_eq!(beyond(&drift), None);
         assert!(note(&drift).unwrap().contains("$0.10"));
@@ -520,9 +528,9 @@ mod tests {
 
         let mut ours = basic("All", false, &[]);
         ours.data_resources = vec![(S3_OBJECT.to_owned(), values("b", 250))];
-        let full = Selectors { basic: vec![basic("WriteOnly", true, &[]), ours], advanced: vec![] };
+        let full = Selectors::Basic(vec![basic("WriteOnly", true, &[]), ours]);
         let after = full.requiring(&required().objects);
-        assert_eq!(after.basic[1].s3_objects().unwrap(), ["arn:aws:s3"]);
+        assert_eq!(after.basic()[1].s3_objects().unwrap(), ["arn:aws:s3"]);
         assert_eq!(after.clone().requiring("arn:aws:s3:::other/"), after);
         assert!(after.are_for_all_objects());
     }
@@ -539,10 +547,10 @@ mod tests {
         let many = FieldSelector { equals: vec!["x".to_owned(); 499], ..FieldSelector::of("eventName") };
         let of_functions = advanced("theirs", vec![FieldSelector::equal("eventCategory", "Data"), many]);
         for (selectors, limit) in [
-            (Selectors { basic: vec![basic("WriteOnly", true, &[]); 5], advanced: vec![] }, Limit::BasicSelectors),
-            (Selectors { basic: vec![all; 5], advanced: vec![] }, Limit::BasicSelectors),
-            (Selectors { basic: vec![of_data(250)], advanced: vec![] }, Limit::DataResources),
-            (of_advanced(vec![of_functions]), Limit::Conditions),
+            (Selectors::Basic(vec![basic("WriteOnly", true, &[]); 5]), Limit::BasicSelectors),
+            (Selectors::Basic(vec![all; 5]), Limit::BasicSelectors),
+            (Selectors::Basic(vec![of_data(250)]), Limit::DataResources),
+            (Selectors::Advanced(vec![of_functions]), Limit::Conditions),
         ] {
             let observed = Some(Trail { is_logging: false, ..trail(selectors) });
             let drift = Drift { desired: Trail::requiring(observed.as_ref(), &required()), observed };
@@ -553,7 +561,7 @@ mod tests {
         // Management events have room, data events have none.
         let mut blind = of_data(250);
         blind.read_write_type = "ReadOnly".to_owned();
-        let blind = Selectors { basic: vec![blind], advanced: vec![] };
+        let blind = Selectors::Basic(vec![blind]);
         let drift =
             Drift { desired: Trail::requiring(Some(&trail(blind.clone())), &required()), observed: Some(trail(blind)) };
         let [TrailCall::PutSelectors(put)] = <[_; 1]>::try_from(calls(&drift)).unwrap() else { panic!("{drift:?}") };
@@ -566,10 +574,10 @@ mod tests {
         let mut ours = basic("All", false, &[]);
         ours.data_resources = vec![(S3_OBJECT.to_owned(), values("b", 1))];
         let theirs = basic("ReadOnly", true, &[]);
-        let full = Selectors { basic: [vec![theirs.clone(); 4], vec![ours]].concat(), advanced: vec![] };
+        let full = Selectors::Basic([vec![theirs.clone(); 4], vec![ours]].concat());
         let after = full.requiring(&required().objects);
-        assert_eq!((after.exceeded(), &after.basic[..4]), (None, &vec![theirs; 4][..]));
-        assert!(after.log_management_writes() && after.basic[4].selects_objects(&required().objects));
+        assert_eq!((after.exceeded(), &after.basic()[..4]), (None, &vec![theirs; 4][..]));
+        assert!(after.log_management_writes() && after.basic()[4].selects_objects(&required().objects));
     }
 
     #[test]
