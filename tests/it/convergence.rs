@@ -485,9 +485,8 @@ impl Live {
 }
 
 fn disturbance() -> impl Strategy<Value = Disturbance> {
-    let vocabularies = || Control::ALL.map(Control::vocabulary);
-    let writes: Vec<_> = vocabularies().iter().flat_map(|it| it.writes.iter().copied()).collect();
-    let all: Vec<_> = vocabularies().iter().flat_map(|it| it.reads.iter().chain(it.writes).copied()).collect();
+    let writes: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().writes()).map(|it| it.api).collect();
+    let all: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).map(|it| it.api).collect();
     let kind = select(vec![
         FaultKind::Answer(500, "InternalError"),
         FaultKind::Answer(409, "OperationAborted"),

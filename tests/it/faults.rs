@@ -303,10 +303,8 @@ async fn cell(flow: &Flow, usual: &Undisturbed, call: &str, kind: &FaultKind, ti
     holds(format_args!("something of the owner's is lost: {world:#?}"), kept)?;
 
     let remediates = matches!(flow.function, Function::Remediate | Function::Batch);
-    let of_call = Control::ALL.into_iter().find(|it| {
-        let vocabulary = it.vocabulary();
-        remediates && vocabulary.reads.iter().chain(vocabulary.writes).any(|it| *it == call)
-    });
+    let of_call =
+        Control::ALL.into_iter().find(|it| remediates && it.vocabulary().calls.iter().any(|it| it.api == call));
     let bad = |it: &&(String, String)| it.1 == "failed" || it.1 == "unreadable";
     let failed: BTreeSet<_> = told.iter().flatten().filter(bad).map(|it| it.0.clone()).collect();
     let critical = fake.alerts().iter().any(|it| it["severity"] == "CRITICAL");
@@ -427,9 +425,8 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
         })
         .collect();
     let calls: BTreeSet<_> = rows.iter().map(|it| it.call.as_str()).collect();
-    let vocabularies = Control::ALL.map(Control::vocabulary);
-    let known = vocabularies.iter().flat_map(|it| it.reads.iter().chain(it.writes)).chain(&OTHER_CALLS);
-    assert_eq!(calls, known.copied().collect(), "every call has a row, and every row is a call");
+    let known = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).map(|it| it.api).chain(OTHER_CALLS);
+    assert_eq!(calls, known.collect(), "every call has a row, and every row is a call");
 
     let table = matrix::table(&rows, async |row, kind, times| {
         cell(&flows[row.flow], &usual[row.flow], &row.call, kind, times).await

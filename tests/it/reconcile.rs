@@ -38,12 +38,12 @@ fn drift(fake: &FakeAws, control: Control) {
 }
 
 fn writes_of(control: Control) -> Vec<String> {
-    control.vocabulary().writes.iter().map(ToString::to_string).collect()
+    control.vocabulary().writes().map(|it| it.api.to_owned()).collect()
 }
 
 fn all_reads() -> Vec<String> {
     let controls = Control::OF_BUCKET.iter().chain(&[Control::KmsKey]);
-    let reads = controls.flat_map(|it| it.vocabulary().reads).map(ToString::to_string);
+    let reads = controls.flat_map(|it| it.vocabulary().reads()).map(|it| it.api.to_owned());
     let mut reads: Vec<_> = reads.chain(["GetParameter".to_owned()]).collect();
     reads.sort();
     reads
@@ -90,7 +90,7 @@ async fn each_control_comes_back_alone_with_its_own_writes_and_one_message() {
         assert_eq!(fake.writes(), writes_of(control));
         // What is merged is read again right before it is written, and nothing else is.
         let merged = [Control::BucketPolicy, Control::Lifecycle].contains(&control);
-        let again = control.vocabulary().reads.iter().filter(|_| merged).map(ToString::to_string);
+        let again = control.vocabulary().reads().filter(|_| merged).map(|it| it.api.to_owned());
         let mut reads: Vec<_> = all_reads().into_iter().chain(again).collect();
         reads.sort();
         assert_eq!(fake.reads(), reads, "{control}");
@@ -103,7 +103,7 @@ async fn each_control_comes_back_alone_with_its_own_writes_and_one_message() {
 #[tokio::test]
 async fn a_write_that_fails_leaves_all_other_controls_restored() {
     let writes: BTreeSet<_> =
-        Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().writes.iter().map(|write| (*it, *write))).collect();
+        Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().writes().map(|write| (*it, write.api))).collect();
     for (broken, write) in writes {
         let fake = FakeAws::guarded();
         fake.fail(write, usize::MAX, FaultKind::Answer(403, "AccessDenied"));
@@ -119,7 +119,7 @@ async fn a_write_that_fails_leaves_all_other_controls_restored() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_told_and_not_written() {
-    let reads = Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().reads.iter().map(|read| (*it, *read)));
+    let reads = Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().reads().map(|read| (*it, read.api)));
     for (hidden, read) in reads {
         for kind in [
             FaultKind::Answer(403, "AccessDenied"),
@@ -742,8 +742,8 @@ async fn people_are_told_wherever_their_topic_is() {
 async fn a_read_that_fails_once_is_read_again() {
     for kind in [FaultKind::Answer(503, "SlowDown"), FaultKind::Answer(500, "InternalError"), FaultKind::Reset] {
         let fake = FakeAws::compliant().await;
-        for read in Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().reads) {
-            fake.fail(read, 1, kind.clone());
+        for read in Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().reads()) {
+            fake.fail(read.api, 1, kind.clone());
         }
         assert_eq!(fake.remediate(direct()).await.unwrap()["outcome"], "compliant");
         assert_eq!(fake.writes(), Vec::<String>::new());

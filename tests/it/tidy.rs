@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use guardrail_core::control::table::Control;
+use guardrail_core::control::{table::Control, vocabulary::CallKind};
 use guardrail_tests::local_aws::workspace;
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -54,9 +54,9 @@ fn actions(role: &str, sid: &str) -> Vec<String> {
 }
 
 fn table(controls: &[Control], writes: bool) -> Vec<String> {
-    let vocabularies = controls.iter().map(|it| it.vocabulary());
-    let actions = vocabularies.flat_map(|it| [it.iam_reads, if writes { it.iam_writes } else { &[] }]).flatten();
-    let mut actions: Vec<_> = actions.map(ToString::to_string).collect();
+    let calls = controls.iter().flat_map(|it| it.vocabulary().calls);
+    let calls = calls.filter(|it| writes || it.kind == CallKind::Read);
+    let mut actions: Vec<_> = calls.map(|it| it.iam.to_owned()).collect();
     actions.sort_unstable();
     actions
 }

@@ -237,7 +237,7 @@ fn estimate(usage: &Usage) -> Vec<Line> {
     let swept = sweeps * buckets as f64;
     // Every restore comes back as an event.
     let looks = 2.0 * events + swept;
-    let reads = Control::OF_BUCKET.iter().map(|it| it.vocabulary().reads.len()).sum::<usize>() as f64;
+    let reads = Control::OF_BUCKET.iter().map(|it| it.vocabulary().reads().count()).sum::<usize>() as f64;
     // Reconciles and Gone whenever it looks; four more in an hour with a restore.
     let metric_hours = 2.0 * (2.0 * events + sweeps).min(HOURS) + 4.0 * events.min(HOURS);
     let quantities = [

@@ -91,11 +91,8 @@ pub(crate) fn next_step(error: &ApiError) -> String {
 
 /// The IAM action that a call needs.
 pub(crate) fn action(operation: &str) -> Option<String> {
-    let of_buckets = Control::ALL.into_iter().map(Control::vocabulary).find_map(|it| {
-        let pairs = it.reads.iter().zip(it.iam_reads).chain(it.writes.iter().zip(it.iam_writes));
-        pairs.into_iter().find(|(call, _)| **call == operation).map(|(_, action)| (*action).to_owned())
-    });
-    of_buckets.or_else(|| {
+    let of_controls = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).find(|it| it.api == operation);
+    of_controls.map(|it| it.iam.to_owned()).or_else(|| {
         let (service, action) = match operation {
             "GetParameter" | "GetParametersByPath" | "PutParameter" | "DeleteParameter" => ("ssm", operation),
             "DescribeTrails" | "GetTrailStatus" | "GetEventSelectors" | "LookupEvents" | "StopLogging"

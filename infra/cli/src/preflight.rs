@@ -119,7 +119,7 @@ pub(crate) async fn run(session: &Session, bucket: Option<BucketName>) -> Result
             Err(error) => checks.push(Check::new(Verdict::Bad, error.to_string())),
         },
         None => {
-            let actions: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().iam_reads).copied().collect();
+            let actions: Vec<_> = Control::ALL.iter().flat_map(|it| it.vocabulary().reads()).map(|it| it.iam).collect();
             let text = format!("not tried without a bucket: {}", actions.join(", "));
             checks.push(Check::new(Verdict::Unknown, text));
         }
@@ -177,9 +177,8 @@ async fn registry_reads(session: &Session) -> Result<[Check; 2], CliError> {
 async fn simulated(session: &Session, bucket: Option<&BucketName>) -> Vec<Check> {
     let place = session.guardrail.config.place();
     let Some(principal) = principal(session).await else { return Vec::new() };
-    let needed =
-        Control::ALL.into_iter().map(Control::vocabulary).flat_map(|it| it.iam_reads.iter().chain(it.iam_writes));
-    let needed: BTreeSet<&str> = needed.copied().chain(ALSO_NEEDED).collect();
+    let of_controls = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).map(|it| it.iam);
+    let needed: BTreeSet<&str> = of_controls.chain(ALSO_NEEDED).collect();
     let (of_buckets, others): (Vec<&str>, _) = needed.into_iter().partition(|it| it.starts_with("s3:"));
     let any = format!("arn:{}:s3:::{}", place.partition, bucket.map_or("*", BucketName::as_str));
     let mut checks = Vec::new();

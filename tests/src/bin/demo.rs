@@ -77,7 +77,7 @@ async fn demo(keep: bool) -> Result<bool, SetupError> {
     for control in Control::OF_BUCKET {
         all_good &= break_and_watch(&s3, &inbox, &[control]).await?;
         // The guardrail's own writes come back to it as events; let it look at them before the next thing breaks.
-        events += 1 + control.vocabulary().writes.len();
+        events += 1 + control.vocabulary().writes().count();
         eventually("quiet", PATIENCE, async || (deployment.outcomes(BUCKET).len() >= events).then_some(())).await?;
     }
     all_good &= break_and_watch(&s3, &inbox, &Control::OF_BUCKET).await?;

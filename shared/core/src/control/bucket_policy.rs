@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     control::{
         setting::{BucketSetting, SettingError},
-        vocabulary::Vocabulary,
+        vocabulary::{ApiCall, Vocabulary},
     },
     value::{
         access::{self, Call, Caller, Truth},
@@ -20,10 +20,10 @@ use crate::{
 pub const ROW: Vocabulary = Vocabulary {
     id: "bucket-policy",
     events: &["PutBucketPolicy", "DeleteBucketPolicy"],
-    reads: &["GetBucketPolicy"],
-    writes: &["PutBucketPolicy"],
-    iam_reads: &["s3:GetBucketPolicy"],
-    iam_writes: &["s3:PutBucketPolicy"],
+    calls: &[
+        ApiCall::read("GetBucketPolicy", "s3:GetBucketPolicy"),
+        ApiCall::write("PutBucketPolicy", "s3:PutBucketPolicy"),
+    ],
 };
 
 /// S3's limit for a bucket policy, in bytes.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     control::{
         setting::{BucketSetting, SettingError, from_fields},
-        vocabulary::Vocabulary,
+        vocabulary::{ApiCall, Vocabulary},
     },
     value::names::KeyArn,
 };
@@ -17,10 +17,10 @@ use crate::{
 pub const ROW: Vocabulary = Vocabulary {
     id: "default-encryption",
     events: &["PutBucketEncryption", "DeleteBucketEncryption"],
-    reads: &["GetBucketEncryption"],
-    writes: &["PutBucketEncryption"],
-    iam_reads: &["s3:GetEncryptionConfiguration"],
-    iam_writes: &["s3:PutEncryptionConfiguration"],
+    calls: &[
+        ApiCall::read("GetBucketEncryption", "s3:GetEncryptionConfiguration"),
+        ApiCall::write("PutBucketEncryption", "s3:PutEncryptionConfiguration"),
+    ],
 };
 
 /// What happens to an upload that names no encryption.

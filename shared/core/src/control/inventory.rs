@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     control::{
         setting::{BucketSetting, SettingError, from_fields},
-        vocabulary::Vocabulary,
+        vocabulary::{ApiCall, Vocabulary},
     },
     value::names::{AccountId, KeyArn},
 };
@@ -17,10 +17,10 @@ use crate::{
 pub const ROW: Vocabulary = Vocabulary {
     id: "inventory",
     events: &["PutBucketInventoryConfiguration", "DeleteBucketInventoryConfiguration"],
-    reads: &["GetBucketInventoryConfiguration"],
-    writes: &["PutBucketInventoryConfiguration"],
-    iam_reads: &["s3:GetInventoryConfiguration"],
-    iam_writes: &["s3:PutInventoryConfiguration"],
+    calls: &[
+        ApiCall::read("GetBucketInventoryConfiguration", "s3:GetInventoryConfiguration"),
+        ApiCall::write("PutBucketInventoryConfiguration", "s3:PutInventoryConfiguration"),
+    ],
 };
 
 /// The inventory configuration that is ours.

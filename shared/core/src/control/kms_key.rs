@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    control::vocabulary::Vocabulary,
+    control::vocabulary::{ApiCall, Vocabulary},
     value::{
         drift::Drift,
         failure::{ApiError, UNREAD},
@@ -24,16 +24,16 @@ pub const ROW: Vocabulary = Vocabulary {
         "DeleteAlias",
         "UpdateAlias",
     ],
-    reads: &["DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy"],
-    writes: &["CancelKeyDeletion", "EnableKey", "EnableKeyRotation", "PutKeyPolicy", "CreateAlias", "UpdateAlias"],
-    iam_reads: &["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:GetKeyPolicy"],
-    iam_writes: &[
-        "kms:CancelKeyDeletion",
-        "kms:EnableKey",
-        "kms:EnableKeyRotation",
-        "kms:PutKeyPolicy",
-        "kms:CreateAlias",
-        "kms:UpdateAlias",
+    calls: &[
+        ApiCall::read("DescribeKey", "kms:DescribeKey"),
+        ApiCall::read("GetKeyRotationStatus", "kms:GetKeyRotationStatus"),
+        ApiCall::read("GetKeyPolicy", "kms:GetKeyPolicy"),
+        ApiCall::write("CancelKeyDeletion", "kms:CancelKeyDeletion"),
+        ApiCall::write("EnableKey", "kms:EnableKey"),
+        ApiCall::write("EnableKeyRotation", "kms:EnableKeyRotation"),
+        ApiCall::write("PutKeyPolicy", "kms:PutKeyPolicy"),
+        ApiCall::write("CreateAlias", "kms:CreateAlias"),
+        ApiCall::write("UpdateAlias", "kms:UpdateAlias"),
     ],
 };
 

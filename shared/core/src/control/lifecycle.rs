@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     control::{
         setting::{BucketSetting, SettingError},
-        vocabulary::Vocabulary,
+        vocabulary::{ApiCall, Vocabulary},
     },
     value::xml::{Element, XmlError},
 };
@@ -18,10 +18,10 @@ use crate::{
 pub const ROW: Vocabulary = Vocabulary {
     id: "lifecycle",
     events: &["PutBucketLifecycle", "DeleteBucketLifecycle"],
-    reads: &["GetBucketLifecycleConfiguration"],
-    writes: &["PutBucketLifecycleConfiguration"],
-    iam_reads: &["s3:GetLifecycleConfiguration"],
-    iam_writes: &["s3:PutLifecycleConfiguration"],
+    calls: &[
+        ApiCall::read("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration"),
+        ApiCall::write("PutBucketLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
+    ],
 };
 
 /// S3's limit of rules in one configuration.

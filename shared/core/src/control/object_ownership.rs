@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     control::{
         setting::{BucketSetting, SettingError, from_fields},
-        vocabulary::Vocabulary,
+        vocabulary::{ApiCall, Vocabulary},
     },
     value::{
         failure::{ApiError, Read},
@@ -20,10 +20,12 @@ use crate::{
 pub const ROW: Vocabulary = Vocabulary {
     id: "object-ownership",
     events: &["PutBucketOwnershipControls", "DeleteBucketOwnershipControls", "PutBucketAcl"],
-    reads: &["GetBucketOwnershipControls", "GetBucketAcl"],
-    writes: &["PutBucketAcl", "PutBucketOwnershipControls"],
-    iam_reads: &["s3:GetBucketOwnershipControls", "s3:GetBucketAcl"],
-    iam_writes: &["s3:PutBucketAcl", "s3:PutBucketOwnershipControls"],
+    calls: &[
+        ApiCall::read("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls"),
+        ApiCall::read("GetBucketAcl", "s3:GetBucketAcl"),
+        ApiCall::write("PutBucketAcl", "s3:PutBucketAcl"),
+        ApiCall::write("PutBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
+    ],
 };
 
 /// Who owns new objects, and whether ACLs count.

@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 
 use crate::control::{
     setting::{BucketSetting, SettingError, from_fields},
-    vocabulary::Vocabulary,
+    vocabulary::{ApiCall, Vocabulary},
 };
 
 /// Its row of the table.
 pub const ROW: Vocabulary = Vocabulary {
     id: "public-access-block",
     events: &["PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock"],
-    reads: &["GetPublicAccessBlock"],
-    writes: &["PutPublicAccessBlock"],
-    iam_reads: &["s3:GetBucketPublicAccessBlock"],
-    iam_writes: &["s3:PutBucketPublicAccessBlock"],
+    calls: &[
+        ApiCall::read("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock"),
+        ApiCall::write("PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
+    ],
 };
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>

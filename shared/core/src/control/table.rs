@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{
     bucket_policy, default_encryption, inventory, kms_key, lifecycle, object_ownership, public_access_block,
-    versioning, vocabulary::Vocabulary,
+    versioning,
+    vocabulary::{ApiCall, Vocabulary},
 };
 
 /// The controls that are settings of a bucket's own, in the order in which they are restored: name, field, and the value
@@ -60,14 +61,14 @@ crate::for_settings_of_buckets!(controls);
 const TRAIL: Vocabulary = Vocabulary {
     id: "trail",
     events: &["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"],
-    reads: &["GetTrail", "GetTrailStatus", "GetEventSelectors"],
-    writes: &["CreateTrail", "UpdateTrail", "PutEventSelectors", "StartLogging"],
-    iam_reads: &["cloudtrail:GetTrail", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors"],
-    iam_writes: &[
-        "cloudtrail:CreateTrail",
-        "cloudtrail:UpdateTrail",
-        "cloudtrail:PutEventSelectors",
-        "cloudtrail:StartLogging",
+    calls: &[
+        ApiCall::read("GetTrail", "cloudtrail:GetTrail"),
+        ApiCall::read("GetTrailStatus", "cloudtrail:GetTrailStatus"),
+        ApiCall::read("GetEventSelectors", "cloudtrail:GetEventSelectors"),
+        ApiCall::write("CreateTrail", "cloudtrail:CreateTrail"),
+        ApiCall::write("UpdateTrail", "cloudtrail:UpdateTrail"),
+        ApiCall::write("PutEventSelectors", "cloudtrail:PutEventSelectors"),
+        ApiCall::write("StartLogging", "cloudtrail:StartLogging"),
     ],
 };
 

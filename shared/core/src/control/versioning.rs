@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 
 use crate::control::{
     setting::{BucketSetting, SettingError, from_fields},
-    vocabulary::Vocabulary,
+    vocabulary::{ApiCall, Vocabulary},
 };
 
 /// Its row of the table.
 pub const ROW: Vocabulary = Vocabulary {
     id: "versioning",
     events: &["PutBucketVersioning"],
-    reads: &["GetBucketVersioning"],
-    writes: &["PutBucketVersioning"],
-    iam_reads: &["s3:GetBucketVersioning"],
-    iam_writes: &["s3:PutBucketVersioning"],
+    calls: &[
+        ApiCall::read("GetBucketVersioning", "s3:GetBucketVersioning"),
+        ApiCall::write("PutBucketVersioning", "s3:PutBucketVersioning"),
+    ],
 };
 
 /// Whether old versions are kept.

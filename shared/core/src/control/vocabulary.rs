@@ -11,12 +11,44 @@ pub struct Vocabulary {
     pub id: &'static str,
     /// CloudTrail event names of the calls that can make it drift.
     pub events: &'static [&'static str],
-    /// API calls that read it.
-    pub reads: &'static [&'static str],
-    /// API calls that restore it.
-    pub writes: &'static [&'static str],
-    /// IAM actions that `reads` need.
-    pub iam_reads: &'static [&'static str],
-    /// IAM actions that `writes` need.
-    pub iam_writes: &'static [&'static str],
+    /// The calls that read it and those that restore it.
+    pub calls: &'static [ApiCall],
+}
+
+/// A call of AWS's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiCall {
+    /// The API's name for it.
+    pub api: &'static str,
+    /// The IAM action that it needs.
+    pub iam: &'static str,
+    pub kind: CallKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    Read,
+    Write,
+}
+
+impl ApiCall {
+    pub(super) const fn read(api: &'static str, iam: &'static str) -> Self {
+        Self { api, iam, kind: CallKind::Read }
+    }
+
+    pub(super) const fn write(api: &'static str, iam: &'static str) -> Self {
+        Self { api, iam, kind: CallKind::Write }
+    }
+}
+
+impl Vocabulary {
+    /// The calls that read the control.
+    pub fn reads(self) -> impl Iterator<Item = &'static ApiCall> {
+        self.calls.iter().filter(|it| it.kind == CallKind::Read)
+    }
+
+    /// The calls that restore the control.
+    pub fn writes(self) -> impl Iterator<Item = &'static ApiCall> {
+        self.calls.iter().filter(|it| it.kind == CallKind::Write)
+    }
 }

@@ -38,8 +38,7 @@ pub fn hindrances(baseline: &Baseline, seen: &Seen, now: Timestamp) -> Vec<Hindr
 }
 
 fn in_bucket_policy(policy: &Policy, bucket: &str, role: &RoleArn, now: Timestamp) -> Vec<Hindrance> {
-    let vocabulary = Control::OF_BUCKET.map(Control::vocabulary);
-    let actions: Vec<_> = vocabulary.iter().flat_map(|it| it.iam_reads.iter().chain(it.iam_writes)).copied().collect();
+    let actions: Vec<_> = Control::OF_BUCKET.iter().flat_map(|it| it.vocabulary().calls).map(|it| it.iam).collect();
     let call = |action| Call { caller: Caller::Role(role), action, resource: bucket, now };
     denials(policy, &actions, Some("s3:GetBucketPolicy"), call, Document::BucketPolicy, None)
 }
@@ -56,8 +55,7 @@ fn in_key_policy(
         ("cloudtrail.amazonaws.com", &["kms:GenerateDataKey", "kms:DescribeKey", "kms:Decrypt"]),
         ("s3.amazonaws.com", &["kms:GenerateDataKey"]),
     ];
-    let vocabulary = Control::KmsKey.vocabulary();
-    let actions = [vocabulary.iam_reads, vocabulary.iam_writes].concat();
+    let actions: Vec<_> = Control::KmsKey.vocabulary().calls.iter().map(|it| it.iam).collect();
     let call = |action| Call { caller: Caller::Role(role), action, resource: key, now };
     let mut found = denials(policy, &actions, Some("kms:GetKeyPolicy"), call, Document::KeyPolicy, None);
     found.extend(unallowed(policy, &actions, call));
