@@ -27,7 +27,6 @@ use guardrail_core::{
         step::{Change, Step},
     },
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
         policy::Policy,
     },
@@ -406,7 +405,7 @@ impl Live {
     async fn model(&self) -> Model {
         let undisturbed = FakeAws::default();
         undisturbed.state().set_world(self.fake.state().world());
-        let bucket = Bucket { name: &self.registration.bucket, owner: &self.registration.account };
+        let bucket = &self.registration.bucket;
         let seen = look(&undisturbed.guardrail(), bucket, &self.baseline, Scope::EVERYTHING).await;
         let observed = seen.bucket.unwrap();
         Model {

@@ -9,9 +9,9 @@ use guardrail_core::{
         record::{Entry, Record},
         setting::Setting,
     },
-    value::{bucket::Bucket, xml::Element},
+    value::xml::Element,
 };
-use guardrail_tests::fake::{ACCOUNT, BUCKET, FakeAws, FaultKind};
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind};
 use serde_json::{Value, json};
 
 use crate::arbitrary::in_order;
@@ -88,8 +88,7 @@ impl Recording {
 }
 
 async fn settings(fake: &FakeAws) -> BTreeMap<&'static str, Setting> {
-    let (name, owner) = (BUCKET.parse().unwrap(), ACCOUNT.parse().unwrap());
-    let observed = observe(&fake.guardrail().s3, Bucket { name: &name, owner: &owner }).await;
+    let observed = observe(&fake.guardrail().s3, &BUCKET.parse().unwrap()).await;
     observed.settings().into_iter().map(|(control, it)| (control.id(), it.unwrap())).collect()
 }
 
@@ -159,12 +158,12 @@ async fn a_rollback_brings_back_what_was_there() {
         let record = fake.state().objects.values().next().unwrap().clone();
         let record = Record::parse(&record).unwrap();
         let (writers, now) = (Writers::new(&fake.guardrail(), "s3-guardrail"), settings(&fake).await);
-        let (bucket, owner) = (BUCKET.parse().unwrap(), ACCOUNT.parse().unwrap());
+        let bucket = BUCKET.parse().unwrap();
         for entry in record.findings.iter().filter(|it| it.written) {
             let Entry { control, .. } = entry;
             let (was, written) = entry.settings().unwrap().unwrap();
             assert!(now[control.id()].is(&written), "{name}: {control} counts as changed since");
-            let back = put_back(&writers, Bucket { name: &bucket, owner: &owner }, &was.reachable()).await;
+            let back = put_back(&writers, &bucket, &was.reachable()).await;
             back.unwrap_or_else(|error| panic!("{name}: {control}: {error}"));
         }
         for (control, is) in settings(&fake).await {

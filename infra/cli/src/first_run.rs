@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use guardrail_core::{tell::redact::redact_names, value::bucket::Bucket};
+use guardrail_core::tell::redact::redact_names;
 use jiff::Timestamp;
 
 use self::{
@@ -35,10 +35,9 @@ async fn ask(session: &Session, arguments: FirstRunArguments) -> Result<(Exit, S
     if !yes && !io::stdin().is_terminal() {
         return Err(refused("nobody is there to be asked: give --yes"));
     }
-    let named = Bucket { name: &bucket, owner: &session.account };
-    fit(session, named).await?;
-    let (key, alias) = key(session, named).await?;
-    let site = Site { session, bucket: named, key, alias };
+    fit(session, &bucket).await?;
+    let (key, alias) = key(session, &bucket).await?;
+    let site = Site { session, bucket: &bucket, key, alias };
     let before = site.before().await.map_err(CliError::NotFoundOut)?;
     if !yes && !confirmed(&site, before.versioning.is_none())? {
         return Err(refused("that is not its name"));
@@ -90,7 +89,7 @@ fn confirmed(site: &Site<'_>, never_versioned: bool) -> io::Result<bool> {
         prompt,
         "In {}, this writes objects under {PREFIX}/, statements about them, lifecycle rules that are off, and turns\n\
          versioning on and off; then it puts everything back. It uses the key of {}.",
-        site.bucket.name, site.alias
+        site.bucket, site.alias
     )?;
     if never_versioned {
         writeln!(prompt, "Versioning was never on, and will be suspended: S3 has no way back from that.")?;
@@ -99,7 +98,7 @@ fn confirmed(site: &Site<'_>, never_versioned: bool) -> io::Result<bool> {
     prompt.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == site.bucket.name.as_str())
+    Ok(answer.trim() == site.bucket.as_str())
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ async fn newest(
     limit: usize,
 ) -> Result<Vec<RecordFile>, CliError> {
     let pages = session.guardrail.s3.list_objects_v2().bucket(log_bucket.as_str());
-    let pages = pages.expected_bucket_owner(session.account.as_str()).prefix(format!("{FOLDER}{bucket}/"));
+    let pages = pages.prefix(format!("{FOLDER}{bucket}/"));
     let mut pages = pages.into_paginator().send();
     let mut keys = VecDeque::new();
     while let Some(page) = pages.next().await {
@@ -124,7 +124,7 @@ pub(crate) async fn read(session: &Session, file: &RecordFile) -> Result<Record,
     let failed = |source| CliError::History { place: file.to_string(), source };
     let invalid = |problem: String| CliError::Record { file: file.to_string(), problem };
     let get = session.guardrail.s3.get_object().bucket(file.log_bucket.as_str()).key(&file.key);
-    let object = get.expected_bucket_owner(session.account.as_str()).send().await;
+    let object = get.send().await;
     let object = api::output("GetObject", object).map_err(failed)?;
     let bytes = object.content_length.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
     if bytes > MAX_BYTES {

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use guardrail::{apply::put_back, clients::Writers};
-use guardrail_core::{
-    control::default_encryption::DefaultEncryption, outcome::setting::Setting, value::bucket::Bucket,
-};
+use guardrail_core::{control::default_encryption::DefaultEncryption, outcome::setting::Setting};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws},
     models::{BY_THE_COMMAND, Exchange, sendable},
@@ -27,8 +25,7 @@ async fn exchanges() -> Vec<Exchange> {
     restore_registration::run(&session, &registration).await.unwrap();
     // No bucket is without encryption any more; records may be of one that was.
     let (writers, name) = (Writers::new(&session.guardrail, "s3-guardrail"), BUCKET.parse().unwrap());
-    let bucket = Bucket { name: &name, owner: &session.account };
-    put_back(&writers, bucket, &Setting::DefaultEncryption(DefaultEncryption::default())).await.unwrap();
+    put_back(&writers, &name, &Setting::DefaultEncryption(DefaultEncryption::default())).await.unwrap();
     // Before there is a session, the command asks who calls.
     let sts = aws_sdk_sts::Client::new(&fake.sdk());
     sts.get_caller_identity().send().await.unwrap();

@@ -27,7 +27,6 @@ use guardrail_core::{
         step::Step,
     },
     value::{
-        bucket::Bucket,
         json::from_json,
         names::{BucketName, KeyArn},
     },
@@ -146,18 +145,17 @@ pub(crate) async fn report(
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
     let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
-    let named = Bucket { name: bucket, owner: &session.account };
     let mut seen = Seen::from(observed);
     if registration.key_arn.parts().resource != TO_BE_CREATED {
         let scope = Scope { bucket: false, kms_key: true, trail: true };
-        let around = observe::look(&session.guardrail, named, &baseline, scope).await;
+        let around = observe::look(&session.guardrail, bucket, &baseline, scope).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
     let beside = Beside::of(&baseline, &seen, &stance);
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = carry_out(&session.guardrail, "s3-guardrail", named, &baseline, steps, beside).await;
+    let reconciled = carry_out(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside).await;
     let mut report = Report { dry_run: true, ..Report::of(bucket, reconciled, None) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {

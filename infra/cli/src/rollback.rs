@@ -24,7 +24,7 @@ use guardrail_core::{
         record_file::RecordFile,
         setting::Setting,
     },
-    value::{bucket::Bucket, failure::ApiError, names::BucketName},
+    value::{failure::ApiError, names::BucketName},
 };
 use jiff::Timestamp;
 
@@ -175,7 +175,6 @@ async fn put_all_back<'a>(
     done: &mut Vec<Done<'a>>,
 ) -> Result<Vec<String>, CliError> {
     let writers = Writers::new(&session.guardrail, "s3-guardrail");
-    let named = Bucket { name: bucket, owner: &session.account };
     let mut problems = Vec::new();
     let mut busy = Vec::new();
     for wait in backoff::ROLLBACK {
@@ -189,7 +188,7 @@ async fn put_all_back<'a>(
                 Err(error) => Err(error),
                 Ok(now) => match now.map(|it| (back.is_due(&it), it)) {
                     Some((Some(true), was)) => {
-                        let result = put_back(&writers, named, back.before).await;
+                        let result = put_back(&writers, bucket, back.before).await;
                         let may_be_done = result.as_ref().err().is_none_or(ApiError::may_be_done);
                         if may_be_done && !done.iter().any(|it| it.control == control) {
                             done.push(Done { control, was, is: back.before });

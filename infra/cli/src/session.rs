@@ -8,14 +8,11 @@ use aws_config::{
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use guardrail::{Guardrail, api, observe::observe};
+use guardrail::{Guardrail, api, intercept::AnyOwner, observe::observe};
 use guardrail_core::{
     edge::config::Config,
     outcome::observed::Observed,
-    value::{
-        bucket::Bucket,
-        names::{AccountId, Arn, BucketName, TopicArn},
-    },
+    value::names::{AccountId, Arn, BucketName, TopicArn},
 };
 use serde::Serialize;
 
@@ -108,7 +105,7 @@ impl Session {
 
     /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.
     pub(crate) async fn observe(&self, bucket: &BucketName) -> Result<Observed, CliError> {
-        let observed = observe(&self.guardrail.s3, Bucket { name: bucket, owner: &self.account }).await;
+        let observed = observe(&self.guardrail.s3, bucket).await;
         let Observed { public_access_block, bucket_policy, versioning, .. } = &observed;
         // Settings that need three different permissions.
         if public_access_block.is_err() && bucket_policy.is_err() && versioning.is_err() {
@@ -120,7 +117,7 @@ impl Session {
     /// An error when a bucket is not there, or not the caller's to read, and S3 says so.
     pub(crate) async fn reachable(&self, bucket: &BucketName) -> Result<(), CliError> {
         let head = || self.guardrail.s3.head_bucket().bucket(bucket.as_str());
-        let Err(error) = head().expected_bucket_owner(self.account.as_str()).send().await else { return Ok(()) };
+        let Err(error) = head().send().await else { return Ok(()) };
         let Some(response) = error.raw_response() else { return Ok(()) };
         let own = self.guardrail.config.region.as_str();
         let region = response.headers().get("x-amz-bucket-region").filter(|it| *it != own);
@@ -128,7 +125,7 @@ impl Session {
             (404, _) => return Err(CliError::NoBucket { bucket: bucket.clone() }),
             (_, Some(region)) => format!("the bucket is in {region}; give --region {region}"),
             (301, None) => "the bucket is in another region; give --region".to_owned(),
-            (403, _) if head().send().await.is_ok() => {
+            (403, _) if head().customize().interceptor(AnyOwner).send().await.is_ok() => {
                 format!(
                     "the bucket belongs to another account than yours, {}; use its owner's credentials",
                     self.account

@@ -16,7 +16,6 @@ use guardrail_core::{
     control::inventory::INVENTORY_ID,
     edge::registry::{COPIES, Registration, RegistryError},
     value::{
-        bucket::Bucket,
         failure::ApiError,
         names::{BucketName, KeyAlias, KeyArn, TrailArn},
     },
@@ -175,13 +174,12 @@ async fn find(session: &Session, arguments: &TeardownArguments) -> Result<Found,
     let (mut buckets, mut kept) = (Vec::new(), Vec::new());
     for name in all_buckets(bucket, registration.as_ref())? {
         let reached = session.reachable(&name).await;
-        let named = Bucket { name: &name, owner: &session.account };
         match reached {
             Err(CliError::NoBucket { .. }) if name == *bucket => buckets.push((name, None)),
             Err(CliError::NoBucket { .. }) => {}
             _ if name != *bucket && !arguments.logs => kept.push(name),
             Ok(()) => {
-                let contents = empty::count(&guardrail.s3, named).await.map_err(CliError::NotFoundOut)?;
+                let contents = empty::count(&guardrail.s3, &name).await.map_err(CliError::NotFoundOut)?;
                 buckets.push((name, Some(contents)));
             }
             Err(error) => return Err(error),
@@ -411,7 +409,7 @@ async fn carry_out(session: &Session, registration: Option<&Registration>, step:
         }
         Step::DeleteInventory(bucket) => {
             let delete = guardrail.s3.delete_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID);
-            let sent = delete.expected_bucket_owner(session.account.as_str()).send().await;
+            let sent = delete.send().await;
             api::unless_absent("DeleteBucketInventoryConfiguration", sent, "NoSuchConfiguration").map_err(failed)?;
         }
         Step::DeleteBucket(bucket, contents) => note = delete_bucket(session, bucket, contents).await?,
@@ -453,8 +451,7 @@ async fn delete_bucket(session: &Session, bucket: &BucketName, contents: &Conten
         deleted.set(deleted.get() + versions);
         bar.inc(versions as u64);
     };
-    let named = Bucket { name: bucket, owner: &session.account };
-    let result = empty::delete_bucket(&session.guardrail.s3, named, count).await;
+    let result = empty::delete_bucket(&session.guardrail.s3, bucket, count).await;
     bar.finish_and_clear();
     match result {
         Ok(()) => Ok(format!(", {} versions in {:.1} s", deleted.get(), begin.elapsed().as_secs_f64())),

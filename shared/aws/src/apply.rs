@@ -5,7 +5,7 @@ use guardrail_core::{
     control::{kms_key, trail},
     decide::baseline::Baseline,
     outcome::{setting::Setting, step::Change},
-    value::{bucket::Bucket, failure::ApiError},
+    value::{failure::ApiError, names::BucketName},
 };
 
 use crate::{clients::Writers, control};
@@ -32,7 +32,7 @@ impl Applied {
 }
 
 /// Writes what the plan says.
-pub async fn apply(writers: &Writers, bucket: Bucket<'_>, baseline: &Baseline, change: &Change) -> Applied {
+pub async fn apply(writers: &Writers, bucket: &BucketName, baseline: &Baseline, change: &Change) -> Applied {
     let Writers { s3, kms, cloudtrail } = writers;
     let mut all = Applied::nothing();
     let sent = match change {
@@ -73,7 +73,7 @@ pub async fn apply(writers: &Writers, bucket: Bucket<'_>, baseline: &Baseline, c
 macro_rules! put_back {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.
-        pub async fn put_back(writers: &Writers, bucket: Bucket<'_>, setting: &Setting) -> Result<(), ApiError> {
+        pub async fn put_back(writers: &Writers, bucket: &BucketName, setting: &Setting) -> Result<(), ApiError> {
             match setting {
                 $(Setting::$name(was) => control::$field::put_back(&writers.s3, bucket, was).await,)*
             }

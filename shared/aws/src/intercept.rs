@@ -10,7 +10,8 @@ use aws_sdk_s3::{
     error::BoxError,
     primitives::SdkBody,
 };
-use guardrail_core::value::xml::Element;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use guardrail_core::value::{names::AccountId, xml::Element};
 
 /// Keeps a response's body as S3 sent it: the SDK's types drop elements that are newer than the SDK.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +36,62 @@ impl Intercept for CaptureBody {
     }
 }
 
-/// Refuses an answer that is not XML to its end. The SDK takes one that is cut between two elements for a shorter one,
-/// and what is missing would be written back as missing.
+/// The operations of S3 that have no expected owner: their bucket, if any, is not there yet.
+const WITHOUT_OWNER: [&str; 2] = ["CreateBucket", "ListBuckets"];
+
+/// Says with every call of S3 whose the bucket has to be, so that a stranger's bucket of its name is left alone.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html>
+#[derive(Debug)]
+pub(crate) struct ExpectedOwner(pub(crate) AccountId);
+
+/// The header of it.
+const OWNER: &str = "x-amz-expected-bucket-owner";
+
+impl Intercept for ExpectedOwner {
+    fn name(&self) -> &'static str {
+        "ExpectedOwner"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if config.load::<Metadata>().is_none_or(|it| !WITHOUT_OWNER.contains(&it.name())) {
+            context.request_mut().headers_mut().insert(OWNER, self.0.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Leaves out whose the bucket has to be, of one call that asks whether there is one at all.
+#[derive(Debug)]
+pub struct AnyOwner;
+
+impl Intercept for AnyOwner {
+    fn name(&self) -> &'static str {
+        "AnyOwner"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().remove(OWNER);
+        Ok(())
+    }
+}
+
+fn asks_for_xml(operation: &str) -> bool {
+    let asks = ["Get", "List", "Describe"].iter().any(|it| operation.starts_with(it));
+    asks && !["GetBucketPolicy", "GetObject"].contains(&operation)
+}
+
+/// Refuses an answer that is not XML to its end, of every call that asks for XML. The SDK takes one that is cut between
+/// two elements for a shorter one, and what is missing would be written back as missing.
 #[derive(Debug)]
 pub(crate) struct WholeXml;
 
@@ -49,9 +104,10 @@ impl Intercept for WholeXml {
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if context.response().status().is_success() {
+        let is_asked_for = config.load::<Metadata>().is_none_or(|it| asks_for_xml(it.name()));
+        if is_asked_for && context.response().status().is_success() {
             let bytes = context.response().body().bytes().ok_or("the response was not read to its end")?;
             Element::parse(&String::from_utf8_lossy(bytes))?;
         }

@@ -21,7 +21,10 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use guardrail_core::edge::config::Config;
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    intercept::{ExpectedOwner, WholeXml},
+};
 
 /// A function's environment and its AWS clients, made once.
 #[derive(Clone, Debug)]
@@ -55,7 +58,9 @@ impl Guardrail {
         let topics_region = Region::new(topics_region.to_owned());
         // An endpoint of one's own has no name for each bucket.
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some());
+        let s3 = s3.interceptor(ExpectedOwner(config.account())).interceptor(WholeXml);
         let s3_over_http = work::verify::without_tls(s3.clone(), aws.endpoint_url(), config.http_endpoint.as_deref());
+        let cloudformation = aws_sdk_cloudformation::config::Builder::from(aws).interceptor(WholeXml);
         Self {
             config,
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
@@ -70,7 +75,7 @@ impl Guardrail {
             events: aws_sdk_eventbridge::Client::new(aws),
             lambda: aws_sdk_lambda::Client::new(aws),
             sqs: aws_sdk_sqs::Client::new(aws),
-            cloudformation: aws_sdk_cloudformation::Client::new(aws),
+            cloudformation: aws_sdk_cloudformation::Client::from_conf(cloudformation.build()),
             caller: None,
             clock: Clock::of_this_machine(),
             metrics: |_| {},

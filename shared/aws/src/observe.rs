@@ -5,13 +5,12 @@ use guardrail_core::{
     decide::baseline::Baseline,
     outcome::observed::{Observed, Seen},
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
-        names::AccountId,
+        names::{AccountId, BucketName},
     },
 };
 
-use crate::{Guardrail, api::unless_absent, control, intercept::WholeXml};
+use crate::{Guardrail, api::unless_absent, control};
 
 /// Where to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl Scope {
 }
 
 /// Looks wherever `scope` says, in one round trip's time.
-pub async fn look(guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline, scope: Scope) -> Seen {
+pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Seen {
     let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
     let required_key = baseline.kms_key.as_ref().filter(|_| scope.kms_key);
     let required_trail = baseline.trail.as_ref().filter(|_| scope.trail);
@@ -44,7 +43,7 @@ pub async fn look(guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline
 macro_rules! observe {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// Reads every setting of the bucket itself, in one round trip's time.
-        pub async fn observe(s3: &Client, bucket: Bucket<'_>) -> Observed {
+        pub async fn observe(s3: &Client, bucket: &BucketName) -> Observed {
             let ($($field,)*) = tokio::join!($(control::$field::read(s3, bucket)),*);
             Observed { $($field,)* }
         }
@@ -65,9 +64,8 @@ pub async fn bucket_of_access_point(
 
 /// For how long S3 keeps every new object from being deleted, in words; `None`: it does not.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html>
-pub async fn default_retention(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
-    let get = s3.get_object_lock_configuration().bucket(bucket.name.as_str());
-    let get = get.expected_bucket_owner(bucket.owner.as_str()).customize().interceptor(WholeXml);
+pub async fn default_retention(s3: &Client, bucket: &BucketName) -> Read<Option<String>> {
+    let get = s3.get_object_lock_configuration().bucket(bucket.as_str());
     let lock = unless_absent("GetObjectLockConfiguration", get.send().await, "ObjectLockConfigurationNotFoundError")?;
     let rule = lock.and_then(|it| it.object_lock_configuration).and_then(|it| it.rule);
     Ok(rule.map(|rule| {

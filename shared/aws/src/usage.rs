@@ -7,30 +7,26 @@ use aws_sdk_s3::{
 use guardrail_core::{
     decide::adoption::{Listed, Replication, Usage, Versions, Website},
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
+        names::BucketName,
     },
 };
 use jiff::Timestamp;
 
-use crate::{
-    api::{output, unless_absent},
-    intercept::WholeXml,
-};
+use crate::api::{output, unless_absent};
 
 /// How many pages of 1,000 versions are looked through.
 const PAGES: usize = 10;
 
 /// Reads a bucket's website, its replication, and what it holds. `cutoff`: which versions count as old; `None`: none do.
-pub async fn usage(s3: &Client, bucket: Bucket<'_>, cutoff: Option<Timestamp>) -> Usage {
+pub async fn usage(s3: &Client, bucket: &BucketName, cutoff: Option<Timestamp>) -> Usage {
     let (website, replication, versions) =
         tokio::join!(website(s3, bucket), replication(s3, bucket), versions(s3, bucket, cutoff));
     Usage { website, replication, versions }
 }
 
-async fn website(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Website>> {
-    let get = s3.get_bucket_website().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let sent = get.customize().interceptor(WholeXml).send().await;
+async fn website(s3: &Client, bucket: &BucketName) -> Read<Option<Website>> {
+    let sent = s3.get_bucket_website().bucket(bucket.as_str()).send().await;
     let output = unless_absent("GetBucketWebsite", sent, "NoSuchWebsiteConfiguration")?;
     Ok(output.map(|it| match it.redirect_all_requests_to() {
         Some(redirect) => Website::Redirect { host: redirect.host_name().to_owned() },
@@ -38,9 +34,8 @@ async fn website(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Website>> {
     }))
 }
 
-async fn replication(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<Replication>> {
-    let get = s3.get_bucket_replication().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let sent = get.customize().interceptor(WholeXml).send().await;
+async fn replication(s3: &Client, bucket: &BucketName) -> Read<Vec<Replication>> {
+    let sent = s3.get_bucket_replication().bucket(bucket.as_str()).send().await;
     let output = unless_absent("GetBucketReplication", sent, "ReplicationConfigurationNotFoundError")?;
     let rules = output.and_then(|it| it.replication_configuration).map(|it| it.rules).unwrap_or_default();
     Ok(rules.iter().map(replication_of).collect())
@@ -58,15 +53,15 @@ fn replication_of(rule: &ReplicationRule) -> Replication {
     }
 }
 
-async fn versions(s3: &Client, bucket: Bucket<'_>, cutoff: Option<Timestamp>) -> Read<Versions> {
+async fn versions(s3: &Client, bucket: &BucketName, cutoff: Option<Timestamp>) -> Read<Versions> {
     const OPERATION: &str = "ListObjectVersions";
     let mut versions = Versions::default();
     let (mut key, mut version) = (None, None);
     // Whether it holds anything, one page says.
     for _ in 0..cutoff.map_or(1, |_| PAGES) {
-        let list = s3.list_object_versions().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        let list = s3.list_object_versions().bucket(bucket.as_str());
         let list = list.set_key_marker(key).set_version_id_marker(version);
-        let page = output(OPERATION, list.customize().interceptor(WholeXml).send().await)?;
+        let page = output(OPERATION, list.send().await)?;
         let listed = |key: Option<&str>, modified: Option<&aws_sdk_s3::primitives::DateTime>, latest, size| {
             let seconds = modified.map(|it| it.secs()).unwrap_or_default();
             let modified = Timestamp::from_second(seconds).map_err(|error| ApiError::new(OPERATION, error))?;

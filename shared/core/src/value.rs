@@ -1,7 +1,6 @@
 //! What AWS says, as values: names, failures, policies, XML. Never a decision about a bucket.
 
 pub mod access;
-pub mod bucket;
 pub mod caller;
 pub mod drift;
 pub mod failure;

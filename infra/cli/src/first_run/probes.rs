@@ -20,7 +20,6 @@ use guardrail::{api, control};
 use guardrail_core::{
     control::bucket_policy::{self, PolicyVariant},
     value::{
-        bucket::Bucket,
         failure::{ApiError, Denial},
         policy::Statement,
     },
@@ -85,7 +84,7 @@ impl Site<'_> {
     }
 
     fn put(&self, name: &str) -> PutObjectFluentBuilder {
-        let put = self.s3().put_object().bucket(self.name()).expected_bucket_owner(self.owner());
+        let put = self.s3().put_object().bucket(self.name());
         put.key(self.key_of(name)).body(ByteStream::from_static(BODY))
     }
 
@@ -154,7 +153,7 @@ async fn ground(site: &Site<'_>) -> Ground {
     }
     let objects = format!("{}/{PREFIX}/*", site.arn());
     let partition = site.session.guardrail.config.place().partition;
-    let required = bucket_policy::required(PolicyVariant::Strict, partition, site.bucket.name, &site.key);
+    let required = bucket_policy::required(PolicyVariant::Strict, partition, site.bucket, &site.key);
     let ours = required.into_iter().filter(|it| it.0["Action"] == "s3:PutObject").map(|mut it| {
         it.0["Sid"] = json!(format!("{SID}{}", it.sid().unwrap_or_default()));
         it.0["Resource"] = json!(objects);
@@ -186,7 +185,7 @@ async fn another_key(site: &Site<'_>, ground: &Ground) -> Answer {
     let place = site.session.guardrail.config.place();
     let update = async |key: &str| {
         let key = SsekmsEncryption::builder().kms_key_arn(key).build();
-        let update = site.s3().update_object_encryption().bucket(site.name()).expected_bucket_owner(site.owner());
+        let update = site.s3().update_object_encryption().bucket(site.name());
         let update = update.key(site.key_of(GOOD)).set_object_encryption(key.ok().map(ObjectEncryption::Ssekms));
         Said::from_result(&api::done("UpdateObjectEncryption", update.send().await))
     };
@@ -205,25 +204,25 @@ async fn another_key(site: &Site<'_>, ground: &Ground) -> Answer {
 
 /// Uploads one object as one part, sent or copied.
 async fn in_parts(site: &Site<'_>, copied: bool) -> Result<(), ApiError> {
-    let (bucket, owner) = (site.name(), site.owner());
+    let bucket = site.name();
     let key = site.key_of(if copied { "part-copied" } else { "part-sent" });
-    let create = site.s3().create_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
+    let create = site.s3().create_multipart_upload().bucket(bucket).key(&key);
     let create = create.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(site.key.as_str());
     let id = api::output("CreateMultipartUpload", create.send().await)?.upload_id.unwrap_or_default();
     let part = CompletedPart::builder().part_number(1);
     let part = if copied {
-        let copy = site.s3().upload_part_copy().bucket(bucket).expected_bucket_owner(owner).key(&key).upload_id(&id);
+        let copy = site.s3().upload_part_copy().bucket(bucket).key(&key).upload_id(&id);
         let source = format!("{bucket}/{}", site.key_of(GOOD));
         let copied = api::output("UploadPartCopy", copy.part_number(1).copy_source(source).send().await)?;
         part.set_e_tag(copied.copy_part_result.and_then(|it| it.e_tag))
     } else {
-        let send = site.s3().upload_part().bucket(bucket).expected_bucket_owner(owner).key(&key).upload_id(&id);
+        let send = site.s3().upload_part().bucket(bucket).key(&key).upload_id(&id);
         let sent = send.part_number(1).body(ByteStream::from_static(BODY)).send().await;
         let sent = api::output("UploadPart", sent)?;
         part.set_e_tag(sent.e_tag).set_checksum_crc32(sent.checksum_crc32)
     };
     let parts = CompletedMultipartUpload::builder().parts(part.build()).build();
-    let complete = site.s3().complete_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
+    let complete = site.s3().complete_multipart_upload().bucket(bucket).key(&key);
     api::done("CompleteMultipartUpload", complete.upload_id(&id).multipart_upload(parts).send().await)
 }
 
@@ -242,7 +241,7 @@ async fn denied_call(site: &Site<'_>, run: &mut Run) {
     let status = VersioningConfiguration::builder().status(status).build();
     let mut id = None;
     let denied = within_a_while(async || {
-        let put = site.s3().put_bucket_versioning().bucket(site.name()).expected_bucket_owner(site.owner());
+        let put = site.s3().put_bucket_versioning().bucket(site.name());
         let put = put.versioning_configuration(status.clone()).send().await;
         let Err(error) = put else { return false };
         id = error.request_id().map(str::to_owned);
@@ -318,7 +317,7 @@ async fn large_request(site: &Site<'_>, run: &mut Run) {
         Ok(rules) => BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build(),
         Err(error) => return run.answers.push(QUESTION.stopped_by(&error)),
     };
-    let put = site.s3().put_bucket_lifecycle_configuration().bucket(site.name()).expected_bucket_owner(site.owner());
+    let put = site.s3().put_bucket_lifecycle_configuration().bucket(site.name());
     let put = put.set_lifecycle_configuration(rules.ok()).send().await;
     let put = api::output("PutBucketLifecycleConfiguration", put);
     let made = put.map(|it| it.request_id().map(str::to_owned));
@@ -328,7 +327,7 @@ async fn large_request(site: &Site<'_>, run: &mut Run) {
 /// Deletes a website that is not there: that changes nothing, and is recorded.
 async fn website(site: &Site<'_>, run: &mut Run) {
     const QUESTION: Question = Question::DeleteBucketWebsite;
-    let get = site.s3().get_bucket_website().bucket(site.name()).expected_bucket_owner(site.owner());
+    let get = site.s3().get_bucket_website().bucket(site.name());
     match api::unless_absent("GetBucketWebsite", get.send().await, "NoSuchWebsiteConfiguration") {
         Ok(None) => {}
         Ok(Some(_)) => {
@@ -336,7 +335,7 @@ async fn website(site: &Site<'_>, run: &mut Run) {
         }
         Err(error) => return run.answers.push(QUESTION.stopped_by(&error)),
     }
-    let delete = site.s3().delete_bucket_website().bucket(site.name()).expected_bucket_owner(site.owner());
+    let delete = site.s3().delete_bucket_website().bucket(site.name());
     let deleted = api::output("DeleteBucketWebsite", delete.send().await);
     run.look_for(QUESTION, "DeleteBucketWebsite", deleted.map(|it| it.request_id().map(str::to_owned)));
 }
@@ -399,7 +398,7 @@ fn code(error: &str) -> String {
 
 async fn bucket_key(session: &Session, log_bucket: Option<&str>, key: Option<&str>) -> Option<(bool, bool)> {
     let (log_bucket, key) = (log_bucket?.parse().ok()?, key?);
-    let bucket = Bucket { name: &log_bucket, owner: &session.account };
+    let bucket = &log_bucket;
     let encryption = control::default_encryption::read(&session.guardrail.s3, bucket).await.ok()?;
     let policy = control::kms_key::key_policy(&session.guardrail.kms, key).await.ok()?;
     Some((encryption.bucket_key, lets_cloudtrail_decrypt(&policy)))

@@ -10,9 +10,8 @@ use aws_sdk_s3::{
 };
 use guardrail::{api, control, observe, store::registry};
 use guardrail_core::value::{
-    bucket::Bucket,
     failure::ApiError,
-    names::{KeyArn, bucket_arn},
+    names::{BucketName, KeyArn, bucket_arn},
     policy::Statement,
     xml::Element,
 };
@@ -40,7 +39,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// The bucket, and the key that uploads are to name.
 pub(super) struct Site<'a> {
     pub(super) session: &'a Session,
-    pub(super) bucket: Bucket<'a>,
+    pub(super) bucket: &'a BucketName,
     pub(super) key: KeyArn,
     /// Which alias leads to the key.
     pub(super) alias: &'static str,
@@ -57,29 +56,29 @@ pub(super) struct Before {
 type Named = (String, String);
 
 /// Why nothing is tried in this bucket; it must be empty, unused, and such that everything can be removed again.
-pub(super) async fn fit(session: &Session, bucket: Bucket<'_>) -> Result<(), CliError> {
-    let refused = |problem: String| CliError::Refused { bucket: bucket.name.clone(), problem };
-    match session.reachable(bucket.name).await {
+pub(super) async fn fit(session: &Session, bucket: &BucketName) -> Result<(), CliError> {
+    let refused = |problem: String| CliError::Refused { bucket: bucket.clone(), problem };
+    match session.reachable(bucket).await {
         Err(CliError::NoBucket { .. }) => {
-            let make = format!("aws s3api create-bucket --bucket {}", bucket.name);
+            let make = format!("aws s3api create-bucket --bucket {}", bucket);
             return Err(refused(format!("there is no such bucket; make one to throw away first: {make}")));
         }
         reached => reached?,
     }
     let guardrail = &session.guardrail;
-    if registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket.name).await?.is_some() {
+    if registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket).await?.is_some() {
         return Err(refused("it is guarded; take a bucket to throw away".to_owned()));
     }
     for (name, document) in list::documents(session).await? {
         let Ok(registration) = list::parse(&name, &document) else { continue };
         let kept_in = [registration.log_bucket(), registration.inventory_bucket()];
-        if kept_in.into_iter().flatten().any(|it| it == *bucket.name) {
+        if kept_in.into_iter().flatten().any(|it| it == *bucket) {
             return Err(refused(format!("the guarded bucket {name} keeps its logs or inventory here")));
         }
     }
     let trails = guardrail.cloudtrail.describe_trails().include_shadow_trails(true).send().await;
     let trails = api::output("DescribeTrails", trails).map_err(CliError::NotFoundOut)?;
-    if trails.trail_list().iter().any(|it| it.s3_bucket_name() == Some(bucket.name.as_str())) {
+    if trails.trail_list().iter().any(|it| it.s3_bucket_name() == Some(bucket.as_str())) {
         return Err(refused("a trail delivers to it; take a bucket to throw away".to_owned()));
     }
     let s3 = &guardrail.s3;
@@ -96,7 +95,7 @@ pub(super) async fn fit(session: &Session, bucket: Bucket<'_>) -> Result<(), Cli
 }
 
 /// The key that a bootstrap would take, or the one that every account has.
-pub(super) async fn key(session: &Session, bucket: Bucket<'_>) -> Result<(KeyArn, &'static str), CliError> {
+pub(super) async fn key(session: &Session, bucket: &BucketName) -> Result<(KeyArn, &'static str), CliError> {
     for alias in ["alias/s3-secure-data", "alias/aws/s3"] {
         let described = session.guardrail.kms.describe_key().key_id(alias).send().await;
         let described = match api::unless_absent("DescribeKey", described, "NotFoundException") {
@@ -111,9 +110,9 @@ pub(super) async fn key(session: &Session, bucket: Bucket<'_>) -> Result<(KeyArn
     let problem = format!(
         "no key to try with: alias/s3-secure-data and alias/aws/s3 are absent, or you may not describe them; one upload \
          makes the latter: echo | aws s3 cp - s3://{}/{PREFIX}/key --sse aws:kms",
-        bucket.name
+        bucket
     );
-    Err(CliError::Refused { bucket: bucket.name.clone(), problem })
+    Err(CliError::Refused { bucket: bucket.clone(), problem })
 }
 
 impl Site<'_> {
@@ -122,20 +121,16 @@ impl Site<'_> {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.bucket.name.as_str()
-    }
-
-    pub(super) fn owner(&self) -> &str {
-        self.bucket.owner.as_str()
+        self.bucket.as_str()
     }
 
     pub(super) fn arn(&self) -> String {
-        bucket_arn(self.session.guardrail.config.place().partition, self.bucket.name)
+        bucket_arn(self.session.guardrail.config.place().partition, self.bucket)
     }
 
     /// What the bucket was like: an earlier run's note, or what it is now.
     pub(super) async fn before(&self) -> Result<Before, ApiError> {
-        let get = self.s3().get_object().bucket(self.name()).expected_bucket_owner(self.owner()).key(NOTE);
+        let get = self.s3().get_object().bucket(self.name()).key(NOTE);
         let Some(note) = api::unless_absent("GetObject", get.send().await, "NoSuchKey")? else {
             let versioning = control::versioning::read(self.s3(), self.bucket).await?;
             return Ok(Before { versioning: versioning.status });
@@ -147,7 +142,7 @@ impl Site<'_> {
     /// Keeps what the bucket was like, before anything of it is changed.
     pub(super) async fn keep(&self, before: &Before) -> Result<(), ApiError> {
         let note = serde_json::to_vec(before).map_err(|error| ApiError::new("PutObject", error))?;
-        let put = self.s3().put_object().bucket(self.name()).expected_bucket_owner(self.owner()).key(NOTE);
+        let put = self.s3().put_object().bucket(self.name()).key(NOTE);
         let put = put.server_side_encryption(aws_sdk_s3::types::ServerSideEncryption::AwsKms);
         api::done("PutObject", put.ssekms_key_id(self.key.as_str()).body(note.into()).send().await)
     }
@@ -163,16 +158,16 @@ impl Site<'_> {
         }
         if policy.statements.is_empty() {
             #[expect(clippy::disallowed_methods, reason = "nothing but our own statements is in it")]
-            let delete = self.s3().delete_bucket_policy().bucket(self.name()).expected_bucket_owner(self.owner());
+            let delete = self.s3().delete_bucket_policy().bucket(self.name());
             return api::done("DeleteBucketPolicy", delete.send().await);
         }
-        let put = self.s3().put_bucket_policy().bucket(self.name()).expected_bucket_owner(self.owner());
+        let put = self.s3().put_bucket_policy().bucket(self.name());
         api::done("PutBucketPolicy", put.policy(policy.document()).send().await)
     }
 
     pub(super) async fn put_versioning(&self, status: &str) -> Result<(), ApiError> {
         let status = VersioningConfiguration::builder().status(BucketVersioningStatus::from(status)).build();
-        let put = self.s3().put_bucket_versioning().bucket(self.name()).expected_bucket_owner(self.owner());
+        let put = self.s3().put_bucket_versioning().bucket(self.name());
         api::done("PutBucketVersioning", put.versioning_configuration(status).send().await)
     }
 
@@ -229,13 +224,13 @@ impl Site<'_> {
             let problem = format!("somebody put rules beside those named {PREFIX}…; remove those by hand");
             return Err(ApiError::new("DeleteBucketLifecycle", problem));
         }
-        let delete = self.s3().delete_bucket_lifecycle().bucket(self.name()).expected_bucket_owner(self.owner());
+        let delete = self.s3().delete_bucket_lifecycle().bucket(self.name());
         api::done("DeleteBucketLifecycle", delete.send().await)
     }
 
     async fn abort_uploads(&self) -> Result<(), ApiError> {
         for (key, id) in uploads(self.s3(), self.bucket, PREFIX).await? {
-            let abort = self.s3().abort_multipart_upload().bucket(self.name()).expected_bucket_owner(self.owner());
+            let abort = self.s3().abort_multipart_upload().bucket(self.name());
             let aborted = abort.key(key).upload_id(id).send().await;
             api::unless_absent("AbortMultipartUpload", aborted, "NoSuchUpload")?;
         }
@@ -249,7 +244,7 @@ impl Site<'_> {
     async fn remove_versions(&self, is_to_go: impl Fn(&str) -> bool) -> Result<(), ApiError> {
         for (key, version) in versions(self.s3(), self.bucket, PREFIX).await? {
             if is_to_go(&key) {
-                let delete = self.s3().delete_object().bucket(self.name()).expected_bucket_owner(self.owner());
+                let delete = self.s3().delete_object().bucket(self.name());
                 api::done("DeleteObject", delete.key(key).version_id(version).send().await)?;
             }
         }
@@ -276,11 +271,11 @@ fn is_own(key: &str) -> bool {
 }
 
 /// Every version and delete marker.
-async fn versions(s3: &Client, bucket: Bucket<'_>, prefix: &str) -> Result<Vec<Named>, ApiError> {
+async fn versions(s3: &Client, bucket: &BucketName, prefix: &str) -> Result<Vec<Named>, ApiError> {
     let mut found = Vec::new();
     let (mut key_marker, mut version_marker) = (None, None);
     loop {
-        let list = s3.list_object_versions().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        let list = s3.list_object_versions().bucket(bucket.as_str());
         let list = list.prefix(prefix).set_key_marker(key_marker).set_version_id_marker(version_marker);
         let page = api::output("ListObjectVersions", list.send().await)?;
         let objects = page.versions().iter().map(|it| (it.key(), it.version_id()));
@@ -295,8 +290,8 @@ async fn versions(s3: &Client, bucket: Bucket<'_>, prefix: &str) -> Result<Vec<N
 }
 
 /// The first thousand: a run has two.
-async fn uploads(s3: &Client, bucket: Bucket<'_>, prefix: &str) -> Result<Vec<Named>, ApiError> {
-    let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+async fn uploads(s3: &Client, bucket: &BucketName, prefix: &str) -> Result<Vec<Named>, ApiError> {
+    let list = s3.list_multipart_uploads().bucket(bucket.as_str());
     let list = api::output("ListMultipartUploads", list.prefix(prefix).send().await)?;
     let named = list.uploads().iter().filter_map(|it| Some((it.key()?.to_owned(), it.upload_id()?.to_owned())));
     Ok(named.collect())

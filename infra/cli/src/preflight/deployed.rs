@@ -8,7 +8,7 @@ use guardrail_core::{
     control::lifecycle::Lifecycle,
     decide::rules::{STACK, rules},
     edge::registry::Registration,
-    value::{bucket::Bucket, failure::ApiError, policy::Policy},
+    value::{failure::ApiError, policy::Policy},
 };
 use serde_json::{Value, json};
 
@@ -286,15 +286,13 @@ async fn registered(session: &Session) -> Result<Vec<Check>, CliError> {
 }
 
 async fn of_registered(session: &Session, registration: &Registration) -> Vec<Check> {
-    let (guardrail, owner) = (&session.guardrail, &session.account);
-    let bucket = Bucket { name: &registration.bucket, owner };
-    let name = bucket.name;
+    let (s3, name) = (&session.guardrail.s3, &registration.bucket);
     let mut checks = Vec::new();
-    match control::lifecycle::read(&guardrail.s3, bucket).await {
+    match control::lifecycle::read(s3, name).await {
         Ok(lifecycle) => checks.extend(old_rules(name.as_str(), &lifecycle)),
         Err(error) => checks.push(untried(&format!("the lifecycle of {name}"), &error)),
     }
-    match observe::default_retention(&guardrail.s3, bucket).await {
+    match observe::default_retention(s3, name).await {
         Ok(None) => {}
         Ok(Some(retention)) => {
             let text =
@@ -314,8 +312,7 @@ async fn of_registered(session: &Session, registration: &Registration) -> Vec<Ch
 /// Whether the log bucket has a Bucket Key, and whether the key lets CloudTrail decrypt.
 async fn logs(session: &Session, registration: &Registration) -> Result<(bool, bool), ApiError> {
     let log_bucket = registration.log_bucket().map_err(|error| ApiError::new("GetBucketEncryption", error))?;
-    let log_bucket = Bucket { name: &log_bucket, owner: &session.account };
-    let encryption = control::default_encryption::read(&session.guardrail.s3, log_bucket).await?;
+    let encryption = control::default_encryption::read(&session.guardrail.s3, &log_bucket).await?;
     if !encryption.bucket_key || registration.trail_arn.is_none() {
         return Ok((false, false));
     }

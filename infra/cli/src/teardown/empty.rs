@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use guardrail::api;
-use guardrail_core::value::{bucket::Bucket, failure::ApiError};
+use guardrail_core::value::{failure::ApiError, names::BucketName};
 use percent_encoding::percent_decode_str;
 
 /// How many requests are under way at once, of up to 1000 versions each.
@@ -72,12 +72,12 @@ struct Page {
 }
 
 /// Counts what is in a bucket, and finds what is locked.
-pub(super) async fn count(s3: &Client, bucket: Bucket<'_>) -> Result<Contents, ApiError> {
-    let lock = s3.get_object_lock_configuration().bucket(bucket.name.as_str());
-    let lock = lock.expected_bucket_owner(bucket.owner.as_str()).send().await;
+pub(super) async fn count(s3: &Client, bucket: &BucketName) -> Result<Contents, ApiError> {
+    let lock = s3.get_object_lock_configuration().bucket(bucket.as_str());
+    let lock = lock.send().await;
     let lock = api::unless_absent("GetObjectLockConfiguration", lock, "ObjectLockConfigurationNotFoundError")?;
-    let versioning = s3.get_bucket_versioning().bucket(bucket.name.as_str());
-    let versioning = versioning.expected_bucket_owner(bucket.owner.as_str()).send().await;
+    let versioning = s3.get_bucket_versioning().bucket(bucket.as_str());
+    let versioning = versioning.send().await;
     let mfa_delete = api::output("GetBucketVersioning", versioning)?.mfa_delete;
     let mfa_delete = mfa_delete.is_some_and(|it| it.as_str() == "Enabled");
     let mut contents = Contents { mfa_delete, ..Contents::default() };
@@ -104,7 +104,7 @@ pub(super) async fn count(s3: &Client, bucket: Bucket<'_>) -> Result<Contents, A
 }
 
 /// Those that S3 would not let go.
-async fn locked(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result<Vec<String>, ApiError> {
+async fn locked(s3: &Client, bucket: &BucketName, versions: Vec<Named>) -> Result<Vec<String>, ApiError> {
     let found = stream::iter(versions).map(|(key, version)| async move {
         let why = lock(s3, bucket, &key, &version).await?;
         Ok::<_, ApiError>(why.map(|why| format!("{key} (version {version}: {why})")))
@@ -113,10 +113,10 @@ async fn locked(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result
 }
 
 /// Why S3 would not let a version go; `None` if it would.
-async fn lock(s3: &Client, bucket: Bucket<'_>, key: &str, version: &str) -> Result<Option<String>, ApiError> {
+async fn lock(s3: &Client, bucket: &BucketName, key: &str, version: &str) -> Result<Option<String>, ApiError> {
     const NONE: &str = "NoSuchObjectLockConfiguration";
-    let hold = s3.get_object_legal_hold().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let retention = s3.get_object_retention().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let hold = s3.get_object_legal_hold().bucket(bucket.as_str());
+    let retention = s3.get_object_retention().bucket(bucket.as_str());
     let (hold, retention) =
         tokio::join!(hold.key(key).version_id(version).send(), retention.key(key).version_id(version).send());
     let hold = api::unless_absent("GetObjectLegalHold", hold, NONE)?.and_then(|it| it.legal_hold);
@@ -130,7 +130,7 @@ async fn lock(s3: &Client, bucket: Bucket<'_>, key: &str, version: &str) -> Resu
 }
 
 /// Deletes everything in a bucket, and the bucket. `deleted`: told how many versions went.
-pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl Fn(usize)) -> Result<(), EmptyError> {
+pub(super) async fn delete_bucket(s3: &Client, bucket: &BucketName, deleted: impl Fn(usize)) -> Result<(), EmptyError> {
     let timeouts = TimeoutConfig::builder().connect_timeout(PATIENCE).operation_attempt_timeout(PATIENCE);
     let patient = s3.config().to_builder().timeout_config(timeouts.build());
     let s3 = &Client::from_conf(patient.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).build());
@@ -142,7 +142,7 @@ pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl
             return Err(EmptyError::Kept(kept));
         }
         if kept.count == 0 {
-            let sent = s3.delete_bucket().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+            let sent = s3.delete_bucket().bucket(bucket.as_str());
             match api::unless_absent("DeleteBucket", sent.send().await, "NoSuchBucket") {
                 Ok(_) => return Ok(()),
                 // A trail goes on delivering for a while.
@@ -155,12 +155,11 @@ pub(super) async fn delete_bucket(s3: &Client, bucket: Bucket<'_>, deleted: impl
     Ok(())
 }
 
-async fn abort_uploads(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
+async fn abort_uploads(s3: &Client, bucket: &BucketName) -> Result<(), ApiError> {
     let mut pages = pin!(uploads(s3, bucket));
     while let Some(page) = pages.try_next().await? {
         let aborts = stream::iter(page).map(|(key, upload)| async move {
-            let abort = s3.abort_multipart_upload().bucket(bucket.name.as_str());
-            let abort = abort.expected_bucket_owner(bucket.owner.as_str());
+            let abort = s3.abort_multipart_upload().bucket(bucket.as_str());
             let sent = abort.key(key).upload_id(upload).send().await;
             api::unless_absent("AbortMultipartUpload", sent, "NoSuchUpload")
         });
@@ -170,7 +169,7 @@ async fn abort_uploads(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> 
 }
 
 /// One pass over the bucket; what S3 kept.
-async fn delete_versions(s3: &Client, bucket: Bucket<'_>, deleted: &impl Fn(usize)) -> Result<Kept, ApiError> {
+async fn delete_versions(s3: &Client, bucket: &BucketName, deleted: &impl Fn(usize)) -> Result<Kept, ApiError> {
     let requests = versions(s3, bucket).map_ok(|page| async move {
         let versions: Vec<_> = page.versions.into_iter().chain(page.markers).collect();
         let sent = versions.len();
@@ -186,11 +185,11 @@ async fn delete_versions(s3: &Client, bucket: Bucket<'_>, deleted: &impl Fn(usiz
 }
 
 /// Deletes up to 1000 versions and delete markers; what S3 kept of them.
-async fn delete(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result<Kept, ApiError> {
+async fn delete(s3: &Client, bucket: &BucketName, versions: Vec<Named>) -> Result<Kept, ApiError> {
     let (together, alone): (Vec<_>, Vec<_>) = versions.into_iter().partition(|(key, _)| key.chars().all(is_xml));
     let mut kept = Kept::default();
     for (key, version) in alone {
-        let delete = s3.delete_object().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        let delete = s3.delete_object().bucket(bucket.as_str());
         match api::output("DeleteObject", delete.key(&key).version_id(&version).send().await) {
             Err(error) if error.code() == Some("AccessDenied") => kept.add(Kept::of(&key, &version, "AccessDenied")),
             sent => drop(sent?),
@@ -204,7 +203,7 @@ async fn delete(s3: &Client, bucket: Bucket<'_>, versions: Vec<Named>) -> Result
         return Ok(kept);
     }
     let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(invalid)?;
-    let request = s3.delete_objects().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let request = s3.delete_objects().bucket(bucket.as_str());
     let request = request.delete(delete);
     for error in api::output("DeleteObjects", request.send().await)?.errors() {
         let [key, version, code] = [error.key(), error.version_id(), error.code()].map(Option::unwrap_or_default);
@@ -241,11 +240,10 @@ fn decoded(key: &str, encoding: Option<&EncodingType>) -> String {
 }
 
 /// Every version and delete marker, a page after the other.
-fn versions(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<Page, ApiError>> {
+fn versions(s3: &Client, bucket: &BucketName) -> impl Stream<Item = Result<Page, ApiError>> {
     stream::try_unfold(Some((None, None)), move |at| async move {
         let Some((key, version)) = at else { return Ok(None) };
-        let list = s3.list_object_versions().bucket(bucket.name.as_str()).encoding_type(EncodingType::Url);
-        let list = list.expected_bucket_owner(bucket.owner.as_str());
+        let list = s3.list_object_versions().bucket(bucket.as_str()).encoding_type(EncodingType::Url);
         let list = list.set_key_marker(key).set_version_id_marker(version);
         let page = api::output("ListObjectVersions", list.send().await)?;
         let decoded = |key: &str| decoded(key, page.encoding_type());
@@ -259,11 +257,10 @@ fn versions(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<Page, 
 }
 
 /// Every unfinished upload, a page after the other.
-fn uploads(s3: &Client, bucket: Bucket<'_>) -> impl Stream<Item = Result<Vec<Named>, ApiError>> {
+fn uploads(s3: &Client, bucket: &BucketName) -> impl Stream<Item = Result<Vec<Named>, ApiError>> {
     stream::try_unfold(Some((None, None)), move |at| async move {
         let Some((key, upload)) = at else { return Ok(None) };
-        let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).encoding_type(EncodingType::Url);
-        let list = list.expected_bucket_owner(bucket.owner.as_str());
+        let list = s3.list_multipart_uploads().bucket(bucket.as_str()).encoding_type(EncodingType::Url);
         let list = list.set_key_marker(key).set_upload_id_marker(upload);
         let page = api::output("ListMultipartUploads", list.send().await)?;
         let decoded = |key: &str| decoded(key, page.encoding_type());

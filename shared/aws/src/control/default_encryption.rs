@@ -10,25 +10,19 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::default_encryption::DefaultEncryption,
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
+        names::BucketName,
     },
 };
 
-use crate::{
-    api::{built, done, unless_absent},
-    intercept::WholeXml,
-};
+use crate::api::{built, done, unless_absent};
 
 /// Reads the default encryption.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
-    let get = s3.get_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<DefaultEncryption> {
+    let get = s3.get_bucket_encryption().bucket(bucket.as_str());
     // S3 has answered with SSE-S3 instead of this code since 2023.
-    let output = unless_absent(
-        "GetBucketEncryption",
-        get.customize().interceptor(WholeXml).send().await,
-        "ServerSideEncryptionConfigurationNotFoundError",
-    )?;
+    let output =
+        unless_absent("GetBucketEncryption", get.send().await, "ServerSideEncryptionConfigurationNotFoundError")?;
     let rules = output.and_then(|it| it.server_side_encryption_configuration).map(|it| it.rules).unwrap_or_default();
     let Some(rule) = rules.into_iter().next() else { return Ok(DefaultEncryption::default()) };
     let blocked = rule.blocked_encryption_types().map(|it| it.encryption_type()).unwrap_or_default();
@@ -42,7 +36,7 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<DefaultEncryption> {
 }
 
 /// Writes it.
-pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &DefaultEncryption) -> Result<(), ApiError> {
+pub async fn write(s3: &Client, bucket: &BucketName, desired: &DefaultEncryption) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketEncryption";
     let DefaultEncryption { algorithm, kms_key, bucket_key, blocked } = desired;
     let by_default = ServerSideEncryptionByDefault::builder()
@@ -56,15 +50,14 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &DefaultEncryption)
         .set_bucket_key_enabled(bucket_key.then_some(true))
         .set_blocked_encryption_types(blocked);
     let config = built(OPERATION, ServerSideEncryptionConfiguration::builder().rules(rule.build()).build())?;
-    let put = s3.put_bucket_encryption().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = s3.put_bucket_encryption().bucket(bucket.as_str());
     done(OPERATION, put.server_side_encryption_configuration(config).send().await)
 }
 
 /// Puts it back to what it was; one without an algorithm was none.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &DefaultEncryption) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &DefaultEncryption) -> Result<(), ApiError> {
     if was.algorithm.is_some() {
         return write(s3, bucket, was).await;
     }
-    let delete = s3.delete_bucket_encryption().bucket(bucket.name.as_str());
-    done("DeleteBucketEncryption", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+    done("DeleteBucketEncryption", s3.delete_bucket_encryption().bucket(bucket.as_str()).send().await)
 }

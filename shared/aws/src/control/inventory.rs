@@ -11,28 +11,17 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::inventory::{INVENTORY_ID, Inventory, ReportEncryption},
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
+        names::BucketName,
     },
 };
 
-use crate::{
-    api::{built, done, unless_absent},
-    intercept::WholeXml,
-};
+use crate::api::{built, done, unless_absent};
 
 /// Reads our inventory configuration.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Option<Inventory>> {
-    let get = s3
-        .get_bucket_inventory_configuration()
-        .bucket(bucket.name.as_str())
-        .expected_bucket_owner(bucket.owner.as_str())
-        .id(INVENTORY_ID);
-    let output = unless_absent(
-        "GetBucketInventoryConfiguration",
-        get.customize().interceptor(WholeXml).send().await,
-        "NoSuchConfiguration",
-    )?;
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Option<Inventory>> {
+    let get = s3.get_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID);
+    let output = unless_absent("GetBucketInventoryConfiguration", get.send().await, "NoSuchConfiguration")?;
     Ok(output.and_then(|it| it.inventory_configuration).map(|it| inventory_of(&it)))
 }
 
@@ -59,7 +48,7 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
 }
 
 /// Writes our configuration; others are left alone.
-pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Inventory) -> Result<(), ApiError> {
+pub async fn write(s3: &Client, bucket: &BucketName, desired: &Inventory) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketInventoryConfiguration";
     let Inventory {
         is_enabled,
@@ -102,18 +91,19 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Inventory) -> Resu
         .set_filter(filter);
     let put = s3
         .put_bucket_inventory_configuration()
-        .bucket(bucket.name.as_str())
-        .expected_bucket_owner(bucket.owner.as_str())
+        .bucket(bucket.as_str())
         .id(INVENTORY_ID)
         .inventory_configuration(built(OPERATION, config.build())?);
     done(OPERATION, put.send().await)
 }
 
 /// Puts it back to what it was.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Option<Inventory>) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &Option<Inventory>) -> Result<(), ApiError> {
     if let Some(was) = was {
         return write(s3, bucket, was).await;
     }
-    let delete = s3.delete_bucket_inventory_configuration().bucket(bucket.name.as_str()).id(INVENTORY_ID);
-    done("DeleteBucketInventoryConfiguration", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+    done(
+        "DeleteBucketInventoryConfiguration",
+        s3.delete_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID).send().await,
+    )
 }

@@ -7,8 +7,8 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::lifecycle::Lifecycle,
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
+        names::BucketName,
     },
 };
 
@@ -18,13 +18,10 @@ use crate::{
 };
 
 /// Reads the lifecycle configuration.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Lifecycle> {
     const OPERATION: &str = "GetBucketLifecycleConfiguration";
     let body = CaptureBody::default();
-    let get = s3
-        .get_bucket_lifecycle_configuration()
-        .bucket(bucket.name.as_str())
-        .expected_bucket_owner(bucket.owner.as_str());
+    let get = s3.get_bucket_lifecycle_configuration().bucket(bucket.as_str());
     let sent = get.customize().interceptor(body.clone()).send().await;
     let Some(output) = unless_absent(OPERATION, sent, "NoSuchLifecycleConfiguration")? else {
         return Ok(Lifecycle::default());
@@ -35,24 +32,22 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Lifecycle> {
 }
 
 /// Writes the document as it stands.
-pub async fn write(s3: &Client, bucket: Bucket<'_>, desired: &Lifecycle) -> Result<(), ApiError> {
+pub async fn write(s3: &Client, bucket: &BucketName, desired: &Lifecycle) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketLifecycleConfiguration";
     let size = desired.transition_default_minimum_object_size.as_deref().map(TransitionDefaultMinimumObjectSize::from);
     let empty = BucketLifecycleConfiguration::builder().set_rules(Some(Vec::new()));
     let put = s3
         .put_bucket_lifecycle_configuration()
-        .bucket(bucket.name.as_str())
-        .expected_bucket_owner(bucket.owner.as_str())
+        .bucket(bucket.as_str())
         .lifecycle_configuration(built(OPERATION, empty.build())?)
         .set_transition_default_minimum_object_size(size);
     done(OPERATION, put.customize().interceptor(ReplaceBody(desired.document())).send().await)
 }
 
 /// Puts it back to what it was; one without rules was none.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Lifecycle) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &Lifecycle) -> Result<(), ApiError> {
     if !was.rules.is_empty() {
         return write(s3, bucket, was).await;
     }
-    let delete = s3.delete_bucket_lifecycle().bucket(bucket.name.as_str());
-    done("DeleteBucketLifecycle", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+    done("DeleteBucketLifecycle", s3.delete_bucket_lifecycle().bucket(bucket.as_str()).send().await)
 }

@@ -8,43 +8,35 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::object_ownership::ObjectOwnership,
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
         grant::{Grant, Grantee},
+        names::BucketName,
     },
 };
 
-use crate::{
-    api::{built, done, output, unless_absent},
-    intercept::WholeXml,
-};
+use crate::api::{built, done, output, unless_absent};
 
 /// Reads who owns objects, and the ACL.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<ObjectOwnership> {
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<ObjectOwnership> {
     // Both to their end: a request that is given up takes its connection with it.
     let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
     Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants })
 }
 
-async fn ownership_controls(s3: &Client, bucket: Bucket<'_>) -> Read<Option<String>> {
-    let get =
-        s3.get_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = unless_absent(
-        "GetBucketOwnershipControls",
-        get.customize().interceptor(WholeXml).send().await,
-        "OwnershipControlsNotFoundError",
-    )?;
+async fn ownership_controls(s3: &Client, bucket: &BucketName) -> Read<Option<String>> {
+    let get = s3.get_bucket_ownership_controls().bucket(bucket.as_str());
+    let output = unless_absent("GetBucketOwnershipControls", get.send().await, "OwnershipControlsNotFoundError")?;
     let rule = output.and_then(|it| it.ownership_controls).and_then(|it| it.rules.into_iter().next());
     Ok(rule.map(|it| it.object_ownership.as_str().to_owned()))
 }
 
 /// Reads the bucket's ACL, as it is.
-pub async fn bucket_acl(s3: &Client, bucket: Bucket<'_>) -> Read<GetBucketAclOutput> {
-    let get = s3.get_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    output("GetBucketAcl", get.customize().interceptor(WholeXml).send().await)
+pub async fn bucket_acl(s3: &Client, bucket: &BucketName) -> Read<GetBucketAclOutput> {
+    let get = s3.get_bucket_acl().bucket(bucket.as_str());
+    output("GetBucketAcl", get.send().await)
 }
 
-async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<Grant>> {
+async fn acl_grants(s3: &Client, bucket: &BucketName) -> Read<Vec<Grant>> {
     let output = bucket_acl(s3, bucket).await?;
     let owner = output.owner().and_then(|it| it.id());
     let is_owners = |grant: &&types::Grant| {
@@ -57,8 +49,8 @@ async fn acl_grants(s3: &Client, bucket: Bucket<'_>) -> Read<Vec<Grant>> {
 }
 
 /// Takes everybody but the owner out of the ACL.
-pub async fn put_private_acl(s3: &Client, bucket: Bucket<'_>) -> Result<(), ApiError> {
-    let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+pub async fn put_private_acl(s3: &Client, bucket: &BucketName) -> Result<(), ApiError> {
+    let put = s3.put_bucket_acl().bucket(bucket.as_str());
     match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
         // Somebody turned ACLs off since we read.
         Err(error) if error.code() == Some("AccessControlListNotSupported") => Ok(()),
@@ -78,7 +70,7 @@ fn grant(given: &types::Grant) -> Grant {
 }
 
 /// Puts an ACL: the owner's full control, and these grants.
-pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[Grant]) -> Result<(), ApiError> {
+pub async fn put_acl(s3: &Client, bucket: &BucketName, grants: &[Grant]) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketAcl";
     let owner = bucket_acl(s3, bucket).await?.owner.and_then(|it| it.id);
     let owner = owner.ok_or_else(|| ApiError::new("GetBucketAcl", "it names no owner"))?;
@@ -91,30 +83,32 @@ pub async fn put_acl(s3: &Client, bucket: Bucket<'_>, grants: &[Grant]) -> Resul
         });
         Some(of_owner.into_iter().chain(others).collect::<Vec<_>>().join(", ")).filter(|it| !it.is_empty())
     };
-    let put = s3.put_bucket_acl().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = s3.put_bucket_acl().bucket(bucket.as_str());
     let put = put.set_grant_full_control(given("FULL_CONTROL")).set_grant_read(given("READ"));
     let put = put.set_grant_write(given("WRITE")).set_grant_read_acp(given("READ_ACP"));
     done(OPERATION, put.set_grant_write_acp(given("WRITE_ACP")).send().await)
 }
 
 /// Writes who owns new objects.
-pub async fn put_ownership(s3: &Client, bucket: Bucket<'_>, ownership: types::ObjectOwnership) -> Result<(), ApiError> {
+pub async fn put_ownership(
+    s3: &Client,
+    bucket: &BucketName,
+    ownership: types::ObjectOwnership,
+) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketOwnershipControls";
     let rule = OwnershipControlsRule::builder().object_ownership(ownership);
     let rule = built(OPERATION, rule.build())?;
     let controls = built(OPERATION, OwnershipControls::builder().rules(rule).build())?;
-    let put =
-        s3.put_bucket_ownership_controls().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = s3.put_bucket_ownership_controls().bucket(bucket.as_str());
     done(OPERATION, put.ownership_controls(controls).send().await)
 }
 
 /// Puts both back to what they were, ACLs first: while they are off, nobody can be granted anything.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &ObjectOwnership) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &ObjectOwnership) -> Result<(), ApiError> {
     match &was.object_ownership {
         Some(ownership) => put_ownership(s3, bucket, ownership.as_str().into()).await?,
         None => {
-            let delete = s3.delete_bucket_ownership_controls().bucket(bucket.name.as_str());
-            let sent = delete.expected_bucket_owner(bucket.owner.as_str()).send().await;
+            let sent = s3.delete_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
             done("DeleteBucketOwnershipControls", sent)?;
         }
     }

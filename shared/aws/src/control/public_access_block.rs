@@ -4,25 +4,17 @@ use aws_sdk_s3::{Client, types::PublicAccessBlockConfiguration};
 use guardrail_core::{
     control::public_access_block::PublicAccessBlock,
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
-        names::AccountId,
+        names::{AccountId, BucketName},
     },
 };
 
-use crate::{
-    api::{done, unless_absent},
-    intercept::WholeXml,
-};
+use crate::api::{done, unless_absent};
 
 /// Reads the bucket's Block Public Access.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<PublicAccessBlock> {
-    let get = s3.get_public_access_block().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = unless_absent(
-        "GetPublicAccessBlock",
-        get.customize().interceptor(WholeXml).send().await,
-        "NoSuchPublicAccessBlockConfiguration",
-    )?;
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<PublicAccessBlock> {
+    let get = s3.get_public_access_block().bucket(bucket.as_str());
+    let output = unless_absent("GetPublicAccessBlock", get.send().await, "NoSuchPublicAccessBlockConfiguration")?;
     let Some(config) = output.and_then(|it| it.public_access_block_configuration) else {
         return Ok(PublicAccessBlock::default());
     };
@@ -53,7 +45,7 @@ pub async fn account_public_access_block(
 }
 
 /// Writes it.
-pub async fn write(s3: &Client, bucket: Bucket<'_>, block: PublicAccessBlock) -> Result<(), ApiError> {
+pub async fn write(s3: &Client, bucket: &BucketName, block: PublicAccessBlock) -> Result<(), ApiError> {
     let PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
         block;
     let config = PublicAccessBlockConfiguration::builder()
@@ -61,15 +53,14 @@ pub async fn write(s3: &Client, bucket: Bucket<'_>, block: PublicAccessBlock) ->
         .ignore_public_acls(ignore_public_acls)
         .block_public_policy(block_public_policy)
         .restrict_public_buckets(restrict_public_buckets);
-    let put = s3.put_public_access_block().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = s3.put_public_access_block().bucket(bucket.as_str());
     done("PutPublicAccessBlock", put.public_access_block_configuration(config.build()).send().await)
 }
 
 /// Puts it back to what it was; one that says nothing was none.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &PublicAccessBlock) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &PublicAccessBlock) -> Result<(), ApiError> {
     if *was != PublicAccessBlock::default() {
         return write(s3, bucket, *was).await;
     }
-    let delete = s3.delete_public_access_block().bucket(bucket.name.as_str());
-    done("DeletePublicAccessBlock", delete.expected_bucket_owner(bucket.owner.as_str()).send().await)
+    done("DeletePublicAccessBlock", s3.delete_public_access_block().bucket(bucket.as_str()).send().await)
 }

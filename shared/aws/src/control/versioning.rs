@@ -7,20 +7,17 @@ use aws_sdk_s3::{
 use guardrail_core::{
     control::versioning::Versioning,
     value::{
-        bucket::Bucket,
         failure::{ApiError, Read},
+        names::BucketName,
     },
 };
 
-use crate::{
-    api::{done, output},
-    intercept::WholeXml,
-};
+use crate::api::{done, output};
 
 /// Reads whether versions are kept.
-pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
-    let get = s3.get_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
-    let output = output("GetBucketVersioning", get.customize().interceptor(WholeXml).send().await)?;
+pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Versioning> {
+    let get = s3.get_bucket_versioning().bucket(bucket.as_str());
+    let output = output("GetBucketVersioning", get.send().await)?;
     Ok(Versioning {
         status: output.status.map(|it| it.as_str().to_owned()),
         mfa_delete: output.mfa_delete == Some(MfaDeleteStatus::Enabled),
@@ -28,14 +25,14 @@ pub async fn read(s3: &Client, bucket: Bucket<'_>) -> Read<Versioning> {
 }
 
 /// Writes whether versions are kept.
-pub async fn write(s3: &Client, bucket: Bucket<'_>, status: BucketVersioningStatus) -> Result<(), ApiError> {
+pub async fn write(s3: &Client, bucket: &BucketName, status: BucketVersioningStatus) -> Result<(), ApiError> {
     let config = VersioningConfiguration::builder().status(status).build();
-    let put = s3.put_bucket_versioning().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let put = s3.put_bucket_versioning().bucket(bucket.as_str());
     done("PutBucketVersioning", put.versioning_configuration(config).send().await)
 }
 
 /// Puts it back to what it was. S3 has no way back to never.
-pub async fn put_back(s3: &Client, bucket: Bucket<'_>, was: &Versioning) -> Result<(), ApiError> {
+pub async fn put_back(s3: &Client, bucket: &BucketName, was: &Versioning) -> Result<(), ApiError> {
     let Some(status) = was.status.as_deref() else { return Ok(()) };
     write(s3, bucket, status.into()).await
 }

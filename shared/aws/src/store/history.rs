@@ -53,7 +53,7 @@ pub async fn keep_rollback(
         bucket: bucket.clone(),
         key: record_key(bucket, "", time, guardrail.clock.random()),
     };
-    let place = log_bucket::Place { log_bucket, owner: account, kms_key };
+    let place = log_bucket::Place { log_bucket, kms_key };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
     Ok(file)
 }
@@ -75,7 +75,6 @@ pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&
         guardrail.clock.now(),
     );
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
-    let Registration { account: owner, key_arn, .. } = registration;
-    let place = log_bucket::Place { log_bucket: &file.log_bucket, owner, kms_key: Some(key_arn) };
+    let place = log_bucket::Place { log_bucket: &file.log_bucket, kms_key: Some(&registration.key_arn) };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await
 }

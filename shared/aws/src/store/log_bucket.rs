@@ -3,7 +3,7 @@
 use aws_sdk_s3::{Client, primitives::ByteStream, types::ServerSideEncryption};
 use guardrail_core::value::{
     failure::ApiError,
-    names::{AccountId, BucketName, KeyArn},
+    names::{BucketName, KeyArn},
 };
 
 use crate::api::done;
@@ -12,7 +12,6 @@ use crate::api::done;
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     pub log_bucket: &'a BucketName,
-    pub owner: &'a AccountId,
     /// `None`: whatever the bucket's default is.
     pub kms_key: Option<&'a KeyArn>,
 }
@@ -20,7 +19,7 @@ pub struct Place<'a> {
 /// Writes one document.
 pub async fn put(
     s3: &Client,
-    Place { log_bucket, owner, kms_key }: Place<'_>,
+    Place { log_bucket, kms_key }: Place<'_>,
     key: &str,
     content_type: &str,
     text: String,
@@ -28,7 +27,6 @@ pub async fn put(
     let put = s3
         .put_object()
         .bucket(log_bucket.as_str())
-        .expected_bucket_owner(owner.as_str())
         .key(key)
         .content_type(content_type)
         .set_server_side_encryption(kms_key.map(|_| ServerSideEncryption::AwsKms))

@@ -37,7 +37,6 @@ use guardrail_core::{
         swap::Swap,
     },
     tell::alert,
-    value::bucket::Bucket,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -260,7 +259,6 @@ async fn settle(
     journal: &mut Journal,
 ) -> Result<Vec<Finding>, BootstrapError> {
     let resource = format!("bucket {}", setup.bucket);
-    let named = Bucket { name: &setup.bucket, owner: &setup.account };
     let mut restored = Vec::new();
     let mut overtaken = Ok(());
     for wait in SETTLING {
@@ -273,9 +271,9 @@ async fn settle(
         }
         let registration = now.as_ref().unwrap_or(registration);
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-        let seen = Box::pin(look(guardrail, named, &baseline, Scope::EVERYTHING)).await;
+        let seen = Box::pin(look(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
         let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, echo: Echo::No };
-        let reconciled = Box::pin(reconcile(guardrail, named, &baseline, seen, &stance)).await;
+        let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance)).await;
         let report = Report::of(&setup.bucket, reconciled, None);
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
         if report.must_retry() {
@@ -333,9 +331,8 @@ async fn ensure_guarded(
     journal: &mut Journal,
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-    let named = Bucket { name: &setup.bucket, owner: &setup.account };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
-    let reconciled = reconcile(guardrail, named, &baseline, observed.into(), &stance).await;
+    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
@@ -361,8 +358,7 @@ async fn ensure_trail(
     }
     let resource = format!("trail {}", setup.trail);
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-    let named = Bucket { name: &setup.bucket, owner: &setup.account };
-    let seen = look(guardrail, named, &baseline, Scope::TRAIL).await;
+    let seen = look(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await;
     let Some(Ok(observed)) = &seen.trail else {
         return match seen.trail {
             Some(Err(error)) => Err(failed(&resource)(error)),
@@ -374,7 +370,7 @@ async fn ensure_trail(
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
     let registration = if exists { registration } else { &enforced };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
-    let reconciled = reconcile(guardrail, named, &baseline, seen, &stance).await;
+    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {

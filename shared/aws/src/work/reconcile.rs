@@ -22,7 +22,7 @@ use guardrail_core::{
         report::Reconciled,
         step::{Change, Refusal, Step},
     },
-    value::{bucket::Bucket, drift::Drift, failure::ApiError},
+    value::{drift::Drift, failure::ApiError, names::BucketName},
 };
 use tokio::time::{Instant, sleep};
 
@@ -37,7 +37,7 @@ use crate::{
 /// Brings what was just seen of a bucket back to its baseline.
 pub async fn reconcile(
     guardrail: &Guardrail,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     baseline: &Baseline,
     seen: Seen,
     stance: &Stance<'_>,
@@ -87,7 +87,7 @@ impl Beside {
 pub async fn carry_out(
     guardrail: &Guardrail,
     app_name: &'static str,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     baseline: &Baseline,
     steps: Vec<Step>,
     beside: Beside,
@@ -110,7 +110,7 @@ pub async fn carry_out(
 struct Writer<'a> {
     read: &'a Guardrail,
     write: Writers,
-    bucket: Bucket<'a>,
+    bucket: &'a BucketName,
     baseline: &'a Baseline,
     begun: Instant,
 }
@@ -129,7 +129,8 @@ impl Writer<'_> {
 
     /// Whether the account, or its organization, blocks all public access.
     async fn is_enforced_above(&self) -> bool {
-        control::public_access_block::account_public_access_block(&self.read.s3control, self.bucket.owner)
+        let account = self.read.config.account();
+        control::public_access_block::account_public_access_block(&self.read.s3control, &account)
             .await
             .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
             .is_ok_and(|it| it == PublicAccessBlock::ALL)

@@ -28,7 +28,6 @@ use guardrail_core::{
     },
     tell::{alert, metrics},
     value::{
-        bucket::Bucket,
         failure::{ApiError, chain},
         names::{AccountId, Arn, BucketName, KeyArn},
     },
@@ -229,18 +228,15 @@ async fn handle_shared(
         let looked = async {
             let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
                 Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
-                Ok(baseline) => {
-                    let named = Bucket { name: bucket, owner: &owner };
-                    match key {
-                        WhichKey::Former(key) => {
-                            known.keep_former(guardrail, named, &baseline, registration, key, &reason).await
-                        }
-                        WhichKey::Present => {
-                            let seen = known.look(guardrail, named, &baseline, scope).await;
-                            known.restore(guardrail, named, &baseline, registration, seen, &reason).await
-                        }
+                Ok(baseline) => match key {
+                    WhichKey::Former(key) => {
+                        known.keep_former(guardrail, bucket, &baseline, registration, key, &reason).await
                     }
-                }
+                    WhichKey::Present => {
+                        let seen = known.look(guardrail, bucket, &baseline, scope).await;
+                        known.restore(guardrail, bucket, &baseline, registration, seen, &reason).await
+                    }
+                },
             };
             Looked { report, registration: Some((*registration).clone()) }
         };
@@ -337,9 +333,8 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
     let Guardrail { config, s3, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
-    let named = Bucket { name: bucket, owner: &owner };
     let (registration, observed) =
-        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, named));
+        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, bucket));
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
         Ok(None) => {
@@ -355,14 +350,14 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
     let mut seen = Seen::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
     if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
-        let around = known.look(guardrail, named, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
+        let around = known.look(guardrail, bucket, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
         seen = Seen { bucket: seen.bucket, ..around };
     }
     let gone = seen.is_gone();
-    let mut report = known.restore(guardrail, named, &baseline, &registration, seen, reason).await;
+    let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, reason).await;
     if !matches!(reason, Reason::Event(_)) && !gone {
         for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
-            report = report.and(known.keep_former(guardrail, named, &baseline, &registration, key, reason).await);
+            report = report.and(known.keep_former(guardrail, bucket, &baseline, &registration, key, reason).await);
         }
     }
     Looked { report, registration: Some(registration) }
@@ -370,7 +365,7 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
 
 impl Known {
     /// Looks at the key and the trail, as far as they are not known.
-    async fn look(&self, guardrail: &Guardrail, bucket: Bucket<'_>, baseline: &Baseline, scope: Scope) -> Seen {
+    async fn look(&self, guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Seen {
         let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
         let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
         let unknown =
@@ -385,14 +380,14 @@ impl Known {
     async fn keep_former(
         &mut self,
         guardrail: &Guardrail,
-        bucket: Bucket<'_>,
+        bucket: &BucketName,
         baseline: &Baseline,
         registration: &Registration,
         key: &KeyArn,
         reason: &Reason,
     ) -> Report {
         let Some(baseline) = baseline.with_former_key(key) else {
-            return Report::new(bucket.name.as_str(), BucketOutcome::Compliant, reason.trigger());
+            return Report::new(bucket.as_str(), BucketOutcome::Compliant, reason.trigger());
         };
         let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
         let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, reason)).await;
@@ -408,7 +403,7 @@ impl Known {
     async fn restore(
         &mut self,
         guardrail: &Guardrail,
-        bucket: Bucket<'_>,
+        bucket: &BucketName,
         baseline: &Baseline,
         registration: &Registration,
         seen: Seen,
@@ -452,7 +447,7 @@ fn registered(
 
 async fn restore(
     guardrail: &Guardrail,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     baseline: &Baseline,
     registration: &Registration,
     seen: Seen,
@@ -464,7 +459,7 @@ async fn restore(
     };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: reason.is_dry_run(), echo };
     let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
-    Report { dry_run: stance.dry_run, ..Report::of(bucket.name, reconciled, reason.trigger()) }
+    Report { dry_run: stance.dry_run, ..Report::of(bucket, reconciled, reason.trigger()) }
 }
 
 impl Reason {

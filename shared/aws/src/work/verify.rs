@@ -16,7 +16,7 @@ use guardrail_core::{
         registry::{Registration, RegistryError},
     },
     tell::evidence::Evidence,
-    value::{bucket::Bucket, failure::ApiError, names::BucketName},
+    value::{failure::ApiError, names::BucketName},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -93,16 +93,15 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
         .ok_or_else(|| VerifyError::Unguarded { parameter: format!("{prefix}{bucket}"), bucket: bucket.clone() })?;
     let owner = guardrail.config.account();
     let baseline = Baseline::new(&registration, &owner, &guardrail.config.role)?;
-    let named = Bucket { name: &bucket, owner: &owner };
     let request_ids = RequestIds::default();
-    let observed = observe(&request_ids.listening(&guardrail.s3), named).await;
+    let observed = observe(&request_ids.listening(&guardrail.s3), &bucket).await;
     if observed.is_gone() {
         return Err(VerifyError::Gone(bucket));
     }
     if observed.versioning.as_ref().is_ok_and(|it| it.mfa_delete) {
         return Err(VerifyError::MfaDelete(bucket));
     }
-    match default_retention(&guardrail.s3, named).await {
+    match default_retention(&guardrail.s3, &bucket).await {
         Ok(None) => {}
         Ok(Some(retention)) => return Err(VerifyError::Retention { bucket, retention }),
         Err(source) => return Err(VerifyError::Lock { bucket, source }),
@@ -111,7 +110,7 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let time = guardrail.clock.now();
     let run_id = run_id(time, guardrail.clock.random());
     let test_prefix = format!("{PREFIX}{run_id}/");
-    let site = Site { guardrail, registration: &registration, bucket: named, prefix: &test_prefix };
+    let site = Site { guardrail, registration: &registration, bucket: &bucket, prefix: &test_prefix };
     let settings = Settings::of(&observed);
     let seen = Seen { observed, request_ids };
     let mut run = Run::default();
@@ -121,7 +120,7 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
         proofs::prove_to_the_end(&site, &settings, &mut run).await;
     }
     let Run { proofs, mut left_behind } = run;
-    let (left, failed) = clean_up(&guardrail.s3, named, &run_id, guardrail.clock.now()).await;
+    let (left, failed) = clean_up(&guardrail.s3, &bucket, &run_id, guardrail.clock.now()).await;
     left_behind.extend(left);
 
     let outcome =
@@ -181,8 +180,7 @@ async fn store(
 ) -> Result<Stored, String> {
     let folder = format!("s3-guardrail/evidence/{}/{}", registration.bucket, time.strftime("%Y/%m/%d"));
     let text = serde_json::to_string_pretty(evidence).map_err(|error| error.to_string())?;
-    let Registration { account: owner, key_arn: kms_key, .. } = registration;
-    let place = log_bucket::Place { log_bucket: &log_bucket, owner, kms_key: Some(kms_key) };
+    let place = log_bucket::Place { log_bucket: &log_bucket, kms_key: Some(&registration.key_arn) };
     let mut keys = Vec::new();
     for (extension, content_type, text) in
         [("json", "application/json", text), ("md", "text/markdown; charset=utf-8", markdown.to_owned())]

@@ -32,7 +32,6 @@ use crate::{
     Guardrail,
     api::{done, output, unless_absent},
     control,
-    intercept::WholeXml,
     store::registry,
     topic,
     work::own_key,
@@ -239,7 +238,7 @@ async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, S
 /// What the stack has of a rule.
 async fn in_stack(guardrail: &Guardrail, rule: &str) -> Result<InStack, ApiError> {
     let describe = guardrail.cloudformation.describe_stack_resources().stack_name(STACK);
-    let sent = describe.customize().interceptor(WholeXml).send().await;
+    let sent = describe.send().await;
     // That there is no such stack is a code that it shares with senseless requests, which this is not.
     let answer = unless_absent("DescribeStackResources", sent, "ValidationError")?;
     let resources = answer.and_then(|it| it.stack_resources).unwrap_or_default();

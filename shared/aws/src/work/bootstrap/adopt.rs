@@ -12,7 +12,6 @@ use guardrail_core::{
     edge::registry::Registration,
     outcome::{observed::Observed, step::Step},
     value::{
-        bucket::Bucket,
         failure::ApiError,
         names::{KeyAlias, KeyArn},
         policy::Policy,
@@ -56,7 +55,7 @@ pub(super) async fn foresee(
     for (name, delivery) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
-        let observed = observe(&guardrail.s3, Bucket { name, owner: &setup.account }).await;
+        let observed = observe(&guardrail.s3, name).await;
         bucket::certain(name, &observed)?;
         if !observed.is_gone() {
             let accept = Some(setup.accept.as_slice()).filter(|_| !known.contains(&Some(name.clone())));
@@ -67,8 +66,7 @@ pub(super) async fn foresee(
         }
     }
 
-    let named = Bucket { name: &setup.bucket, owner: &setup.account };
-    let observed = observe(&guardrail.s3, named).await;
+    let observed = observe(&guardrail.s3, &setup.bucket).await;
     bucket::certain(&setup.bucket, &observed)?;
     let accept = Some(setup.accept.as_slice()).filter(|_| registered.is_none());
     let mut registration = setup.registration(key, alias, registered, &observed);
@@ -80,7 +78,7 @@ pub(super) async fn foresee(
     if !observed.is_gone() {
         adoption = adoption.and(foresee_bucket(guardrail, &registration, &baseline, observed, accept).await);
     }
-    match look(guardrail, named, &baseline, Scope::TRAIL).await.trail {
+    match look(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await.trail {
         Some(Ok(trail)) => adoption.refusals.extend(adoption::trail_refusal(&baseline, trail)),
         Some(Err(error)) => return Err(failed(&format!("trail {}", setup.trail))(error)),
         None => {}
@@ -125,7 +123,7 @@ async fn judge(
     accept: Option<&[Breaks]>,
     now: Timestamp,
 ) -> Adoption {
-    let Registration { bucket, account, lifecycle: days, policy: variant, .. } = registration;
+    let Registration { bucket, lifecycle: days, policy: variant, .. } = registration;
     let (variant, days, policy) = (*variant, *days, policy.as_ref());
     let site = Site { bucket, baseline, variant, days, steps, policy, now };
     let refusals = adoption::refusals(site);
@@ -133,7 +131,7 @@ async fn judge(
     let losses = match accept.filter(|_| writes) {
         Some(accept) => {
             let cutoff = lifecycle.and_then(|it| adoption::cutoff(days, &it, now));
-            let usage = usage(&guardrail.s3, Bucket { name: bucket, owner: account }, cutoff).await;
+            let usage = usage(&guardrail.s3, bucket, cutoff).await;
             adoption::losses(site, &usage, accept)
         }
         None => Vec::new(),

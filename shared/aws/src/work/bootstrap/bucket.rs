@@ -17,7 +17,6 @@ use guardrail_core::{
     edge::registry::Registration,
     outcome::{observed::Observed, report::Report, step::Step},
     value::{
-        bucket::Bucket,
         names::{BucketName, KeyArn, bucket_arn},
         policy::{Statement, sid_part},
     },
@@ -92,11 +91,10 @@ pub(super) async fn ensure_support(
     journal: &mut Journal,
 ) -> Result<(Action, Option<String>), BootstrapError> {
     let Found { observed, created } = find_or_create(guardrail, setup, name).await?;
-    let named = Bucket { name, owner: &setup.account };
     let (registration, note) = support_registration(setup, name, key, &observed);
     let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
-    let reconciled = carry_out(guardrail, "s3-guardrail", named, &baseline, steps, Beside::default()).await;
+    let reconciled = carry_out(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default()).await;
     let mut report = Report::of(name, reconciled, None);
     // Of a bucket that was there, what its owner had is kept for a way back.
     if !created {
@@ -157,8 +155,7 @@ pub(super) async fn find_or_create(
     setup: &Setup,
     name: &BucketName,
 ) -> Result<Found, BootstrapError> {
-    let named = Bucket { name, owner: &setup.account };
-    let mut observed = observe(&guardrail.s3, named).await;
+    let mut observed = observe(&guardrail.s3, name).await;
     certain(name, &observed)?;
     if !observed.is_gone() {
         return Ok(Found { observed, created: false });
@@ -168,7 +165,7 @@ pub(super) async fn find_or_create(
     }
     create(&guardrail.s3, setup, name).await?;
     for wait in SETTLING {
-        observed = observe(&guardrail.s3, named).await;
+        observed = observe(&guardrail.s3, name).await;
         if !observed.is_gone() && !observed.is_partly_gone() {
             break;
         }

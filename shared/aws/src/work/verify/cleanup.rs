@@ -1,7 +1,7 @@
 //! Removing what a run made. Only keys of our own shape are ever touched.
 
 use aws_sdk_s3::Client;
-use guardrail_core::value::{bucket::Bucket, failure::ApiError};
+use guardrail_core::value::{failure::ApiError, names::BucketName};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::api::{done, output};
@@ -23,7 +23,7 @@ pub(super) fn run_id(now: Timestamp, random: u64) -> String {
 /// uploads that were not completed. What could not be removed is named, with the reason in the end.
 pub(super) async fn clean_up(
     s3: &Client,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     run: &str,
     now: Timestamp,
 ) -> (Vec<String>, Option<String>) {
@@ -50,17 +50,16 @@ pub(super) async fn clean_up(
 /// The first thousand: the next run sees to more. An upload whose id we never heard is found here only.
 async fn abort_uploads(
     s3: &Client,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     run: &str,
     now: Timestamp,
 ) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
     let (mut left, mut error) = (Vec::new(), None);
-    let list = s3.list_multipart_uploads().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+    let list = s3.list_multipart_uploads().bucket(bucket.as_str());
     let list = output("ListMultipartUploads", list.prefix(PREFIX).send().await)?;
     let open = list.uploads().iter().filter_map(|it| it.key().zip(it.upload_id()));
     for (key, id) in open.filter(|(key, _)| is_removable(key, run, now)) {
-        let abort =
-            s3.abort_multipart_upload().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        let abort = s3.abort_multipart_upload().bucket(bucket.as_str());
         if let Err(failed) = done("AbortMultipartUpload", abort.key(key).upload_id(id).send().await) {
             left.push(format!("{key} (multipart upload {id})"));
             error = Some(failed);
@@ -71,7 +70,7 @@ async fn abort_uploads(
 
 async fn remove_versions(
     s3: &Client,
-    bucket: Bucket<'_>,
+    bucket: &BucketName,
     run: &str,
     now: Timestamp,
 ) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
@@ -80,7 +79,7 @@ async fn remove_versions(
         if !is_removable(&key, run, now) {
             continue;
         }
-        let delete = s3.delete_object().bucket(bucket.name.as_str()).expected_bucket_owner(bucket.owner.as_str());
+        let delete = s3.delete_object().bucket(bucket.as_str());
         if let Err(failed) = done("DeleteObject", delete.key(&key).version_id(&version).send().await) {
             left.push(format!("{key} (version {version})"));
             error = Some(failed);
@@ -90,14 +89,17 @@ async fn remove_versions(
 }
 
 /// Every version and delete marker under a prefix: key and version id.
-pub(super) async fn versions(s3: &Client, bucket: Bucket<'_>, prefix: &str) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) async fn versions(
+    s3: &Client,
+    bucket: &BucketName,
+    prefix: &str,
+) -> Result<Vec<(String, String)>, ApiError> {
     let mut found = Vec::new();
     let (mut key_marker, mut version_marker) = (None, None);
     loop {
         let list = s3
             .list_object_versions()
-            .bucket(bucket.name.as_str())
-            .expected_bucket_owner(bucket.owner.as_str())
+            .bucket(bucket.as_str())
             .prefix(prefix)
             .set_key_marker(key_marker)
             .set_version_id_marker(version_marker);

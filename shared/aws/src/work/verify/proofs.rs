@@ -31,9 +31,8 @@ use guardrail_core::{
     outcome::{observed::Observed, step::Step},
     tell::evidence::Proof,
     value::{
-        bucket::Bucket,
         failure::ApiError,
-        names::bucket_arn,
+        names::{BucketName, bucket_arn},
         policy::{Policy, Statement},
     },
 };
@@ -55,7 +54,7 @@ use crate::{
 pub(super) struct Site<'a> {
     pub(super) guardrail: &'a Guardrail,
     pub(super) registration: &'a Registration,
-    pub(super) bucket: Bucket<'a>,
+    pub(super) bucket: &'a BucketName,
     /// Of all test objects; ends with `/`.
     pub(super) prefix: &'a str,
 }
@@ -153,8 +152,8 @@ impl Site<'_> {
     }
 
     fn put(&self, name: &str) -> PutObjectFluentBuilder {
-        let put = self.s3().put_object().bucket(self.bucket.name.as_str());
-        put.expected_bucket_owner(self.bucket.owner.as_str()).key(self.key(name)).body(ByteStream::from_static(BODY))
+        let put = self.s3().put_object().bucket(self.bucket.as_str());
+        put.key(self.key(name)).body(ByteStream::from_static(BODY))
     }
 
     fn put_with_key(&self, name: &str) -> PutObjectFluentBuilder {
@@ -164,10 +163,8 @@ impl Site<'_> {
     }
 
     fn copy(&self, name: &str) -> CopyObjectFluentBuilder {
-        let copy = self.s3().copy_object().bucket(self.bucket.name.as_str());
-        copy.expected_bucket_owner(self.bucket.owner.as_str())
-            .copy_source(format!("{}/{}", self.bucket.name, self.key(GOOD)))
-            .key(self.key(name))
+        let copy = self.s3().copy_object().bucket(self.bucket.as_str());
+        copy.copy_source(format!("{}/{}", self.bucket, self.key(GOOD))).key(self.key(name))
     }
 }
 
@@ -249,8 +246,8 @@ async fn upload(
 }
 
 async fn head(site: &Site<'_>, name: &str) -> Result<Stored, ApiError> {
-    let head = site.s3().head_object().bucket(site.bucket.name.as_str());
-    let head = head.expected_bucket_owner(site.bucket.owner.as_str()).key(site.key(name));
+    let head = site.s3().head_object().bucket(site.bucket.as_str());
+    let head = head.key(site.key(name));
     let head = output("HeadObject", head.send().await)?;
     Ok(Stored {
         algorithm: head.server_side_encryption().map(|it| it.as_str().to_owned()),
@@ -314,22 +311,22 @@ async fn multipart(site: &Site<'_>, run: &mut Run) {
 
 /// The last answer, or the first that is not good.
 async fn upload_in_parts(site: &Site<'_>, name: &str) -> Heard {
-    let (bucket, owner, key) = (site.bucket.name.as_str(), site.bucket.owner.as_str(), site.key(name));
-    let create = site.s3().create_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
+    let (bucket, key) = (site.bucket.as_str(), site.key(name));
+    let create = site.s3().create_multipart_upload().bucket(bucket).key(&key);
     let create = create.server_side_encryption(ServerSideEncryption::AwsKms);
     let created = create.ssekms_key_id(site.registration.key_arn.as_str()).send().await;
     let created_heard = site.heard(&created);
     let Ok(Some(id)) = created.map(|it| it.upload_id) else { return created_heard };
     let mut parts = CompletedMultipartUpload::builder();
     for (number, size) in [(1, PART), (2, 4 * 1024 * 1024)] {
-        let part = site.s3().upload_part().bucket(bucket).expected_bucket_owner(owner).key(&key).upload_id(&id);
+        let part = site.s3().upload_part().bucket(bucket).key(&key).upload_id(&id);
         let sent = part.part_number(number).body(ByteStream::from(vec![0; size])).send().await;
         let part_heard = site.heard(&sent);
         let Ok(part) = sent else { return part_heard };
         let completed = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag);
         parts = parts.parts(completed.set_checksum_crc32(part.checksum_crc32).build());
     }
-    let complete = site.s3().complete_multipart_upload().bucket(bucket).expected_bucket_owner(owner).key(&key);
+    let complete = site.s3().complete_multipart_upload().bucket(bucket).key(&key);
     site.heard(&complete.upload_id(&id).multipart_upload(parts.build()).send().await)
 }
 
@@ -358,8 +355,7 @@ async fn another_key(site: &Site<'_>, stored: bool) -> Proof {
     let request = site.request("UpdateObjectEncryption", GOOD, &how);
     let update = |key: &str| {
         let key = SsekmsEncryption::builder().kms_key_arn(key).bucket_key_enabled(true).build();
-        let update = site.s3().update_object_encryption().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
-        let update = update.expected_bucket_owner(site.bucket.owner.as_str());
+        let update = site.s3().update_object_encryption().bucket(site.bucket.as_str()).key(site.key(GOOD));
         update.set_object_encryption(key.ok().map(ObjectEncryption::Ssekms)).send()
     };
     let skipped = |why: String| not_tried(site, NAME, request.clone(), DENIED, Verdict::skipped(why));
@@ -377,8 +373,8 @@ async fn another_key(site: &Site<'_>, stored: bool) -> Proof {
         answer => return skipped(format!("with the registered key it is not accepted, either ({})", answer.text())),
     }
     // What does not know the call takes it for an upload.
-    let head = site.s3().head_object().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
-    match output("HeadObject", head.expected_bucket_owner(site.bucket.owner.as_str()).send().await) {
+    let head = site.s3().head_object().bucket(site.bucket.as_str()).key(site.key(GOOD));
+    match output("HeadObject", head.send().await) {
         Ok(head) if head.content_length() == i64::try_from(BODY.len()).ok() => {}
         Ok(_) => return skipped("it was taken for an upload: this S3 does not know the call".to_owned()),
         Err(error) => return looked_up(NAME, request, DENIED, None, unknown(&error), site.now()),
@@ -397,8 +393,8 @@ async fn plain_http(site: &Site<'_>) -> Proof {
         return not_tried(site, NAME, request, DENIED, Verdict::skipped(why));
     };
     let list = |s3: &Client| {
-        let list = s3.list_objects_v2().bucket(site.bucket.name.as_str()).prefix(site.prefix).max_keys(1);
-        list.expected_bucket_owner(site.bucket.owner.as_str()).send()
+        let list = s3.list_objects_v2().bucket(site.bucket.as_str()).prefix(site.prefix).max_keys(1);
+        list.send()
     };
     let control = list(site.s3()).await.is_ok();
     let heard = site.heard(&list(over_http).await);
@@ -417,8 +413,8 @@ fn tls_floor(site: &Site<'_>, settings: &Settings) -> Proof {
 
 async fn public_object_acl(site: &Site<'_>, control: bool) -> Proof {
     let put = |acl: ObjectCannedAcl| {
-        let put = site.s3().put_object_acl().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
-        put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
+        let put = site.s3().put_object_acl().bucket(site.bucket.as_str()).key(site.key(GOOD));
+        put.acl(acl).send()
     };
     let said = site.heard(&put(ObjectCannedAcl::PublicRead).await);
     let control = control
@@ -445,8 +441,8 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
         return run.proofs.push(not_tried(site, NAME, REQUEST, "refused", verdict));
     }
     let put = |acl: BucketCannedAcl| {
-        let put = site.s3().put_bucket_acl().bucket(site.bucket.name.as_str());
-        put.expected_bucket_owner(site.bucket.owner.as_str()).acl(acl).send()
+        let put = site.s3().put_bucket_acl().bucket(site.bucket.as_str());
+        put.acl(acl).send()
     };
     let said = site.heard(&put(BucketCannedAcl::PublicRead).await);
     let undone = match is_there(&said.answer, async || Ok(is_public(&bucket_acl(site.s3(), site.bucket).await?))).await
@@ -472,8 +468,8 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
         return run.proofs.push(not_tried(site, NAME, request, EXPECTED, verdict));
     }
     let read = async || {
-        let get = site.s3().get_bucket_policy().bucket(site.bucket.name.as_str());
-        let get = output("GetBucketPolicy", get.expected_bucket_owner(site.bucket.owner.as_str()).send().await);
+        let get = site.s3().get_bucket_policy().bucket(site.bucket.as_str());
+        let get = output("GetBucketPolicy", get.send().await);
         get.map(|it| it.policy.unwrap_or_default())
     };
     let before = match read().await {
@@ -488,8 +484,8 @@ async fn public_policy(site: &Site<'_>, settings: &Settings, run: &mut Run) {
         return run.proofs.push(not_tried(site, NAME, request, EXPECTED, verdict));
     };
     let put = |policy: String| {
-        let put = site.s3().put_bucket_policy().bucket(site.bucket.name.as_str());
-        put.expected_bucket_owner(site.bucket.owner.as_str()).policy(policy).send()
+        let put = site.s3().put_bucket_policy().bucket(site.bucket.as_str());
+        put.policy(policy).send()
     };
     let said = site.heard(&put(public).await);
     let undone = match is_there(&said.answer, async || Ok(read().await?.contains(PUBLIC_SID))).await {
@@ -527,16 +523,13 @@ fn with_public_statement(document: &str, site: &Site<'_>) -> Option<String> {
     let partition = site.registration.key_arn.parts().partition;
     policy.statements.push(Statement(json!({
         "Sid": PUBLIC_SID, "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
-        "Resource": format!("{}/{}*", bucket_arn(partition, site.bucket.name), site.prefix),
+        "Resource": format!("{}/{}*", bucket_arn(partition, site.bucket), site.prefix),
     })));
     Some(policy.document())
 }
 
 async fn anonymous_read(site: &Site<'_>) -> Proof {
-    let get = || {
-        let get = site.s3().get_object().bucket(site.bucket.name.as_str()).key(site.key(GOOD));
-        get.expected_bucket_owner(site.bucket.owner.as_str())
-    };
+    let get = || site.s3().get_object().bucket(site.bucket.as_str()).key(site.key(GOOD));
     let control = get().send().await.is_ok();
     let heard = site.heard(&get().customize().interceptor(Unsigned).send().await);
     let verdict = refusal(Refuser::NoPermission, control, &heard.answer);
@@ -551,10 +544,10 @@ async fn trail(site: &Site<'_>) -> Proof {
     let Some(trail) = &site.registration.trail_arn else {
         return not_tried(site, NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
     };
-    let own = trail.parts().account == site.bucket.owner.as_str();
+    let own = trail.parts().account == site.guardrail.config.place().account;
     let (request_id, seen) = match control::trail::ask_trail(&site.guardrail.cloudtrail, trail).await {
         Ok(TrailAnswer { request_id, is_logging: logging, selectors }) => {
-            let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket.name));
+            let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket));
             let complete = selectors.clone().requiring(&objects) == selectors;
             let said = |it: bool| if it { "" } else { "not " };
             let actual = format!("{}logging, {}all of these events selected", said(logging), said(complete));
@@ -662,9 +655,9 @@ async fn latest_report(site: &Site<'_>, prefix: Option<&str>) -> Result<Option<S
     const OPERATION: &str = "ListObjectsV2";
     let reports = site.registration.inventory_bucket().map_err(|error| ApiError::new(OPERATION, error))?;
     let folder = prefix.filter(|it| !it.is_empty()).map(|it| format!("{}/", it.trim_end_matches('/')));
-    let folder = format!("{}{}/{INVENTORY_ID}/", folder.unwrap_or_default(), site.bucket.name);
+    let folder = format!("{}{}/{INVENTORY_ID}/", folder.unwrap_or_default(), site.bucket);
     let list = site.s3().list_objects_v2().bucket(reports.as_str()).prefix(&folder).delimiter("/");
-    let mut pages = list.expected_bucket_owner(site.bucket.owner.as_str()).into_paginator().send();
+    let mut pages = list.into_paginator().send();
     let mut latest = None;
     while let Some(page) = pages.next().await {
         let page = output(OPERATION, page)?;
