@@ -6,15 +6,25 @@ at all: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-awa
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import hooks
 import iam_on_behalf
+from hooks import AnyAnswer, Json, Made, Query
 from ministack.core import responses
 from ministack.services import cloudwatch, eventbridge, kms, lambda_svc, sns
 from ministack.services import iam as roles
 from ministack.services.cloudformation import _change_sets, _stacks, drift, handlers, provisioners, stacks
 
 MODE = "REVERT_DRIFT"
+
+# Of the form that CloudFormation was called with.
+Action = Callable[[Query], AnyAnswer]
+# Of a physical id and the properties in the template: the properties that are there, None when nothing is.
+Reader = Callable[[str, Json], Json | None]
+# What makes a resource, or changes one.
+Handled = Callable[..., Made]
 
 
 def install() -> None:
@@ -27,22 +37,22 @@ def install() -> None:
         hooks.patch(handlers._ACTION_HANDLERS, name, ["params"], make)
     hooks.patch(handlers._ACTION_HANDLERS, "ExecuteChangeSet", ["params"], remembering_drift)
     hooks.patch(stacks, "_update_keeping_seed", ["args"], reverting_drift)
-    for resource_type, make in {"AWS::IAM::Role": with_boundary, "AWS::SNS::Topic": with_key}.items():
+    for resource_type, after_each in {"AWS::IAM::Role": with_boundary, "AWS::SNS::Topic": with_key}.items():
         handler = provisioners._RESOURCE_HANDLERS[resource_type]
-        hooks.patch(handler, "create", ["logical_id", "props", "stack_name"], make("create"))
+        hooks.patch(handler, "create", ["logical_id", "props", "stack_name"], after_each("create"))
         update = ["physical_id", "old_props", "new_props", "stack_name", "logical_id"]
-        hooks.patch(handler, "update", update, make("update"))
+        hooks.patch(handler, "update", update, after_each("update"))
 
 
-def finding_drift(original):
+def finding_drift(original: Action) -> Action:
     """AWS compares the template with what is there, when it is asked to; MiniStack ignores the request."""
 
-    def create_change_set(params):
+    def create_change_set(params: Query) -> AnyAnswer:
         answer = original(params)
         mode = (params.get("DeploymentMode") or [""])[0]
         if answer[0] != 200 or mode != MODE:
             return answer
-        found = re.search(r"<Id>(.*?)</Id>", text_of(answer)).group(1)
+        [found] = re.findall(r"<Id>(.*?)</Id>", text_of(answer))
         change_set = _change_sets[found]
         stack = _stacks[change_set["StackName"]]
         try:
@@ -62,11 +72,11 @@ def finding_drift(original):
     return create_change_set
 
 
-def text_of(answer) -> str:
+def text_of(answer: AnyAnswer) -> str:
     return answer[2].decode() if isinstance(answer[2], bytes) else answer[2]
 
 
-def drifts_of(stack: dict) -> dict:
+def drifts_of(stack: Json) -> dict[str, Json]:
     """What differs from the template, by logical id."""
     found = {}
     for logical_id, record in stack["_resources"].items():
@@ -80,7 +90,7 @@ def drifts_of(stack: dict) -> dict:
     return found
 
 
-def change_of(found: dict) -> dict:
+def change_of(found: Json) -> Json:
     deleted = found["StackResourceDriftStatus"] == "DELETED"
     names = sorted({it["PropertyPath"].split("/")[1] for it in found.get("PropertyDifferences", [])})
     return {
@@ -93,10 +103,10 @@ def change_of(found: dict) -> dict:
     }
 
 
-def telling_drift(original):
+def telling_drift(original: Action) -> Action:
     """AWS tells the mode, and of each resource that the change set would touch whether it has drifted."""
 
-    def describe_change_set(params):
+    def describe_change_set(params: Query) -> AnyAnswer:
         status, headers, body = original(params)
         text = text_of((status, headers, body))
         found = re.search(r"<ChangeSetId>(.*?)</ChangeSetId>", text)
@@ -114,10 +124,10 @@ def telling_drift(original):
     return describe_change_set
 
 
-def remembering_drift(original):
+def remembering_drift(original: Action) -> Action:
     """The operation that MiniStack starts knows the stack, not the change set."""
 
-    def execute_change_set(params):
+    def execute_change_set(params: Query) -> AnyAnswer:
         name, stack_name = (params.get(it, [""])[0] for it in ("ChangeSetName", "StackName"))
         for change_set in list(_change_sets.values()):
             if name in (change_set["ChangeSetId"], change_set["ChangeSetName"]) and stack_name in (
@@ -131,10 +141,10 @@ def remembering_drift(original):
     return execute_change_set
 
 
-def reverting_drift(original):
+def reverting_drift(original: Callable[..., Any]) -> Callable[..., Any]:
     """AWS makes again what was deleted and writes what differs; MiniStack sees two equal templates and does nothing."""
 
-    def update_keeping_seed(*args):
+    def update_keeping_seed(*args: Any) -> Any:
         resource_type, physical_id, old, new, stack_name, logical_id, attributes = args
         found = _stacks[stack_name].get("_reverts", {}).pop(logical_id, None)
         if found is None:
@@ -148,17 +158,17 @@ def reverting_drift(original):
     return update_keeping_seed
 
 
-def readers() -> dict:
+def readers() -> dict[str, tuple[Reader, str]]:
     """Of each type: what reads it, and the properties that are then compared. None is read of what is only there or not."""
     role, _ = drift._DRIFT_READERS["AWS::IAM::Role"]
     topic, of_topic = drift._DRIFT_READERS["AWS::SNS::Topic"]
     queue, of_queue = drift._DRIFT_READERS["AWS::SQS::Queue"]
     group, of_group = drift._DRIFT_READERS["AWS::Logs::LogGroup"]
 
-    def also(read, record_of, names: dict):
+    def also(read: Reader, record_of: Callable[[str], Json], names: dict[str, str]) -> Reader:
         """What MiniStack reads, and more from the service's own record."""
 
-        def read_more(physical_id, props):
+        def read_more(physical_id: str, props: Json) -> Json | None:
             found = read(physical_id, props)
             if found is not None:
                 record = record_of(physical_id)
@@ -167,7 +177,7 @@ def readers() -> dict:
 
         return read_more
 
-    def attributes_of(store):
+    def attributes_of(store: dict[str, Json]) -> Callable[[str], Json]:
         return lambda physical_id: store[physical_id]["attributes"]
 
     sqs_queues, log_groups = provisioners._sqs._queues, provisioners._cw_logs._log_groups
@@ -212,8 +222,8 @@ def readers() -> dict:
     }
 
 
-def role_reader(read):
-    def read_role(physical_id, props):
+def role_reader(read: Reader) -> Reader:
+    def read_role(physical_id: str, props: Json) -> Json | None:
         found = read(physical_id, props)
         if found is not None:
             role = roles._roles[physical_id]
@@ -227,7 +237,7 @@ def role_reader(read):
     return read_role
 
 
-def read_rule(physical_id, props):
+def read_rule(physical_id: str, props: Json) -> Json | None:
     key = eventbridge._rule_key(physical_id, provisioners._eb_rule_bus_name(props))
     rule = eventbridge._rules.get(key)
     if rule is None:
@@ -239,7 +249,7 @@ def read_rule(physical_id, props):
     }
 
 
-def read_key(physical_id, _props):
+def read_key(physical_id: str, _props: Json) -> Json | None:
     key = kms._resolve_key(physical_id)
     if key is None:
         return None
@@ -251,23 +261,23 @@ def read_key(physical_id, _props):
     }
 
 
-def read_alias(physical_id, _props):
+def read_alias(physical_id: str, _props: Json) -> Json | None:
     target = kms._aliases.get(kms._alias_arn(physical_id))
     return {"TargetKeyId": target} if target else None
 
 
-def read_permission(physical_id, props):
+def read_permission(physical_id: str, props: Json) -> Json | None:
     function, *_ = provisioners._lambda_function_for_cfn_ref(props["FunctionName"])
     statements = function["policy"]["Statement"] if function else []
     return {} if any(it["Sid"] == physical_id for it in statements) else None
 
 
-def read_invoke_config(_physical_id, props):
+def read_invoke_config(_physical_id: str, props: Json) -> Json | None:
     function, *_ = provisioners._lambda_function_for_cfn_ref(props["FunctionName"])
     return lambda_svc._event_invoke_config(function, props["Qualifier"]) if function else None
 
 
-def read_alarm(physical_id, _props):
+def read_alarm(physical_id: str, _props: Json) -> Json | None:
     alarm = cloudwatch._alarms.get(physical_id)
     if alarm is None:
         return None
@@ -276,33 +286,35 @@ def read_alarm(physical_id, _props):
     return alarm | {"Threshold": int(threshold) if threshold == int(threshold) else threshold}
 
 
-def with_boundary(operation: str):
+def with_boundary(operation: str) -> Callable[[Handled], Handled]:
     """CloudFormation gives a role the boundary that the template names; MiniStack forgets it."""
 
-    def apply(props: dict, answer):
-        roles._roles[answer[0]]["PermissionsBoundary"] = props.get("PermissionsBoundary")
-        return answer
+    def apply(props: Json, made: Made) -> Made:
+        roles._roles[made[0]]["PermissionsBoundary"] = props.get("PermissionsBoundary")
+        return made
 
     return after(operation, apply)
 
 
-def with_key(operation: str):
+def with_key(operation: str) -> Callable[[Handled], Handled]:
     """CloudFormation gives a topic the key that the template names; MiniStack forgets it."""
 
-    def apply(props: dict, answer):
+    def apply(props: Json, made: Made) -> Made:
         if props.get("KmsMasterKeyId"):
-            sns._topics[answer[0]]["attributes"]["KmsMasterKeyId"] = props["KmsMasterKeyId"]
-        return answer
+            sns._topics[made[0]]["attributes"]["KmsMasterKeyId"] = props["KmsMasterKeyId"]
+        return made
 
     return after(operation, apply)
 
 
-def after(operation: str, apply):
-    def make(original):
-        def create(logical_id, props, stack_name):
+def after(operation: str, apply: Callable[[Json, Made], Made]) -> Callable[[Handled], Handled]:
+    def make(original: Handled) -> Handled:
+        def create(logical_id: str, props: Json, stack_name: str) -> Made:
             return apply(props, original(logical_id, props, stack_name))
 
-        def update(physical_id, old_props, new_props, stack_name, logical_id=None):
+        def update(
+            physical_id: str, old_props: Json, new_props: Json, stack_name: str, logical_id: str | None = None
+        ) -> Made:
             return apply(new_props, original(physical_id, old_props, new_props, stack_name, logical_id))
 
         return create if operation == "create" else update

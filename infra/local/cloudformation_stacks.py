@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import hooks
+from hooks import Create, Delete, Json, Made, Update
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, kms, lambda_svc, sns, sqs
 from ministack.services.cloudformation import _stacks, changesets, engine, handlers, provisioners, stacks
 
 RULE = "AWS::Events::Rule"
 # How long CloudFormation takes for a resource; on AWS some seconds.
 SECONDS = 0.03
+
+# Of type, logical id, properties and stack.
+Provision = Callable[[str, str, Json, str], Made]
 
 # Types with names that people choose: the property, and whether something has that name already.
 # Names of roles are known in all regions of an account, all others in their own.
@@ -41,10 +46,10 @@ def install() -> None:
     hooks.patch(role, "update", parameters, with_boundary_updated)
 
 
-def with_boundary_created(original):
+def with_boundary_created(original: Create) -> Create:
     """AWS gives a role the permissions boundary of the template; MiniStack none."""
 
-    def role_create(logical_id, props, stack_name):
+    def role_create(logical_id: str, props: Json, stack_name: str) -> Made:
         created = original(logical_id, props, stack_name)
         iam._roles[created[0]]["PermissionsBoundary"] = props.get("PermissionsBoundary")
         return created
@@ -52,10 +57,12 @@ def with_boundary_created(original):
     return role_create
 
 
-def with_boundary_updated(original):
+def with_boundary_updated(original: Update) -> Update:
     """The same when the template changes."""
 
-    def role_update(physical_id, old_props, new_props, stack_name, logical_id=None):
+    def role_update(
+        physical_id: str, old_props: Json, new_props: Json, stack_name: str, logical_id: str | None = None
+    ) -> Made:
         updated = original(physical_id, old_props, new_props, stack_name, logical_id)
         iam._roles[updated[0]]["PermissionsBoundary"] = new_props.get("PermissionsBoundary")
         return updated
@@ -63,10 +70,10 @@ def with_boundary_updated(original):
     return role_update
 
 
-def without_null(original):
+def without_null(original: Callable[[str], Json]) -> Callable[[str], Json]:
     """AWS takes no template with a null in it, wherever it is; MiniStack hands it on."""
 
-    def parse_template(template_body):
+    def parse_template(template_body: str) -> Json:
         template = original(template_body)
         for path in nulls(template, ""):
             raise ValueError(f"[{path}] 'null' values are not allowed in templates")
@@ -75,7 +82,7 @@ def without_null(original):
     return parse_template
 
 
-def nulls(value, path: str) -> Iterator[str]:
+def nulls(value: Any, path: str) -> Iterator[str]:
     if value is None:
         yield path
     elif isinstance(value, dict):
@@ -86,13 +93,13 @@ def nulls(value, path: str) -> Iterator[str]:
             yield from nulls(inner, f"{path}/{n}")
 
 
-def unless_it_exists(original):
+def unless_it_exists(original: Provision) -> Provision:
     """AWS creates nothing whose name is taken, and the stack rolls back; MiniStack makes it the stack's own.
 
     AWS takes its time, in which others go on; MiniStack lets nobody else in until the stack is there.
     """
 
-    def provision_resource(resource_type, logical_id, props, stack_name):
+    def provision_resource(resource_type: str, logical_id: str, props: Json, stack_name: str) -> Made:
         named, exists = NAMED.get(resource_type, ("", lambda _: False))
         name = props.get(named)
         if isinstance(name, str) and exists(name):
@@ -107,10 +114,12 @@ def unless_it_exists(original):
     return provision_resource
 
 
-def under_everybodys_eyes(original):
+def under_everybodys_eyes(original: Delete) -> Delete:
     """AWS shows what it is deleting, and takes a rule's targets away before the rule; MiniStack does it at one stroke."""
 
-    def delete_resource(resource_type, physical_id, props, stack_name=None, logical_id=None):
+    def delete_resource(
+        resource_type: str, physical_id: str, props: Json, stack_name: str | None = None, logical_id: str | None = None
+    ) -> None:
         resource = _stacks.get(stack_name, {}).get("_resources", {}).get(logical_id)
         if resource:
             resource["ResourceStatus"] = "DELETE_IN_PROGRESS"

@@ -12,16 +12,20 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import cloudtrail_trails
 import hooks
 import unsettled
+from hooks import AnyAnswer, Dispatch, Headers, Json, Query
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import cloudtrail, eventbridge, iam, kms
 
 log = logging.getLogger("cloudtrail-events")
+
+Done = TypeVar("Done")
 
 # CloudTrail's names of S3's settings, which are not the API's, by the query parameter that names the setting.
 S3_SETTINGS = {
@@ -122,13 +126,17 @@ def install(require_trail: bool) -> None:
     def reaches_eventbridge(call: "Call") -> bool:
         return not require_trail or cloudtrail_trails.logs_writes(call.source, call.region)
 
-    def with_events(original):
-        async def dispatch(method, path, headers, body, query_params, request_id):
+    def with_events(original: Dispatch) -> Dispatch:
+        async def dispatch(
+            method: str, path: str, headers: Headers, body: bytes, query_params: Query, request_id: str
+        ) -> AnyAnswer:
             call = attempt(lambda: call_of(method, path, headers, body, query_params, request_id))
+            if call is None:
+                return await original(method, path, headers, body, query_params, request_id)
             # The call that stops the last trail is still told of.
-            before = call and attempt(lambda: reaches_eventbridge(call))
+            before = attempt(lambda: reaches_eventbridge(call))
             answer = await original(method, path, headers, body, query_params, request_id)
-            record = call and attempt(lambda: record_of(call, answer))
+            record = attempt(lambda: record_of(call, answer))
             if record:
                 attempt(lambda: remember(record))
                 if before or attempt(lambda: reaches_eventbridge(call)):
@@ -143,7 +151,7 @@ def install(require_trail: bool) -> None:
     hooks.patch(app, "_dispatch_service_request", parameters, with_events)
 
 
-def attempt(what: Callable):
+def attempt(what: Callable[[], Done]) -> Done | None:
     """Do something that the caller must never notice, whatever becomes of it."""
     try:
         return what()
@@ -158,10 +166,10 @@ class Call:
 
     service: str
     name: str
-    parameters: dict
-    resources: list
+    parameters: Json
+    resources: list[Json]
     region: str
-    headers: dict
+    headers: Headers
     access_key_id: str
     request_id: str
 
@@ -170,7 +178,7 @@ class Call:
         return f"{self.service}.amazonaws.com"
 
 
-def call_of(method, path, headers, body, query_params, request_id) -> Call | None:
+def call_of(method: str, path: str, headers: Headers, body: bytes, query_params: Query, request_id: str) -> Call | None:
     """The call, or None when it is not a management write of the services that matter here."""
     routing = app._routing_params(method, path, headers, body, query_params)
     service = app.detect_service(method, path, headers, routing)
@@ -195,11 +203,11 @@ def call_of(method, path, headers, body, query_params, request_id) -> Call | Non
     )
 
 
-def s3_call(method, path, headers, body, query_params):
+def s3_call(method: str, path: str, headers: Headers, body: bytes, query_params: Query) -> tuple[str, Json] | None:
     bucket, _, key = path.lstrip("/").partition("/")
     if not bucket or key or method not in ("PUT", "DELETE"):
         return None
-    parameters = {"bucketName": bucket, "Host": headers.get("host", "")}
+    parameters: Json = {"bucketName": bucket, "Host": headers.get("host", "")}
     setting = next((it for it in S3_SETTINGS if it in query_params), None)
     if setting is None:
         # A setting that is not listed above is not an event of ours; `x-id` is no setting.
@@ -212,7 +220,9 @@ def s3_call(method, path, headers, body, query_params):
     return ("Put" if method == "PUT" else "Delete") + S3_SETTINGS[setting], parameters
 
 
-def other_call(service, method, path, headers, body, routing):
+def other_call(
+    service: str, method: str, path: str, headers: Headers, body: bytes, routing: Query
+) -> tuple[str, Json] | None:
     action = iam_actions.extract_iam_action(service, method, path, headers, body, routing)
     if action is None:
         return None
@@ -233,7 +243,7 @@ def other_call(service, method, path, headers, body, routing):
     return name, parameters
 
 
-def lambda_parameters(path: str, body: bytes) -> dict:
+def lambda_parameters(path: str, body: bytes) -> Json:
     """AWS leaves out code and environment."""
     parameters = decapitalized(json_or(body, {}))
     for secret in ("code", "environment", "zipFile"):
@@ -242,14 +252,14 @@ def lambda_parameters(path: str, body: bytes) -> dict:
     return {"functionName": named.group(1), **parameters} if named else parameters
 
 
-def json_or(body: bytes, default):
+def json_or(body: bytes, default: Any) -> Any:
     try:
         return json.loads(body)
     except ValueError:
         return default
 
 
-def decapitalized(value):
+def decapitalized(value: Any) -> Any:
     """CloudTrail writes `TrailName` as `trailName`."""
     if isinstance(value, list):
         return [decapitalized(it) for it in value]
@@ -258,7 +268,7 @@ def decapitalized(value):
     return value
 
 
-def resources_of(service: str, name: str, parameters: dict) -> list:
+def resources_of(service: str, name: str, parameters: Json) -> list[Json]:
     """What the call is about, before it is done: a deleted alias no longer tells its key."""
     account = responses.get_account_id()
     if service == "s3" and name != "CreateBucket":
@@ -278,7 +288,7 @@ def resources_of(service: str, name: str, parameters: dict) -> list:
     return found
 
 
-def record_of(call: Call, answer) -> dict | None:
+def record_of(call: Call, answer: AnyAnswer) -> Json | None:
     account = responses.get_account_id()
     failed = answer[0] >= 400
     code, message = error_of(answer) if failed else ("", "")
@@ -314,7 +324,7 @@ def record_of(call: Call, answer) -> dict | None:
     return record
 
 
-def identity(account: str) -> dict:
+def identity(account: str) -> Json:
     arn = iam_evaluator.caller_arn()
     if arn.endswith(":root"):
         return {"type": "Root", "principalId": account, "arn": arn, "accountId": account}
@@ -337,7 +347,7 @@ def identity(account: str) -> dict:
     }
 
 
-def error_of(answer) -> tuple[str, str]:
+def error_of(answer: AnyAnswer) -> tuple[str, str]:
     """Code and message of a failed call, from XML or JSON."""
     text = answer[2] if isinstance(answer[2], str) else bytes(answer[2]).decode("utf-8", "replace")
     code = re.search(r"<Code>([^<]+)</Code>", text) or re.search(r'"__type"\s*:\s*"(?:[^"]*#)?([^"]+)"', text)
@@ -350,7 +360,7 @@ def error_of(answer) -> tuple[str, str]:
     return found, message.group(1) if message else ""
 
 
-def remember(record: dict) -> None:
+def remember(record: Json) -> None:
     """Keep it for LookupEvents, which shows management events with or without a trail."""
     bucket = (record["requestParameters"] or {}).get("bucketName")
     caller = record["userIdentity"]
@@ -370,7 +380,7 @@ def remember(record: dict) -> None:
         )
 
 
-def publish(record: dict) -> None:
+def publish(record: Json) -> None:
     entry = {
         "Source": f"aws.{record['eventSource'].removesuffix('.amazonaws.com')}",
         "DetailType": "AWS API Call via CloudTrail",

@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import hooks
+from hooks import Answer, Json, Operation
 from ministack.core import iam_evaluator, responses
 from ministack.services import cloudtrail, kms, s3
 
@@ -43,10 +45,10 @@ def install() -> None:
         hooks.patch(cloudtrail._DISPATCH, name, ["body"], with_trails_apart(is_read))
 
 
-def with_quota(original):
+def with_quota(original: Operation) -> Operation:
     """AWS allows five trails a region, those of other regions that log there included; MiniStack any number."""
 
-    def create_trail(body):
+    def create_trail(body: Json) -> Answer:
         if len(cloudtrail._visible_trail_items()) >= MAX_TRAILS:
             message = f"User: {responses.get_account_id()} already has {MAX_TRAILS} trails in {responses.get_region()}."
             return cloudtrail._err("MaximumNumberOfTrailsExceededException", message)
@@ -55,10 +57,10 @@ def with_quota(original):
     return create_trail
 
 
-def with_limits(original):
+def with_limits(original: Operation) -> Operation:
     """AWS refuses selectors that are too many or not whole; MiniStack only knows the limit of five basic ones."""
 
-    def put_event_selectors(body):
+    def put_event_selectors(body: Json) -> Answer:
         basic, advanced = body.get("EventSelectors") or [], body.get("AdvancedEventSelectors") or []
         resources = sum(len(it.get("Values", [])) for one in basic for it in one.get("DataResources", []))
         if resources > MAX_DATA_RESOURCES:
@@ -77,16 +79,16 @@ def with_limits(original):
     return put_event_selectors
 
 
-def is_whole(fields: list[dict]) -> bool:
+def is_whole(fields: list[Json]) -> bool:
     names = [it.get("Field") for it in fields]
     operators = [[values for name, values in it.items() if name != "Field"] for it in fields]
     return "eventCategory" in names and len(set(names)) == len(names) and all(it and all(it) for it in operators)
 
 
-def with_trails_of_the_organization(original):
+def with_trails_of_the_organization(original: Operation) -> Operation:
     """A trail of an organization is shown in all its accounts; here all accounts of this machine are in one."""
 
-    def describe_trails(body):
+    def describe_trails(body: Json) -> Answer:
         status, headers, answer = original(body)
         if status != 200 or body.get("trailNameList"):
             return status, headers, answer
@@ -101,11 +103,11 @@ def with_trails_of_the_organization(original):
     return describe_trails
 
 
-def with_trails_apart(is_read: bool):
+def with_trails_apart(is_read: bool) -> Callable[[Operation], Operation]:
     """AWS answers about a trail at its home, and to its account; MiniStack about those of any region."""
 
-    def make(original):
-        def call(body):
+    def make(original: Operation) -> Operation:
+        def call(body: Json) -> Answer:
             named = str(body.get("Name") or body.get("TrailName") or "").strip()
             try:
                 spec, name = cloudtrail._parse_trail_arn(named)
@@ -126,15 +128,15 @@ def with_trails_apart(is_read: bool):
     return make
 
 
-def not_found(name: str):
+def not_found(name: str) -> Answer:
     account = responses.get_account_id()
     return cloudtrail._err("TrailNotFoundException", f"Unknown trail: {name} for the user: {account}")
 
 
-def with_bucket_checked_at_create(original):
+def with_bucket_checked_at_create(original: Operation) -> Operation:
     """AWS makes no trail of a name against its rules, nor one that could not write to its bucket; MiniStack does."""
 
-    def create_trail(body):
+    def create_trail(body: Json) -> Answer:
         name = str(body.get("Name", "")).strip()
         if name and (not NAME.fullmatch(name) or ADDRESS.fullmatch(name)):
             return cloudtrail._err("InvalidTrailNameException", f"Trail name {name} is not valid.")
@@ -144,10 +146,10 @@ def with_bucket_checked_at_create(original):
     return create_trail
 
 
-def with_bucket_checked_at_update(original):
+def with_bucket_checked_at_update(original: Operation) -> Operation:
     """The same for another bucket, prefix or key."""
 
-    def update_trail(body):
+    def update_trail(body: Json) -> Answer:
         _, _, trail, problem = cloudtrail._find_mutable_trail(str(body.get("Name", "")).strip())
         refused = None if problem else bucket_refusal(trail["TrailARN"], {**trail, **body})
         return refused or original(body)
@@ -155,7 +157,7 @@ def with_bucket_checked_at_update(original):
     return update_trail
 
 
-def bucket_refusal(trail_arn: str, trail: dict):
+def bucket_refusal(trail_arn: str, trail: Json) -> Answer | None:
     bucket, prefix = trail.get("S3BucketName") or "", trail.get("S3KeyPrefix") or ""
     owner = s3._bucket_owner_account(bucket)
     if owner is None:
@@ -187,7 +189,7 @@ def bucket_refusal(trail_arn: str, trail: dict):
     return key_refusal(trail_arn, trail.get("KmsKeyId"), bucket)
 
 
-def key_refusal(trail_arn: str, key_id: str | None, bucket: str):
+def key_refusal(trail_arn: str, key_id: str | None, bucket: str) -> Answer | None:
     """AWS makes no trail that could not encrypt its files; with a bucket key on the bucket, it has to decrypt, too."""
     if not key_id:
         return None
@@ -240,7 +242,7 @@ def logs_writes(source: str, region: str) -> bool:
     return False
 
 
-def selects_writes(selector: dict, source: str) -> bool:
+def selects_writes(selector: Json, source: str) -> bool:
     if "FieldSelectors" not in selector:
         return (
             selector.get("IncludeManagementEvents", True)
@@ -252,7 +254,7 @@ def selects_writes(selector: dict, source: str) -> bool:
     return any(it.get("Field") == "eventCategory" for it in fields) and all(field_selects(it, event) for it in fields)
 
 
-def field_selects(field: dict, event: dict) -> bool:
+def field_selects(field: Json, event: dict[str, str]) -> bool:
     value = event.get(field.get("Field", ""))
     if value is None:
         return False

@@ -13,6 +13,7 @@ built here as well, of wildcards alone. https://github.com/aws/event-ruler (Byte
 import json
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 MOST_CHARACTERS = 2048
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html names no number. 11 was refused, 9 was not.
@@ -112,7 +113,7 @@ class Field:
         self.plain: dict[str, Matching] = {}
         self.absent: Matching | None = None
 
-    def add(self, element, following: Matching | None) -> Matching:
+    def add(self, element: Any, following: Matching | None) -> Matching:
         """Adds one element; what follows when it matches. `following`: what may be used for that, if it is new."""
         if element == {"exists": False}:
             self.absent = self.absent or following or Matching()
@@ -203,7 +204,7 @@ def reusable(place: Place, expression: list[int], length: int) -> Place | None:
     return None
 
 
-def wildcards(element) -> list[str]:
+def wildcards(element: Any) -> list[str]:
     """The wildcard expressions of an element of a pattern."""
     inner = element.get("anything-but") if isinstance(element, dict) else None
     found = inner.get("wildcard", []) if isinstance(inner, dict) else []

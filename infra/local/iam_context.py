@@ -1,6 +1,10 @@
 """What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import hooks
+from hooks import Answer, Headers, Json, Query
 from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.services import s3
 
@@ -8,6 +12,16 @@ KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 
 # What the root user of the bucket's account may do whatever the bucket policy says, so that it can mend the policy.
 ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
+
+# Of an action, a query, a path and headers: condition keys and their values.
+ObjectContext = Callable[[str, Query, str, Headers], Json]
+ServiceContext = Callable[[str, Query | None, str, Headers | None], Json]
+# Of service, method, path, headers, body and query.
+ExtractAction = Callable[[str, str, str, Headers, bytes, Query], str | None]
+# Of the same, region and account.
+ExtractArn = Callable[[str, str, str, Headers, bytes, Query, str, str], str]
+# Of access key id, action, service, region, resource and condition keys: None, or why not.
+Enforce = Callable[[str, str, str, str, str, Json | None], Any]
 
 
 def install() -> None:
@@ -29,14 +43,14 @@ def install() -> None:
     hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
 
 
-def with_kms_key_id(original):
+def with_kms_key_id(original: ObjectContext) -> ObjectContext:
     """AWS knows the condition key `s3:x-amz-server-side-encryption-aws-kms-key-id`.
 
     MiniStack does not, so the baseline's policy would deny uploads with the right key, too.
     A part cannot carry the header: the key of the upload that it belongs to counts.
     """
 
-    def s3_object_context(iam_action, query_params, path, headers):
+    def s3_object_context(iam_action: str, query_params: Query, path: str, headers: Headers) -> Json:
         context = original(iam_action, query_params, path, headers)
         if iam_action != "s3:PutObject":
             return context
@@ -53,10 +67,12 @@ def with_kms_key_id(original):
     return s3_object_context
 
 
-def with_acl(original):
+def with_acl(original: ServiceContext) -> ServiceContext:
     """AWS knows the condition key `s3:x-amz-acl` where an ACL is put, too; MiniStack where an object is."""
 
-    def s3_service_context(iam_action, query_params, path="", headers=None):
+    def s3_service_context(
+        iam_action: str, query_params: Query | None, path: str = "", headers: Headers | None = None
+    ) -> Json:
         context = original(iam_action, query_params, path, headers)
         acl = (headers or {}).get("x-amz-acl")
         if acl and iam_action in ("s3:PutBucketAcl", "s3:PutObjectAcl"):
@@ -66,10 +82,10 @@ def with_acl(original):
     return s3_service_context
 
 
-def with_request_id(original):
+def with_request_id(original: Callable[..., Answer]) -> Callable[..., Answer]:
     """AWS names the request in a header of every refusal; MiniStack in the body alone, where no SDK looks."""
 
-    def access_denied_response(service, action, principal_arn, request_id, **more):
+    def access_denied_response(service: str, action: str, principal_arn: str, request_id: str, **more: Any) -> Answer:
         status, headers, body = original(service, action, principal_arn, request_id, **more)
         name = "x-amz-request-id" if service == "s3" else "x-amzn-RequestId"
         return status, {**headers, name: request_id}, body
@@ -77,13 +93,15 @@ def with_request_id(original):
     return access_denied_response
 
 
-def with_actions(original):
+def with_actions(original: ExtractAction) -> ExtractAction:
     """AWS has no actions of their own for SQS's batches, one for reading a function's concurrency, two for budgets.
 
     MiniStack asks for `sqs:SendMessageBatch`, for the right to change the concurrency, for `budgets:CreateBudget`.
     """
 
-    def extract_iam_action(service, method, path, headers, body, query_params):
+    def extract_iam_action(
+        service: str, method: str, path: str, headers: Headers, body: bytes, query_params: Query
+    ) -> str | None:
         action = original(service, method, path, headers, body, query_params)
         if action == "lambda:PutFunctionConcurrency" and method != "PUT":
             return "lambda:GetFunctionConcurrency" if method == "GET" else "lambda:DeleteFunctionConcurrency"
@@ -96,14 +114,23 @@ def with_actions(original):
     return extract_iam_action
 
 
-def with_resources(original):
+def with_resources(original: ExtractArn) -> ExtractArn:
     """AWS authorizes CreateAlias on the key that it names, CreateFunction on the function, GetParametersByPath on its
     path, targets on their rule, calls about a budget on that.
 
     MiniStack asks for `*`, which no exact policy allows, and for rules of the default bus with the bus in their ARN.
     """
 
-    def extract_resource_arn(service, method, path, headers, body, query_params, region, account_id):
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        query_params: Query,
+        region: str,
+        account_id: str,
+    ) -> str:
         arn = original(service, method, path, headers, body, query_params, region, account_id)
         place = f"{region}:{account_id}"
         if service == "events":
@@ -133,10 +160,17 @@ def with_resources(original):
     return extract_resource_arn
 
 
-def with_root_denied(original):
+def with_root_denied(original: Enforce) -> Enforce:
     """AWS binds the root user to the Deny statements of a bucket policy; MiniStack lets it do anything."""
 
-    def enforce(access_key_id, iam_action, service, region, resource_arn="*", service_context=None):
+    def enforce(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: Json | None = None,
+    ) -> Any:
         denied = original(access_key_id, iam_action, service, region, resource_arn, service_context)
         if denied is not None or service != "s3" or iam_action in ROOT_MAY_ALWAYS:
             return denied

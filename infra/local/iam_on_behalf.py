@@ -6,8 +6,11 @@ The actions of each resource type are those that its handlers name in CloudForma
 import contextvars
 import json
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import hooks
+from hooks import Answer, Delete, Headers, Json, Query
 from ministack.core import iam_evaluator, responses, router
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import stacks
@@ -144,6 +147,8 @@ OPERATIONS = ("create", "read", "update", "delete")
 # What a resource that does not exist yet will be called.
 NAMES = ("RoleName", "Name", "AlarmName", "AliasName", "DashboardName", "LogGroupName")
 
+PinCaller = Callable[[Headers, Query | None], None]
+
 
 def install() -> None:
     hooks.need(stacks, "_provision_keeping_seed", "_update_keeping_seed", "_delete_resource")
@@ -156,18 +161,18 @@ def install() -> None:
     hooks.patch(lambda_svc, "_update_config", ["name", "data"], passing_role)
 
 
-def remembering_caller(original):
-    def pin_request_caller(headers, query_params=None):
+def remembering_caller(original: PinCaller) -> PinCaller:
+    def pin_request_caller(headers: Headers, query_params: Query | None = None) -> None:
         CALLER.set(router.extract_access_key_id(headers, query_params) or "")
-        return original(headers, query_params)
+        original(headers, query_params)
 
     return pin_request_caller
 
 
-def provisioning(original):
+def provisioning(original: Callable[..., Any]) -> Callable[..., Any]:
     """AWS does each of these with the permissions of who called CloudFormation; MiniStack asks nobody."""
 
-    def provision(*args):
+    def provision(*args: Any) -> Any:
         resource_type, logical_id, props, _stack_name = args
         named = (props[name] for name in NAMES if isinstance(props.get(name), str))
         authorize(resource_type, "create", next(named, logical_id), props)
@@ -176,8 +181,8 @@ def provisioning(original):
     return provision
 
 
-def updating(original):
-    def update(*args):
+def updating(original: Callable[..., Any]) -> Callable[..., Any]:
+    def update(*args: Any) -> Any:
         resource_type, physical_id, old, new, *_ = args
         if old != new:
             authorize(resource_type, "update", physical_id, new)
@@ -186,15 +191,17 @@ def updating(original):
     return update
 
 
-def deleting(original):
-    def delete(resource_type, physical_id, props, stack_name=None, logical_id=None):
+def deleting(original: Delete) -> Delete:
+    def delete(
+        resource_type: str, physical_id: str, props: Json, stack_name: str | None = None, logical_id: str | None = None
+    ) -> None:
         authorize(resource_type, "delete", physical_id, props)
         return original(resource_type, physical_id, props, stack_name, logical_id)
 
     return delete
 
 
-def authorize(resource_type: str, operation: str, physical_id: str, props: dict) -> None:
+def authorize(resource_type: str, operation: str, physical_id: str, props: Json) -> None:
     """Raises PermissionError unless the caller may do all that this operation takes."""
     if resource_type not in TYPES:
         return
@@ -214,14 +221,14 @@ def authorize(resource_type: str, operation: str, physical_id: str, props: dict)
             ask("iam:PassRole", target["RoleArn"], {"iam:PassedToService": "events.amazonaws.com"})
 
 
-def last(value) -> str:
+def last(value: Any) -> Any:
     value = value[0] if isinstance(value, list) and value else value
     return value.rsplit("/", 1)[-1] if isinstance(value, str) and value.startswith("http") else value
 
 
-def context_of(props: dict, account: str) -> dict:
+def context_of(props: Json, account: str) -> Json:
     """The condition keys that AWS has for these."""
-    context = {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
+    context: Json = {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
     tags = props.get("Tags")
     for tag in tags if isinstance(tags, list) else []:
         context[f"aws:ResourceTag/{tag['Key']}"] = context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]
@@ -234,7 +241,7 @@ def context_of(props: dict, account: str) -> dict:
     return context
 
 
-def ask(action: str, arn: str, context: dict) -> None:
+def ask(action: str, arn: str, context: Json) -> None:
     """Raises PermissionError if the caller of the request may not do this."""
     if not CALLER.get():
         return
@@ -245,10 +252,10 @@ def ask(action: str, arn: str, context: dict) -> None:
         raise PermissionError(f"User: {caller} is not authorized to perform: {action} on resource: {arn}")
 
 
-def passing_role(original):
+def passing_role(original: Callable[..., Answer]) -> Callable[..., Answer]:
     """AWS lets nobody give a function a role without iam:PassRole on it; MiniStack anybody."""
 
-    def with_role(*args, **kwargs):
+    def with_role(*args: Any, **kwargs: Any) -> Answer:
         data = args[-1]
         if data.get("Role"):
             try:

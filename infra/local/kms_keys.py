@@ -1,9 +1,12 @@
 """What a key answers in each of its states, by what it is for and where its material is from."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import hooks
 import s3_policies
+from hooks import Answer, Json, Operation
 from ministack.core import responses
 from ministack.services import kms
 
@@ -40,15 +43,15 @@ def install() -> None:
     hooks.patch(kms, "_check_key_state", ["rec"], with_all_states)
 
 
-def refused(code: str, message: str):
+def refused(code: str, message: str) -> Answer:
     return responses.error_response_json(code, message, 400)
 
 
-def with_states_and_regions(operation: str):
+def with_states_and_regions(operation: str) -> Callable[[Operation], Operation]:
     """AWS refuses what the state, the origin or the kind of a key does not allow; MiniStack does it."""
 
-    def make(original):
-        def call(data):
+    def make(original: Operation) -> Operation:
+        def call(data: Json) -> Answer:
             named = data.get("KeyId") or data.get("TargetKeyId") or ""
             parts = named.split(":")
             if named.startswith("arn:") and len(parts) > 3 and parts[3] != responses.get_region():
@@ -61,7 +64,7 @@ def with_states_and_regions(operation: str):
     return make
 
 
-def refusal(operation: str, key: dict, data: dict):
+def refusal(operation: str, key: Json, data: Json) -> Answer | None:
     """After the table of https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html"""
     state, arn = key["KeyState"], key["Arn"]
     pending = state in PENDING_DELETION
@@ -98,7 +101,7 @@ def words(state: str) -> str:
     return {"PendingImport": "pending import"}.get(state, state.lower())
 
 
-def policy_refusal(policy: str):
+def policy_refusal(policy: str) -> Answer | None:
     if len(policy.encode()) > MAX_POLICY_BYTES:
         return refused("LimitExceededException", "The key policy is too long.")
     try:
@@ -112,10 +115,10 @@ def policy_refusal(policy: str):
     )
 
 
-def with_custom_stores_and_checked_policy(original):
+def with_custom_stores_and_checked_policy(original: Operation) -> Operation:
     """AWS makes keys in custom key stores, too, and checks the policy; here any id of a store is one."""
 
-    def create_key(data):
+    def create_key(data: Json) -> Answer:
         problem = "Policy" in data and policy_refusal(data["Policy"])
         if problem:
             return problem
@@ -134,10 +137,10 @@ def with_custom_stores_and_checked_policy(original):
     return create_key
 
 
-def with_lists_reordered(original):
+def with_lists_reordered(original: Operation) -> Operation:
     """AWS gives lists of a key policy back in another order, and no lists of one; MiniStack as they were put."""
 
-    def get_key_policy(data):
+    def get_key_policy(data: Json) -> Answer:
         status, headers, body = original(data)
         if status != 200:
             return status, headers, body
@@ -152,7 +155,7 @@ def with_lists_reordered(original):
     return get_key_policy
 
 
-def reordered(value):
+def reordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {kind: reordered(it) for kind, it in value.items()}
     if isinstance(value, list):
@@ -160,10 +163,10 @@ def reordered(value):
     return value
 
 
-def with_rotation_hidden_while_pending(original):
+def with_rotation_hidden_while_pending(original: Operation) -> Operation:
     """While its deletion is pending, no key says that it rotates; cancelled, it rotates as before."""
 
-    def get_key_rotation_status(data):
+    def get_key_rotation_status(data: Json) -> Answer:
         status, headers, body = original(data)
         key = kms._resolve_key(data.get("KeyId", ""))
         if status == 200 and key["KeyState"] in PENDING_DELETION:
@@ -173,8 +176,8 @@ def with_rotation_hidden_while_pending(original):
     return get_key_rotation_status
 
 
-def with_states_by_tag(original):
-    def tag_resource(data):
+def with_states_by_tag(original: Operation) -> Operation:
+    def tag_resource(data: Json) -> Answer:
         for tag in data.get("Tags", []):
             key = kms._resolve_key(data.get("KeyId", ""))
             if key and tag.get("TagKey") == STATE_TAG:
@@ -185,10 +188,10 @@ def with_states_by_tag(original):
     return tag_resource
 
 
-def with_all_states(original):
+def with_all_states(original: Callable[[Json], Answer | None]) -> Callable[[Json], Answer | None]:
     """MiniStack encrypts with keys of the states that it does not know."""
 
-    def check_key_state(rec):
+    def check_key_state(rec: Json) -> Answer | None:
         problem = original(rec)
         if problem is None and rec["KeyState"] not in ("Enabled", "Updating"):
             return refused("KMSInvalidStateException", f"{rec['Arn']} is {words(rec['KeyState'])}.")

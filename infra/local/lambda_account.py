@@ -1,8 +1,10 @@
 """How many functions an account may run at a time."""
 
 import functools
+from collections.abc import Callable
 
 import hooks
+from hooks import Answer, Json
 from ministack.core import responses
 from ministack.services import lambda_svc
 
@@ -21,10 +23,10 @@ def reserved(but: str = "") -> int:
     return sum(int(functions[name].get("concurrency") or 0) for name in list(functions) if name != but)
 
 
-def within_limit(limit, original):
+def within_limit(limit: int, original: Callable[[str, Json], Answer]) -> Callable[[str, Json], Answer]:
     """AWS refuses a reservation that leaves too little to all other functions; MiniStack takes any."""
 
-    def put_function_concurrency(func_name, data):
+    def put_function_concurrency(func_name: str, data: Json) -> Answer:
         minimum = min(limit, UNRESERVED)
         if limit - reserved(but=func_name) - int(data.get("ReservedConcurrentExecutions", 0)) < minimum:
             return responses.error_response_json(
@@ -38,10 +40,10 @@ def within_limit(limit, original):
     return put_function_concurrency
 
 
-def telling_limit(limit, original):
+def telling_limit(limit: int, original: Callable[[], Answer]) -> Callable[[], Answer]:
     """The account's own limit, which MiniStack makes of the memory of this machine."""
 
-    def get_account_settings():
+    def get_account_settings() -> Answer:
         status, headers, body = original()
         settings = responses.json.loads(body)
         settings["AccountLimit"]["ConcurrentExecutions"] = limit

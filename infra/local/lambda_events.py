@@ -3,8 +3,11 @@
 import json
 import logging
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import hooks
+from hooks import Json
 from ministack.core import iam_evaluator, responses
 from ministack.services import eventbridge, lambda_svc
 
@@ -15,6 +18,15 @@ DEFAULT_CONCURRENCY = 4
 
 slots: dict[str, threading.BoundedSemaphore] = {}
 holding = threading.local()
+
+# Of a target, an event, a rule, and the event as the rule saw it.
+InvokeTarget = Callable[[Json, Json, Json, Json | None], Any]
+# Of an ARN and a document.
+DispatchToLambda = Callable[[str, str], None]
+# Of a parsed ARN, an event, a rule, the buses that the event came by, and the input of the target.
+DispatchToEventBus = Callable[[Any, Json, Json, set[str], str | None], None]
+# Of a function and an event.
+ExecuteFunction = Callable[[Json, Json], Json]
 
 
 def install() -> None:
@@ -29,10 +41,10 @@ def install() -> None:
     hooks.patch(lambda_svc, "_execute_function", ["func", "event"], within_concurrency)
 
 
-def with_permission(original):
+def with_permission(original: InvokeTarget) -> InvokeTarget:
     """AWS invokes a function only if its policy lets this rule; MiniStack always does."""
 
-    def invoke_target(target, event, rule, view=None):
+    def invoke_target(target: Json, event: Json, rule: Json, view: Json | None = None) -> Any:
         arn = target.get("Arn", "")
         if ":lambda:" in arn and not may_invoke(arn, rule):
             log.warning("FailedInvocation: rule %s has no permission to invoke %s", rule["Name"], arn)
@@ -42,7 +54,7 @@ def with_permission(original):
     return invoke_target
 
 
-def may_invoke(function_arn: str, rule: dict) -> bool:
+def may_invoke(function_arn: str, rule: Json) -> bool:
     policy = lambda_svc.function_policy_for_arn(function_arn)
     if not policy:
         return False
@@ -61,10 +73,10 @@ def may_invoke(function_arn: str, rule: dict) -> bool:
     return verdict.decision == "Allow"
 
 
-def asynchronously(_original):
+def asynchronously(_original: DispatchToLambda) -> DispatchToLambda:
     """AWS queues the event, retries what fails, then sends it to the on-failure destination; MiniStack calls once."""
 
-    def dispatch_to_lambda(arn, payload):
+    def dispatch_to_lambda(arn: str, payload: str) -> None:
         function, config, _ = lambda_svc._get_func_record_for_ref(arn)
         if function and config:
             record = lambda_svc._execution_record_for_config(function, config)
@@ -73,20 +85,22 @@ def asynchronously(_original):
     return dispatch_to_lambda
 
 
-def to_other_regions(original):
+def to_other_regions(original: DispatchToEventBus) -> DispatchToEventBus:
     """AWS sends an event to a bus of another region of the account; MiniStack says that there is none."""
 
-    def dispatch_to_event_bus(spec, event, rule, event_path, target_input_payload=None):
+    def dispatch_to_event_bus(
+        spec: Any, event: Json, rule: Json, event_path: set[str], target_input_payload: str | None = None
+    ) -> None:
         with responses.request_scope(responses.get_account_id(), spec.region):
             return original(spec, event, rule, event_path, target_input_payload)
 
     return dispatch_to_event_bus
 
 
-def within_concurrency(original):
+def within_concurrency(original: ExecuteFunction) -> ExecuteFunction:
     """AWS holds events back while a function is at its concurrency; MiniStack starts a process for each."""
 
-    def execute_function(func, event):
+    def execute_function(func: Json, event: Json) -> Json:
         # MiniStack calls itself again in the function's account.
         if getattr(holding, "slot", False):
             return original(func, event)

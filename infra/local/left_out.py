@@ -2,8 +2,10 @@
 
 import json
 import re
+from typing import Any
 
 import hooks
+from hooks import AnyAnswer, Dispatch, Headers, Query
 
 # Of CloudFormation's XML: what is empty, and a member that is only asked with.
 CLOUDFORMATION = re.compile(rb"<(Description)></\1>|<Description/>|<ChangeSetType>[^<]*</ChangeSetType>")
@@ -19,10 +21,12 @@ def install() -> None:
     hooks.patch(app, "_dispatch_service_request", parameters, leaving_out)
 
 
-def leaving_out(original):
+def leaving_out(original: Dispatch) -> Dispatch:
     from ministack import app
 
-    async def dispatch(method, path, headers, body, query_params, request_id):
+    async def dispatch(
+        method: str, path: str, headers: Headers, body: bytes, query_params: Query, request_id: str
+    ) -> AnyAnswer:
         status, answered, answer = await original(method, path, headers, body, query_params, request_id)
         routing = app._routing_params(method, path, headers, body, query_params)
         service = app.detect_service(method, path, headers, routing)
@@ -36,7 +40,7 @@ def leaving_out(original):
     return dispatch
 
 
-def without(value):
+def without(value: Any) -> Any:
     if isinstance(value, list):
         return [without(it) for it in value]
     if isinstance(value, dict):

@@ -1,12 +1,14 @@
 """What S3 does and MiniStack's S3 does not. Runs in its handler, so after signature and IAM were checked."""
 
 import re
+from collections.abc import Callable
 from html import escape
 from xml.etree import ElementTree
 
 import hooks
 import s3_lifecycle
 import s3_policies
+from hooks import Answer, Handler, Headers, Query
 from ministack import app
 from ministack.core import iam_evaluator, responses
 from ministack.services import iam, s3
@@ -53,8 +55,8 @@ def install(bucket_quota: int) -> None:
     hooks.patch(s3, "_put_bucket_lifecycle", ["name", "body"], with_v1_prefixes_kept)
 
 
-def with_extras(original):
-    async def handler(method, path, headers, body, query_params):
+def with_extras(original: Handler) -> Handler:
+    async def handler(method: str, path: str, headers: Headers, body: bytes, query_params: Query) -> Answer:
         bucket, _, key = path.lstrip("/").partition("/")
         if not bucket:
             return await original(method, path, headers, body, query_params)
@@ -71,14 +73,14 @@ def with_extras(original):
         if "inventory" in query_params:
             return inventory(method, bucket, body, query_params)
         if method == "PUT" and "policy" in query_params and is_there(bucket):
-            refused = s3_policies.refusal(bucket, body)
-            if refused:
-                return error(400, *refused)
+            problem = s3_policies.refusal(bucket, body)
+            if problem:
+                return error(400, *problem)
             body = s3_policies.kept(body)
         if method == "PUT" and "lifecycle" in query_params and is_there(bucket):
-            refused = s3_lifecycle.refusal(body)
-            if refused:
-                return error(400, *refused)
+            problem = s3_lifecycle.refusal(body)
+            if problem:
+                return error(400, *problem)
         answer = await original(method, path, headers, body, query_params)
         if answer[0] < 300:
             answer = after(method, bucket, headers, query_params, answer)
@@ -87,10 +89,10 @@ def with_extras(original):
     return handler
 
 
-def in_pages_only(original):
+def in_pages_only(original: Handler) -> Handler:
     """AWS lists buckets in pages only, for an account that may have more than 10,000; MiniStack all at once."""
 
-    async def handler(method, path, headers, body, query_params):
+    async def handler(method: str, path: str, headers: Headers, body: bytes, query_params: Query) -> Answer:
         if method == "GET" and path == "/" and not PAGED & set(query_params):
             return error(
                 400, "InvalidRequest", "This account may have too many buckets for a list that is not paginated."
@@ -100,7 +102,7 @@ def in_pages_only(original):
     return handler
 
 
-def after(method: str, bucket: str, headers: dict, query_params: dict, answer):
+def after(method: str, bucket: str, headers: Headers, query_params: Query, answer: Answer) -> Answer:
     """Bring what is kept here up to date with a call that worked."""
     place = (responses.get_account_id(), bucket)
     if "lifecycle" in query_params:
@@ -111,7 +113,7 @@ def after(method: str, bucket: str, headers: dict, query_params: dict, answer):
     return answer
 
 
-def error(status: int, code: str, message: str):
+def error(status: int, code: str, message: str) -> Answer:
     body = f"{XML}<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
     return status, {"Content-Type": "application/xml"}, body.encode()
 
@@ -120,7 +122,7 @@ def is_there(bucket: str) -> bool:
     return s3._bucket_owner_account(bucket) is not None
 
 
-def owner_refusal(bucket: str, headers: dict):
+def owner_refusal(bucket: str, headers: Headers) -> Answer | None:
     """AWS refuses a call whose ExpectedBucketOwner is not the bucket's owner; MiniStack ignores the header."""
     expected = headers.get(OWNER)
     if expected is None:
@@ -136,7 +138,7 @@ def owner_refusal(bucket: str, headers: dict):
     return error(403, "AccessDenied", "Access Denied")
 
 
-def with_aws_key(headers: dict) -> dict:
+def with_aws_key(headers: Headers) -> Headers:
     """AWS takes its own key when an upload asks for SSE-KMS and names none; MiniStack refuses."""
     if headers.get(ENCRYPTION) != "aws:kms" or headers.get(KEY_ID):
         return headers
@@ -144,7 +146,7 @@ def with_aws_key(headers: dict) -> dict:
     return {**headers, KEY_ID: key}
 
 
-def with_bucket_key(bucket: str, answer):
+def with_bucket_key(bucket: str, answer: Answer) -> Answer:
     """AWS tells of an object with SSE-KMS whether it was written with the bucket key, by default as the bucket says.
 
     MiniStack never does. Here the bucket's setting of now counts, for all objects.
@@ -157,7 +159,7 @@ def with_bucket_key(bucket: str, answer):
     return (status, {**headers, BUCKET_KEY: "true"}, body) if on == "true" else answer
 
 
-def minimum_size(method: str, place: tuple[str, str], headers: dict, answer):
+def minimum_size(method: str, place: tuple[str, str], headers: Headers, answer: Answer) -> Answer:
     """AWS keeps the minimum object size that was put with the rules, and resets it when it is left out.
 
     MiniStack always answers with the default.
@@ -171,13 +173,13 @@ def minimum_size(method: str, place: tuple[str, str], headers: dict, answer):
     return status, {**answer_headers, MINIMUM_SIZE: minimum_sizes.get(place, DEFAULT_MINIMUM_SIZE)}, body
 
 
-def with_v1_prefixes_kept(original):
+def with_v1_prefixes_kept(original: Callable[[str, bytes], Answer]) -> Callable[[str, bytes], Answer]:
     """Old lifecycle rules have a `Prefix` of their own instead of a `Filter`, which AWS returns as it was.
 
     MiniStack loses it: the rule would then hold for the whole bucket.
     """
 
-    def put_bucket_lifecycle(name, body):
+    def put_bucket_lifecycle(name: str, body: bytes) -> Answer:
         answer = original(name, body)
         rules = s3._bucket_lifecycle.get(name)
         if answer[0] < 300 and isinstance(rules, list):
@@ -190,10 +192,10 @@ def with_v1_prefixes_kept(original):
     return put_bucket_lifecycle
 
 
-def with_v1_prefixes_shown(original):
+def with_v1_prefixes_shown(original: Callable[[str], Answer]) -> Callable[[str], Answer]:
     """The other half of `with_v1_prefixes_kept`."""
 
-    def get_bucket_lifecycle(name):
+    def get_bucket_lifecycle(name: str) -> Answer:
         status, headers, body = original(name)
         rules = s3._bucket_lifecycle.get(name)
         if status == 200 and isinstance(rules, list):
@@ -208,7 +210,7 @@ def with_v1_prefixes_shown(original):
     return get_bucket_lifecycle
 
 
-def inventory(method: str, bucket: str, body: bytes, query_params):
+def inventory(method: str, bucket: str, body: bytes, query_params: Query) -> Answer:
     """S3's inventory API. MiniStack takes its PUT for CreateBucket, and its DELETE for DeleteBucket."""
     account = responses.get_account_id()
     if s3._bucket_owner_account(bucket) != account:
@@ -236,7 +238,7 @@ def inventory(method: str, bucket: str, body: bytes, query_params):
     return 200, {"Content-Type": "application/xml"}, (XML + document).encode()
 
 
-def inventory_refusal(name: str, body: bytes):
+def inventory_refusal(name: str, body: bytes) -> Answer | None:
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError:

@@ -1,6 +1,7 @@
 """Lifecycle configurations that S3 refuses and MiniStack stores."""
 
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 ACTIONS = (
     "Expiration",
@@ -45,7 +46,7 @@ def refusal(body: bytes) -> Refusal | None:
     return overlap(rules) if old else None
 
 
-def rule_refusal(rule, filter_, old: bool) -> Refusal | None:
+def rule_refusal(rule: Element, filter_: Element | None, old: bool) -> Refusal | None:
     names = {local(it) for it in rule}
     if not names & {"Prefix", "Filter"} or rule.findtext("{*}Status") not in ("Enabled", "Disabled"):
         return MALFORMED
@@ -79,7 +80,7 @@ def id_refusal(id_: str | None, ids: set[str]) -> Refusal | None:
     return None
 
 
-def overlap(rules: list) -> Refusal | None:
+def overlap(rules: list[Element]) -> Refusal | None:
     """Of two rules of the old form that do the same, neither may hold within the other's prefix."""
     for n, one in enumerate(rules):
         for other in rules[n + 1 :]:
@@ -96,5 +97,5 @@ def invalid(message: str) -> Refusal:
     return "InvalidRequest", message
 
 
-def local(element) -> str:
+def local(element: Element) -> str:
     return element.tag.rpartition("}")[2]

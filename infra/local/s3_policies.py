@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.services import iam
@@ -36,7 +37,7 @@ def kept(body: bytes) -> bytes:
     return json.dumps(policy, separators=(",", ":")).encode()
 
 
-def respelled(value):
+def respelled(value: Any) -> Any:
     if isinstance(value, list):
         return respelled(value[0]) if len(value) == 1 else [respelled(it) for it in reversed(value)]
     if isinstance(value, dict):
@@ -59,7 +60,7 @@ def names_bucket(resource: str, bucket: str) -> bool:
     return resource == f"arn:aws:s3:::{bucket}" or resource.startswith(f"arn:aws:s3:::{bucket}/")
 
 
-def principals_exist(element) -> bool:
+def principals_exist(element: Any) -> bool:
     """AWS knows whether a user or role exists. A deleted one reads back as its id (AIDA…, AROA…), which is refused."""
     if element == "*":
         return True
@@ -82,5 +83,5 @@ def aws_principal_exists(principal: str) -> bool:
     return session is not None and iam._roles.get_scoped(session["account"], None, session["name"]) is not None
 
 
-def listed(value) -> list:
+def listed(value: Any) -> list:
     return value if isinstance(value, list) else [value]

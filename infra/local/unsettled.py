@@ -8,8 +8,13 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs
+
+from hooks import AnyAnswer, Dispatch, Headers, Query
+from hypercorn.typing import HTTPScope
 
 PATH = "/_local-aws/unsettled"
 # The settings of a bucket of which a read may answer what was there before.
@@ -18,6 +23,9 @@ EVENT_LATE_SECONDS = 4.0
 READS = ("Get", "List", "Describe", "Lookup", "Head")
 # Services whose errors are told in JSON, and what they say when there were too many calls.
 JSON_THROTTLING = {"cloudtrail", "kms", "ssm"}
+
+# What a read is of: account, bucket, setting, and the id where there are many.
+Setting = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class World:
         self.seed = seed
         self.counts: Counter[str] = Counter()
         # By what is read: the last true answer, and until when it is still shown.
-        self.seen: dict[tuple, tuple] = {}
-        self.shown_until: dict[tuple, float] = {}
+        self.seen: dict[Setting, AnyAnswer] = {}
+        self.shown_until: dict[Setting, float] = {}
 
     def next(self, operation: str) -> Decision:
         self.counts[operation] += 1
@@ -90,9 +98,11 @@ def install(seed: int | None) -> None:
     hooks.need(router, "extract_access_key_id")
     WORLD.settle(seed)
 
-    def unsettled(original):
-        async def dispatch(method, path, headers, body, query_params, request_id):
-            async def done():
+    def unsettled(original: Dispatch) -> Dispatch:
+        async def dispatch(
+            method: str, path: str, headers: Headers, body: bytes, query_params: Query, request_id: str
+        ) -> AnyAnswer:
+            async def done() -> AnyAnswer:
                 return await original(method, path, headers, body, query_params, request_id)
 
             caller = router.extract_access_key_id(headers, query_params) or ""
@@ -101,9 +111,9 @@ def install(seed: int | None) -> None:
             routing = app._routing_params(method, path, headers, body, query_params)
             service = app.detect_service(method, path, headers, routing)
             bucket, _, key = path.lstrip("/").partition("/")
-            setting = next((it for it in cloudtrail_events.S3_SETTINGS if it in query_params), None)
-            of_bucket = service == "s3" and bucket and not key and setting
-            if of_bucket:
+            of_bucket = service == "s3" and bucket and not key
+            setting = next((it for it in cloudtrail_events.S3_SETTINGS if of_bucket and it in query_params), None)
+            if setting:
                 # Inventory and its like are many, each with an id.
                 named = json.dumps(query_params.get("id"))
                 what = (responses.get_account_id(), bucket, setting, named)
@@ -115,7 +125,7 @@ def install(seed: int | None) -> None:
                 return await done()
             exempt = len(caller) == 12 and caller.isdigit()
             decision = SETTLED if exempt else WORLD.next(operation)
-            if decision.answer == "unavailable" or (decision.answer == "conflict" and of_bucket and not reads):
+            if decision.answer == "unavailable" or (decision.answer == "conflict" and setting and not reads):
                 return refusal(service, decision.answer)
             answer = await done()
             if what:
@@ -130,7 +140,7 @@ def install(seed: int | None) -> None:
     hooks.patch(app, "_dispatch_service_request", parameters, unsettled)
 
 
-def shown(what: tuple, answer: tuple, reads: bool, lag: float) -> tuple:
+def shown(what: Setting, answer: AnyAnswer, reads: bool, lag: float) -> AnyAnswer:
     """The answer to a call about a setting: while a write is not shown yet, a read answers what was read before it."""
     now = time.monotonic()
     late = now < WORLD.shown_until.get(what, 0.0)
@@ -150,7 +160,7 @@ def shown(what: tuple, answer: tuple, reads: bool, lag: float) -> tuple:
     return answer
 
 
-def refusal(service: str, why: str) -> tuple:
+def refusal(service: str, why: str) -> AnyAnswer:
     if service in JSON_THROTTLING:
         status, code = (500, "InternalFailure") if why == "lost" else (400, "ThrottlingException")
         body = json.dumps({"__type": code, "message": "The local AWS is unsettled."})
@@ -164,7 +174,7 @@ def refusal(service: str, why: str) -> tuple:
     return status, {"Content-Type": "application/xml"}, body.encode()
 
 
-async def switch(scope: dict, send) -> None:
+async def switch(scope: HTTPScope, send: Callable[[Any], Awaitable[None]]) -> None:
     """Answers `PUT /_local-aws/unsettled`: `?seed=` of nothing settles the world again."""
     text = parse_qs(scope["query_string"].decode()).get("seed", [""])[0]
     good = scope["method"] == "PUT" and (text == "" or text.isdecimal())
