@@ -3,29 +3,46 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
+
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
 
 MOST = 2 * 1024 * 1024
 SERVICE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
-def recorded(app, path: Path):
+def recorded(app: ASGIFramework, path: Path) -> ASGIFramework:
     """The same app; each signed request to it is added to the file, with its answer."""
     file = path.open("a", encoding="utf-8")
 
-    async def recording(scope, receive, send):
-        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope.get("headers", [])}
-        signed = SERVICE.search(headers.get("authorization", ""))
-        if scope["type"] != "http" or not signed:
+    async def recording(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
             return await app(scope, receive, send)
-        request, answer, begun = bytearray(), bytearray(), {}
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        signed = SERVICE.search(headers.get("authorization", ""))
+        if not signed:
+            return await app(scope, receive, send)
+        request, answer = bytearray(), bytearray()
+        begun: dict[str, Any] = {}
 
-        async def listening():
+        async def listening() -> ASGIReceiveEvent:
             message = await receive()
-            request.extend(message.get("body", b""))
+            if message["type"] == "http.request":
+                request.extend(message.get("body", b""))
             return message
 
-        async def telling(message):
-            begun.update(message) if message["type"] == "http.response.start" else answer.extend(message["body"])
+        async def telling(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.start":
+                begun.update(message)
+            elif message["type"] == "http.response.body":
+                answer.extend(message["body"])
             await send(message)
 
         await app(scope, listening, telling)

@@ -20,6 +20,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+
 REGION = "eu-west-2"
 # Settings of the caller's that MiniStack, or a function that inherits them, would take for its own.
 FOREIGN_SETTINGS = ("AWS_", "LAMBDA_", "LOCALSTACK_", "MINISTACK_", "S3_")
@@ -168,6 +170,7 @@ def tls_material(data: Path) -> tuple[Path, Path]:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     certificate_file, key_file = data / "server.crt", data / "server.key"
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -188,7 +191,7 @@ def tls_material(data: Path) -> tuple[Path, Path]:
         .not_valid_after(now + datetime.timedelta(days=90))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -198,7 +201,7 @@ def tls_material(data: Path) -> tuple[Path, Path]:
     return certificate_file, key_file
 
 
-def patched_app(options: argparse.Namespace):
+def patched_app(options: argparse.Namespace) -> ASGIFramework:
     """MiniStack, patched; it is first imported here, as it reads the environment then."""
     import hooks
 
@@ -249,13 +252,13 @@ async def serve(
     if options.exchanges:
         app = exchanges.recorded(app, options.exchanges)
 
-    async def announcing_app(scope, receive, send):
+    async def announcing_app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http" and scope["path"] == unsettled.PATH:
             return await unsettled.switch(scope, send)
         if scope["type"] != "lifespan":
             return await app(scope, receive, send)
 
-        async def announce_when_ready(message):
+        async def announce_when_ready(message: ASGISendEvent) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 announce(options, http_port, https_port, certificate)
