@@ -16,7 +16,7 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -106,7 +106,7 @@ def number_is(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-TYPES = {
+TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "blob": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
@@ -431,7 +431,7 @@ def check_names(operation: dict, shape: dict, request: Request, where: str, faul
 
 def check_checksum(operation: dict, request: Request, where: str, faults: Faults) -> None:
     body = request.body.encode()
-    sums = {
+    sums: dict[str, Callable[[], bytes]] = {
         "content-md5": lambda: hashlib.md5(body).digest(),
         "x-amz-checksum-crc32": lambda: zlib.crc32(body).to_bytes(4, "big"),
         "x-amz-checksum-sha256": lambda: hashlib.sha256(body).digest(),

@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import start
 
@@ -94,7 +95,7 @@ def expect(condition: object, found: object) -> None:
         raise Failed(found)
 
 
-def refused(code: str, call: Callable, **parameters) -> None:
+def refused(code: str, call: Callable, **parameters: Any) -> None:
     """The call must fail with exactly this code."""
     try:
         found = call(**parameters)
@@ -107,7 +108,7 @@ def document(*statements: dict) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def allow(actions, resources, **more) -> dict:
+def allow(actions: str | list[str], resources: Any, **more: Any) -> dict:
     return {"Effect": "Allow", "Action": actions, "Resource": resources, **more}
 
 
@@ -121,7 +122,9 @@ class Account:
         self.root = f"arn:aws:iam::{self.id}:root"
         self.names = itertools.count(1)
 
-    def client(self, service: str, keys: tuple | None = None, http: bool = False, region: str = REGION):
+    def client(
+        self, service: str, keys: tuple[str, str] | None = None, http: bool = False, region: str = REGION
+    ) -> Any:
         key_id, secret = keys or self.keys
         return SESSION.create_client(
             service,
@@ -265,11 +268,12 @@ def zipped(bootstrap: str) -> bytes:
 
 @check("a hook that has moved, or another version of MiniStack, ends the start")
 def _(_account: Account) -> None:
-    for guard in (
+    guards: list[Callable[[], None]] = [
         lambda: hooks.patch(json, "dumps", ["nothing", "like", "this"], lambda original: original),
         lambda: hooks.patch(json, "no_such_function", [], lambda original: original),
         lambda: hooks.need(json, "no_such_name"),
-    ):
+    ]
+    for guard in guards:
         try:
             guard()
         except SystemExit as end:
@@ -296,7 +300,7 @@ def _(account: Account) -> None:
     objects = f"arn:aws:s3:::{bucket}/*"
     header = "s3:x-amz-server-side-encryption"
 
-    def deny(resources, action, condition):
+    def deny(resources: str | list[str], action: str, condition: dict) -> dict:
         return {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": resources, "Condition": condition}
 
     policy = document(
@@ -500,7 +504,7 @@ def _(account: Account) -> None:
 def _(account: Account) -> None:
     s3, bucket = account.client("s3"), account.bucket()
 
-    def rule(name: str, **more) -> dict:
+    def rule(name: str, **more: Any) -> dict:
         return {"ID": name, "Status": "Enabled", "Expiration": {"Days": 9}, **more}
 
     def put(*rules: dict) -> None:
@@ -608,7 +612,7 @@ def _(account: Account) -> None:
     expect(found == other, found)
 
 
-def put_into(kms, key: str, state: str) -> None:
+def put_into(kms: Any, key: str, state: str) -> None:
     kms.tag_resource(KeyId=key, Tags=[{"TagKey": "local-aws:state", "TagValue": state}])
 
 
@@ -641,7 +645,7 @@ def _(account: Account) -> None:
     kms.enable_key(KeyId=key)
     expect(state(key) == "Unavailable", "EnableKey brought a store back")
 
-    def create(**kind) -> str:
+    def create(**kind: str) -> str:
         return kms.create_key(**kind)["KeyMetadata"]["Arn"]
 
     imported = create(Origin="EXTERNAL")
@@ -718,7 +722,7 @@ def _(account: Account) -> None:
         arns = {"Field": "resources.ARN", "StartsWith": [f"arn:aws:s3:::b{n}/" for n in range(count)]}
         return [{"Field": "eventCategory", "Equals": ["Data"]}, kind, arns]
 
-    def put(**selectors) -> None:
+    def put(**selectors: list[dict]) -> None:
         trails.put_event_selectors(TrailName="trail-0", **selectors)
 
     put(EventSelectors=[{"DataResources": [data(125)]}] * 2)
@@ -872,14 +876,15 @@ def _(account: Account) -> None:
     account.client("iam").delete_role_policy(RoleName="function", PolicyName="it")
     record = found("iam", "DeleteRolePolicy")
     expect(record["requestParameters"]["roleName"] == "function" and record["awsRegion"] == "us-east-1", record)
-    for service, name, denied in (
+    calls: list[tuple[str, str, Callable[[Any], object]]] = [
         ("kms", "ScheduleKeyDeletion", lambda it: it.schedule_key_deletion(KeyId=key)),
         ("lambda", "DeleteFunction20150331", lambda it: it.delete_function(FunctionName="function")),
         ("events", "DisableRule", lambda it: it.disable_rule(Name="it")),
         ("cloudtrail", "StopLogging", lambda it: it.stop_logging(Name="trail")),
         ("sns", "DeleteTopic", lambda it: it.delete_topic(TopicArn=topic)),
         ("iam", "DeleteRole", lambda it: it.delete_role(RoleName="function")),
-    ):
+    ]
+    for service, name, denied in calls:
         try:
             denied(account.client(service, nobody))
         except ClientError:
@@ -959,7 +964,7 @@ def _(account: Account) -> None:
     expect(log.count(f"called with {{'fail': '{mark}'}}") >= 3, "not in the log file")
 
 
-def change_set(stacks, name: str, template: str, kind: str = "UPDATE", **more) -> dict:
+def change_set(stacks: Any, name: str, template: str, kind: str = "UPDATE", **more: Any) -> dict:
     """What came of a change set of the stack `it`, which is executed if it can be."""
     stacks.create_change_set(
         StackName="it",
@@ -1122,11 +1127,18 @@ def _(account: Account) -> None:
         expect(account.stack("it", {"Rule": rule})[0] == "ROLLBACK_COMPLETE", "the template's was taken")
     for pattern in (wildcards("*:function:sweep*"), wildcards(*"abcdefghi"), {"source": ["x" * 2000]}):
         events.put_rule(Name="it", EventPattern=json.dumps(pattern))
-    pattern = json.dumps({"detail": {"requestParameters": [{"exists": True}]}})
-    for parameters, wanted in ((None, True), ({}, False), ({"a": 1}, False), ([], False)):
-        event = {"id": "1", "account": account.id, "source": "it", "time": "2026-11-25T00:00:00Z", "region": REGION}
+    exists = json.dumps({"detail": {"requestParameters": [{"exists": True}]}})
+    cases: list[tuple[object, bool]] = [(None, True), ({}, False), ({"a": 1}, False), ([], False)]
+    for parameters, wanted in cases:
+        event: dict[str, object] = {
+            "id": "1",
+            "account": account.id,
+            "source": "it",
+            "time": "2026-11-25T00:00:00Z",
+            "region": REGION,
+        }
         event |= {"resources": [], "detail-type": "it", "detail": {"requestParameters": parameters}}
-        found = events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+        found = events.test_event_pattern(EventPattern=exists, Event=json.dumps(event))["Result"]
         expect(found is wanted, f"{parameters}: {found}")
     events.put_targets(Rule="it", Targets=[{"Id": "it", "Arn": f"arn:aws:sqs:{REGION}:{account.id}:it"}])
     refused("ValidationException", events.delete_rule, Name="it")
@@ -1172,7 +1184,7 @@ def _(account: Account) -> None:
     sqs.set_queue_attributes(QueueUrl=one, Attributes=policy)
     both = [{"Fn::GetAtt": ["A", "Arn"]}, {"Fn::GetAtt": ["B", "Arn"]}]
 
-    def template(resource) -> dict:
+    def template(resource: Any) -> dict:
         policy = json.loads(document(allow("sqs:SendMessage", resource, Principal=service)))
         properties = {"Queues": [{"Ref": "A"}, {"Ref": "B"}], "PolicyDocument": policy}
         queue = {"Type": "AWS::SQS::Queue"}
@@ -1204,13 +1216,16 @@ def _(_account: Account) -> None:
 
 @check("a write that is shown late is read as it was before, and then as it is")
 def _(_account: Account) -> None:
-    old, new, denied = (200, {}, b"old"), (200, {}, b"new"), (403, {}, b"")
-    unsettled.shown("it", old, True, 0)
-    unsettled.shown("it", (200, {}, b""), False, 60)
-    expect(unsettled.shown("it", new, True, 0) == old, "shown at once")
-    expect(unsettled.shown("it", denied, True, 0) == denied, "a refusal shown late")
-    unsettled.WORLD.shown_until["it"] = 0
-    expect(unsettled.shown("it", new, True, 0) == new, "never shown")
+    it = ("account", "bucket", "setting", "id")
+    old: hooks.Answer = (200, {}, b"old")
+    new: hooks.Answer = (200, {}, b"new")
+    denied: hooks.Answer = (403, {}, b"")
+    unsettled.shown(it, old, True, 0)
+    unsettled.shown(it, (200, {}, b""), False, 60)
+    expect(unsettled.shown(it, new, True, 0) == old, "shown at once")
+    expect(unsettled.shown(it, denied, True, 0) == denied, "a refusal shown late")
+    unsettled.WORLD.shown_until[it] = 0
+    expect(unsettled.shown(it, new, True, 0) == new, "never shown")
 
 
 @check("a running local AWS can be unsettled, and settled again")
@@ -1241,6 +1256,7 @@ def local_aws() -> Iterator[dict]:
         command = [sys.executable, str(start.HERE / "local_aws.py"), "--http", "0", "--https", "0"]
         command += ["--json", "--exit-with-parent", "--bucket-quota", "20000", "--data", data]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin and process.stdout
             try:
                 yield json.loads(process.stdout.readline() or sys.exit("the local AWS did not start"))
             finally:
