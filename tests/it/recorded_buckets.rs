@@ -88,7 +88,7 @@ impl Recording {
 }
 
 async fn settings(fake: &FakeAws) -> BTreeMap<&'static str, Setting> {
-    let observed = observe(&fake.guardrail().s3, &BUCKET.parse().unwrap()).await;
+    let observed = observe(fake.guardrail().readers(), &BUCKET.parse().unwrap()).await;
     observed.settings().into_iter().map(|(control, it)| (control.id(), it.unwrap())).collect()
 }
 

@@ -7,7 +7,10 @@ use guardrail_core::{
     control::table::Control,
     decide::setup::BootstrapError,
     edge::registry::RegistryError,
-    value::{failure::ApiError, names::BucketName},
+    value::{
+        failure::ApiError,
+        names::{AccountId, BucketName, RoleArn},
+    },
 };
 
 use crate::network;
@@ -23,6 +26,11 @@ pub(crate) enum CliError {
     Identity { profile: Option<String>, source: ApiError },
     #[error("AWS names the caller `{0}`, which is not an ARN with an account")]
     Caller(String),
+    #[error(
+        "the guardrail's role {role} is not in the account of your credentials, {account}: buckets are looked at as their \
+         own account's; give --guardrail-role a role of it"
+    )]
+    RoleElsewhere { role: RoleArn, account: AccountId },
     #[error("{bucket}: there is no such bucket; check the name, or build it: guardrail bootstrap {bucket}")]
     NoBucket { bucket: BucketName },
     #[error("{bucket}: {problem}")]

@@ -308,7 +308,7 @@ async fn what_trails_log(session: &Session, arns: impl Iterator<Item = &str>) ->
     let mut checks = Vec::new();
     for arn in arns.filter_map(|it| it.parse::<TrailArn>().ok()) {
         let own = arn.parts().account == session.account.as_str();
-        checks.push(match control::trail::ask_trail(&session.guardrail.cloudtrail, &arn).await {
+        checks.push(match control::trail::ask_trail(session.guardrail.readers(), &arn).await {
             Ok(it) if it.is_logging && it.selectors.log_management_writes() => {
                 Check::new(Verdict::Good, format!("{arn} logs management writes"))
             }

@@ -79,6 +79,10 @@ impl Session {
         };
         let account = identity.account.unwrap_or_default().parse();
         let (Some(role), Ok(account)) = (role, account) else { return Err(CliError::Caller(caller)) };
+        let account: AccountId = account;
+        if role.parts().account != account.as_str() {
+            return Err(CliError::RoleElsewhere { role, account });
+        }
         let config = Config {
             topic,
             role,
@@ -105,7 +109,7 @@ impl Session {
 
     /// What S3 says of a bucket's settings; an error when it lets nothing be read of it and says why.
     pub(crate) async fn observe(&self, bucket: &BucketName) -> Result<Observed, CliError> {
-        let observed = observe(&self.guardrail.s3, bucket).await;
+        let observed = observe(self.guardrail.readers(), bucket).await;
         let Observed { public_access_block, bucket_policy, versioning, .. } = &observed;
         // Settings that need three different permissions.
         if public_access_block.is_err() && bucket_policy.is_err() && versioning.is_err() {

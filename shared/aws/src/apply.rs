@@ -33,36 +33,34 @@ impl Applied {
 
 /// Writes what the plan says.
 pub async fn apply(writers: &Writers, bucket: &BucketName, baseline: &Baseline, change: &Change) -> Applied {
-    let Writers { s3, kms, cloudtrail } = writers;
     let mut all = Applied::nothing();
     let sent = match change {
-        Change::PublicAccessBlock(drift) => control::public_access_block::write(s3, bucket, drift.desired).await,
+        Change::PublicAccessBlock(drift) => control::public_access_block::write(writers, bucket, drift.desired).await,
         Change::ObjectOwnership(_) => {
             // S3 refuses to enforce ownership while the ACL grants others anything.
-            all = all.and(control::object_ownership::put_private_acl(s3, bucket).await);
+            all = all.and(control::object_ownership::put_private_acl(writers, bucket).await);
             if all.result.is_err() {
                 return all;
             }
-            control::object_ownership::put_ownership(s3, bucket, ObjectOwnership::BucketOwnerEnforced).await
+            control::object_ownership::put_ownership(writers, bucket, ObjectOwnership::BucketOwnerEnforced).await
         }
-        Change::BucketPolicy(drift) => control::bucket_policy::write(s3, bucket, &drift.desired).await,
-        Change::DefaultEncryption(drift) => control::default_encryption::write(s3, bucket, &drift.desired).await,
-        Change::Versioning(_) => control::versioning::write(s3, bucket, BucketVersioningStatus::Enabled).await,
-        Change::Lifecycle(drift) => control::lifecycle::write(s3, bucket, &drift.desired).await,
-        Change::Inventory(drift) => control::inventory::write(s3, bucket, &drift.desired).await,
+        Change::BucketPolicy(drift) => control::bucket_policy::write(writers, bucket, &drift.desired).await,
+        Change::DefaultEncryption(drift) => control::default_encryption::write(writers, bucket, &drift.desired).await,
+        Change::Versioning(_) => control::versioning::write(writers, bucket, BucketVersioningStatus::Enabled).await,
+        Change::Lifecycle(drift) => control::lifecycle::write(writers, bucket, &drift.desired).await,
+        Change::Inventory(drift) => control::inventory::write(writers, bucket, &drift.desired).await,
         Change::KmsKey(drift) => {
             let Some(required) = &baseline.kms_key else { return all };
             // As with controls: one part that fails does not stop the next.
             for call in kms_key::calls(drift, required) {
-                all = all.and(control::kms_key::write(kms, required.arn.as_str(), call).await);
+                all = all.and(control::kms_key::write(writers, required.arn.as_str(), call).await);
             }
             return all;
         }
         Change::Trail(drift) => {
             let Some(required) = &baseline.trail else { return all };
-            let cloudtrail = control::trail::at_home(cloudtrail, &required.arn);
             for call in trail::calls(drift) {
-                all = all.and(control::trail::write(&cloudtrail, required, call).await);
+                all = all.and(control::trail::write(writers, required, call).await);
             }
             return all;
         }
@@ -75,7 +73,7 @@ macro_rules! put_back {
         /// Puts a [reachable](Setting::reachable) setting back to what it was before we wrote it.
         pub async fn put_back(writers: &Writers, bucket: &BucketName, setting: &Setting) -> Result<(), ApiError> {
             match setting {
-                $(Setting::$name(was) => control::$field::put_back(&writers.s3, bucket, was).await,)*
+                $(Setting::$name(was) => control::$field::put_back(writers, bucket, was).await,)*
             }
         }
     };

@@ -1,4 +1,4 @@
-//! Clients that write, told apart from those that read.
+//! Clients that read, and clients that write: what takes the ones cannot do the other by mistake.
 
 use aws_sdk_s3::{
     Client,
@@ -7,12 +7,28 @@ use aws_sdk_s3::{
 
 use crate::Guardrail;
 
-/// Clients for writes. They do not retry by themselves: what a retry writes has to be read again first.
+/// Clients for reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Readers<'a> {
+    pub s3: &'a Client,
+    pub kms: &'a aws_sdk_kms::Client,
+    pub cloudtrail: &'a aws_sdk_cloudtrail::Client,
+}
+
+/// Clients for writes. As [`Writers::new`] makes them, they do not retry by themselves: what a retry writes has to be read again first.
 #[derive(Debug)]
 pub struct Writers {
     pub s3: Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudtrail: aws_sdk_cloudtrail::Client,
+}
+
+impl Guardrail {
+    /// The clients that its controls are read with.
+    pub fn readers(&self) -> Readers<'_> {
+        let Self { s3, kms, cloudtrail, .. } = self;
+        Readers { s3, kms, cloudtrail }
+    }
 }
 
 impl Writers {
@@ -29,5 +45,17 @@ impl Writers {
             kms: aws_sdk_kms::Client::from_conf(kms.build()),
             cloudtrail: aws_sdk_cloudtrail::Client::from_conf(cloudtrail.build()),
         }
+    }
+
+    /// Clients that retry, for the guardrail's own key: what they write is whole, not merged with what others write.
+    pub(crate) fn retrying(guardrail: &Guardrail) -> Self {
+        let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
+        Self { s3: s3.clone(), kms: kms.clone(), cloudtrail: cloudtrail.clone() }
+    }
+
+    /// The same clients, for what has to be read on the way of a write.
+    pub(crate) fn readers(&self) -> Readers<'_> {
+        let Self { s3, kms, cloudtrail } = self;
+        Readers { s3, kms, cloudtrail }
     }
 }

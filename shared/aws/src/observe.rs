@@ -1,6 +1,5 @@
 //! Reading a bucket: every setting at once, absence as a value.
 
-use aws_sdk_s3::Client;
 use guardrail_core::{
     decide::baseline::Baseline,
     outcome::observed::{Observed, Seen},
@@ -10,7 +9,7 @@ use guardrail_core::{
     },
 };
 
-use crate::{Guardrail, api::unless_absent, control};
+use crate::{Guardrail, api::unless_absent, clients::Readers, control};
 
 /// Where to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +28,13 @@ impl Scope {
 
 /// Looks wherever `scope` says, in one round trip's time.
 pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Seen {
-    let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
+    let readers = guardrail.readers();
     let required_key = baseline.kms_key.as_ref().filter(|_| scope.kms_key);
     let required_trail = baseline.trail.as_ref().filter(|_| scope.trail);
     let (bucket, kms_key, trail) = tokio::join!(
-        async { if scope.bucket { Some(observe(s3, bucket).await) } else { None } },
-        async { Some(control::kms_key::read(kms, required_key?).await) },
-        async { Some(control::trail::read(cloudtrail, required_trail?).await) },
+        async { if scope.bucket { Some(observe(readers, bucket).await) } else { None } },
+        async { Some(control::kms_key::read(readers, required_key?).await) },
+        async { Some(control::trail::read(readers, required_trail?).await) },
     );
     Seen { bucket, kms_key, trail }
 }
@@ -43,8 +42,8 @@ pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baselin
 macro_rules! observe {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// Reads every setting of the bucket itself, in one round trip's time.
-        pub async fn observe(s3: &Client, bucket: &BucketName) -> Observed {
-            let ($($field,)*) = tokio::join!($(control::$field::read(s3, bucket)),*);
+        pub async fn observe(readers: Readers<'_>, bucket: &BucketName) -> Observed {
+            let ($($field,)*) = tokio::join!($(control::$field::read(readers, bucket)),*);
             Observed { $($field,)* }
         }
     };
@@ -64,7 +63,7 @@ pub async fn bucket_of_access_point(
 
 /// For how long S3 keeps every new object from being deleted, in words; `None`: it does not.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html>
-pub async fn default_retention(s3: &Client, bucket: &BucketName) -> Read<Option<String>> {
+pub async fn default_retention(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<Option<String>> {
     let get = s3.get_object_lock_configuration().bucket(bucket.as_str());
     let lock = unless_absent("GetObjectLockConfiguration", get.send().await, "ObjectLockConfigurationNotFoundError")?;
     let rule = lock.and_then(|it| it.object_lock_configuration).and_then(|it| it.rule);

@@ -110,7 +110,7 @@ async fn order_of_lists(site: &Site<'_>, run: &mut Run) {
     }
     let mut read = Vec::new();
     for _ in 0..3 {
-        match control::bucket_policy::read(site.s3(), site.bucket).await {
+        match control::bucket_policy::read(site.readers(), site.bucket).await {
             Ok(policy) => {
                 read.extend(policy.statements.into_iter().find(|it| it.sid() == written.sid()).map(|it| it.0))
             }
@@ -236,7 +236,7 @@ async fn denied_call(site: &Site<'_>, run: &mut Run) {
     if let Err(error) = site.put_statements(&[deny]).await {
         return run.answers.push(QUESTION.stopped_by(&error));
     }
-    let now = control::versioning::read(site.s3(), site.bucket).await.ok().and_then(|it| it.status);
+    let now = control::versioning::read(site.readers(), site.bucket).await.ok().and_then(|it| it.status);
     let status = BucketVersioningStatus::from(now.as_deref().unwrap_or("Suspended"));
     let status = VersioningConfiguration::builder().status(status).build();
     let mut id = None;
@@ -281,7 +281,7 @@ async fn suspensions(site: &Site<'_>) -> Result<Answer, ApiError> {
 async fn read_until(site: &Site<'_>, status: &str) -> Result<Settled, ApiError> {
     let (begin, mut stale) = (Instant::now(), 0);
     loop {
-        if control::versioning::read(site.s3(), site.bucket).await?.status.as_deref() == Some(status) {
+        if control::versioning::read(site.readers(), site.bucket).await?.status.as_deref() == Some(status) {
             return Ok(Settled { stale, after: Some(begin.elapsed()) });
         }
         stale += 1;
@@ -295,7 +295,7 @@ async fn read_until(site: &Site<'_>, status: &str) -> Result<Settled, ApiError> 
 /// Writes a configuration whose record CloudTrail has to cut. Its rules are off, and about nothing.
 async fn large_request(site: &Site<'_>, run: &mut Run) {
     const QUESTION: Question = Question::LargeRequests;
-    match control::lifecycle::read(site.s3(), site.bucket).await {
+    match control::lifecycle::read(site.readers(), site.bucket).await {
         Ok(lifecycle) if lifecycle.rules.is_empty() => {}
         Ok(_) => {
             let why = "not tried: the bucket has lifecycle rules of its own";
@@ -399,8 +399,8 @@ fn code(error: &str) -> String {
 async fn bucket_key(session: &Session, log_bucket: Option<&str>, key: Option<&str>) -> Option<(bool, bool)> {
     let (log_bucket, key) = (log_bucket?.parse().ok()?, key?);
     let bucket = &log_bucket;
-    let encryption = control::default_encryption::read(&session.guardrail.s3, bucket).await.ok()?;
-    let policy = control::kms_key::key_policy(&session.guardrail.kms, key).await.ok()?;
+    let encryption = control::default_encryption::read(session.guardrail.readers(), bucket).await.ok()?;
+    let policy = control::kms_key::key_policy(session.guardrail.readers(), key).await.ok()?;
     Some((encryption.bucket_key, lets_cloudtrail_decrypt(&policy)))
 }
 

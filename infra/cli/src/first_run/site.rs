@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     Client,
     types::{BucketVersioningStatus, VersioningConfiguration},
 };
-use guardrail::{api, control, observe, store::registry};
+use guardrail::{api, clients::Readers, control, observe, store::registry};
 use guardrail_core::value::{
     failure::ApiError,
     names::{BucketName, KeyArn, bucket_arn},
@@ -81,15 +81,16 @@ pub(super) async fn fit(session: &Session, bucket: &BucketName) -> Result<(), Cl
     if trails.trail_list().iter().any(|it| it.s3_bucket_name() == Some(bucket.as_str())) {
         return Err(refused("a trail delivers to it; take a bucket to throw away".to_owned()));
     }
-    let s3 = &guardrail.s3;
-    if control::versioning::read(s3, bucket).await.map_err(CliError::NotFoundOut)?.mfa_delete {
+    if control::versioning::read(guardrail.readers(), bucket).await.map_err(CliError::NotFoundOut)?.mfa_delete {
         return Err(refused("it has MFA Delete on, and what is written could not be removed again".to_owned()));
     }
-    if let Some(retention) = observe::default_retention(s3, bucket).await.map_err(CliError::NotFoundOut)? {
+    if let Some(retention) =
+        observe::default_retention(guardrail.readers(), bucket).await.map_err(CliError::NotFoundOut)?
+    {
         return Err(refused(format!("Object Lock keeps every new object for {retention}")));
     }
-    let versions = versions(s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
-    let uploads = uploads(s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
+    let versions = versions(&guardrail.s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
+    let uploads = uploads(&guardrail.s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
     let theirs = versions.iter().chain(&uploads).find(|it| !is_own(&it.0));
     theirs.map_or(Ok(()), |it| Err(refused(format!("it is not empty: it holds {:?}; take an empty one", it.0))))
 }
@@ -120,6 +121,10 @@ impl Site<'_> {
         &self.session.guardrail.s3
     }
 
+    pub(super) fn readers(&self) -> Readers<'_> {
+        self.session.guardrail.readers()
+    }
+
     pub(super) fn name(&self) -> &str {
         self.bucket.as_str()
     }
@@ -132,7 +137,7 @@ impl Site<'_> {
     pub(super) async fn before(&self) -> Result<Before, ApiError> {
         let get = self.s3().get_object().bucket(self.name()).key(NOTE);
         let Some(note) = api::unless_absent("GetObject", get.send().await, "NoSuchKey")? else {
-            let versioning = control::versioning::read(self.s3(), self.bucket).await?;
+            let versioning = control::versioning::read(self.readers(), self.bucket).await?;
             return Ok(Before { versioning: versioning.status });
         };
         let note = note.body.collect().await.map_err(|error| ApiError::new("GetObject", error))?;
@@ -149,7 +154,7 @@ impl Site<'_> {
 
     /// Adds statements to the bucket's policy, which all carry our Sid, in place of those that do.
     pub(super) async fn put_statements(&self, ours: &[Statement]) -> Result<(), ApiError> {
-        let found = control::bucket_policy::read(self.s3(), self.bucket).await?;
+        let found = control::bucket_policy::read(self.readers(), self.bucket).await?;
         let mut policy = found.clone();
         policy.statements.retain(|it| !it.sid().is_some_and(|sid| sid.starts_with(SID)));
         policy.statements.extend_from_slice(ours);
@@ -198,7 +203,7 @@ impl Site<'_> {
     }
 
     async fn restore_versioning(&self, before: &Before) -> Result<(), ApiError> {
-        let now = control::versioning::read(self.s3(), self.bucket).await?.status;
+        let now = control::versioning::read(self.readers(), self.bucket).await?.status;
         if now == before.versioning {
             return Ok(());
         }
@@ -215,7 +220,7 @@ impl Site<'_> {
 
     /// All of them are ours: none were written beside others.
     async fn remove_rules(&self) -> Result<(), ApiError> {
-        let lifecycle = control::lifecycle::read(self.s3(), self.bucket).await?;
+        let lifecycle = control::lifecycle::read(self.readers(), self.bucket).await?;
         let is_own = |it: &Element| it.child_text("ID").is_some_and(|id| id.starts_with(PREFIX));
         if !lifecycle.rules.iter().any(is_own) {
             return Ok(());

@@ -286,13 +286,13 @@ async fn registered(session: &Session) -> Result<Vec<Check>, CliError> {
 }
 
 async fn of_registered(session: &Session, registration: &Registration) -> Vec<Check> {
-    let (s3, name) = (&session.guardrail.s3, &registration.bucket);
+    let (readers, name) = (session.guardrail.readers(), &registration.bucket);
     let mut checks = Vec::new();
-    match control::lifecycle::read(s3, name).await {
+    match control::lifecycle::read(readers, name).await {
         Ok(lifecycle) => checks.extend(old_rules(name.as_str(), &lifecycle)),
         Err(error) => checks.push(untried(&format!("the lifecycle of {name}"), &error)),
     }
-    match observe::default_retention(s3, name).await {
+    match observe::default_retention(readers, name).await {
         Ok(None) => {}
         Ok(Some(retention)) => {
             let text =
@@ -312,11 +312,11 @@ async fn of_registered(session: &Session, registration: &Registration) -> Vec<Ch
 /// Whether the log bucket has a Bucket Key, and whether the key lets CloudTrail decrypt.
 async fn logs(session: &Session, registration: &Registration) -> Result<(bool, bool), ApiError> {
     let log_bucket = registration.log_bucket().map_err(|error| ApiError::new("GetBucketEncryption", error))?;
-    let encryption = control::default_encryption::read(&session.guardrail.s3, &log_bucket).await?;
+    let encryption = control::default_encryption::read(session.guardrail.readers(), &log_bucket).await?;
     if !encryption.bucket_key || registration.trail_arn.is_none() {
         return Ok((false, false));
     }
-    let policy = control::kms_key::key_policy(&session.guardrail.kms, registration.key_arn.as_str()).await?;
+    let policy = control::kms_key::key_policy(session.guardrail.readers(), registration.key_arn.as_str()).await?;
     Ok((true, lets_cloudtrail_decrypt(&policy)))
 }
 

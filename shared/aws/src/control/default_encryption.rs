@@ -1,11 +1,8 @@
 //! The default encryption, read and written.
 
-use aws_sdk_s3::{
-    Client,
-    types::{
-        BlockedEncryptionTypes, EncryptionType, ServerSideEncryption, ServerSideEncryptionByDefault,
-        ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    },
+use aws_sdk_s3::types::{
+    BlockedEncryptionTypes, EncryptionType, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
 };
 use guardrail_core::{
     control::default_encryption::DefaultEncryption,
@@ -15,10 +12,13 @@ use guardrail_core::{
     },
 };
 
-use crate::api::{built, done, unless_absent};
+use crate::{
+    api::{built, done, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// Reads the default encryption.
-pub async fn read(s3: &Client, bucket: &BucketName) -> Read<DefaultEncryption> {
+pub async fn read(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<DefaultEncryption> {
     let get = s3.get_bucket_encryption().bucket(bucket.as_str());
     // S3 has answered with SSE-S3 instead of this code since 2023.
     let output =
@@ -36,7 +36,11 @@ pub async fn read(s3: &Client, bucket: &BucketName) -> Read<DefaultEncryption> {
 }
 
 /// Writes it.
-pub async fn write(s3: &Client, bucket: &BucketName, desired: &DefaultEncryption) -> Result<(), ApiError> {
+pub async fn write(
+    Writers { s3, .. }: &Writers,
+    bucket: &BucketName,
+    desired: &DefaultEncryption,
+) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketEncryption";
     let DefaultEncryption { algorithm, kms_key, bucket_key, blocked } = desired;
     let by_default = ServerSideEncryptionByDefault::builder()
@@ -55,9 +59,9 @@ pub async fn write(s3: &Client, bucket: &BucketName, desired: &DefaultEncryption
 }
 
 /// Puts it back to what it was; one without an algorithm was none.
-pub async fn put_back(s3: &Client, bucket: &BucketName, was: &DefaultEncryption) -> Result<(), ApiError> {
+pub async fn put_back(writers: &Writers, bucket: &BucketName, was: &DefaultEncryption) -> Result<(), ApiError> {
     if was.algorithm.is_some() {
-        return write(s3, bucket, was).await;
+        return write(writers, bucket, was).await;
     }
-    done("DeleteBucketEncryption", s3.delete_bucket_encryption().bucket(bucket.as_str()).send().await)
+    done("DeleteBucketEncryption", writers.s3.delete_bucket_encryption().bucket(bucket.as_str()).send().await)
 }

@@ -1,12 +1,9 @@
 //! The inventory configuration, read and written.
 
-use aws_sdk_s3::{
-    Client,
-    types::{
-        InventoryConfiguration, InventoryDestination, InventoryEncryption, InventoryFilter, InventoryFormat,
-        InventoryFrequency, InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination,
-        InventorySchedule, Ssekms, Sses3,
-    },
+use aws_sdk_s3::types::{
+    InventoryConfiguration, InventoryDestination, InventoryEncryption, InventoryFilter, InventoryFormat,
+    InventoryFrequency, InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination,
+    InventorySchedule, Ssekms, Sses3,
 };
 use guardrail_core::{
     control::inventory::{INVENTORY_ID, Inventory, ReportEncryption},
@@ -16,10 +13,13 @@ use guardrail_core::{
     },
 };
 
-use crate::api::{built, done, unless_absent};
+use crate::{
+    api::{built, done, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// Reads our inventory configuration.
-pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Option<Inventory>> {
+pub async fn read(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<Option<Inventory>> {
     let get = s3.get_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID);
     let output = unless_absent("GetBucketInventoryConfiguration", get.send().await, "NoSuchConfiguration")?;
     Ok(output.and_then(|it| it.inventory_configuration).map(|it| inventory_of(&it)))
@@ -48,7 +48,7 @@ fn inventory_of(config: &InventoryConfiguration) -> Inventory {
 }
 
 /// Writes our configuration; others are left alone.
-pub async fn write(s3: &Client, bucket: &BucketName, desired: &Inventory) -> Result<(), ApiError> {
+pub async fn write(Writers { s3, .. }: &Writers, bucket: &BucketName, desired: &Inventory) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketInventoryConfiguration";
     let Inventory {
         is_enabled,
@@ -98,12 +98,12 @@ pub async fn write(s3: &Client, bucket: &BucketName, desired: &Inventory) -> Res
 }
 
 /// Puts it back to what it was.
-pub async fn put_back(s3: &Client, bucket: &BucketName, was: &Option<Inventory>) -> Result<(), ApiError> {
+pub async fn put_back(writers: &Writers, bucket: &BucketName, was: &Option<Inventory>) -> Result<(), ApiError> {
     if let Some(was) = was {
-        return write(s3, bucket, was).await;
+        return write(writers, bucket, was).await;
     }
     done(
         "DeleteBucketInventoryConfiguration",
-        s3.delete_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID).send().await,
+        writers.s3.delete_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID).send().await,
     )
 }

@@ -9,12 +9,15 @@ use guardrail_core::{
     },
 };
 
-use crate::api::{done, known, output, unless_absent};
+use crate::{
+    api::{done, known, output, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// Reads the key: its state, what it is for, its rotation, its policy, and where its alias points.
-pub async fn read(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<KmsKey> {
+pub async fn read(readers: Readers<'_>, required: &RequiredKey) -> Read<KmsKey> {
     let key = required.arn.as_str();
-    let (home, here) = (required.arn.parts().region, kms.config().region().map_or("", |it| it.as_ref()));
+    let (home, here) = (required.arn.parts().region, readers.kms.config().region().map_or("", |it| it.as_ref()));
     if home != here {
         // KMS would answer as if it did not exist.
         let problem = format!(
@@ -24,9 +27,9 @@ pub async fn read(kms: &aws_sdk_kms::Client, required: &RequiredKey) -> Read<Kms
         return Err(ApiError::new("DescribeKey", problem));
     }
     let (metadata, rotation, policy, alias_target) =
-        tokio::join!(metadata(kms, key), rotation(kms, key), key_policy(kms, key), async {
+        tokio::join!(metadata(readers, key), rotation(readers, key), key_policy(readers, key), async {
             match &required.alias {
-                Some(alias) => alias_target(kms, alias.as_str()).await,
+                Some(alias) => alias_target(readers, alias.as_str()).await,
                 None => Ok(None),
             }
         });
@@ -65,34 +68,34 @@ pub fn purpose(metadata: &KeyMetadata) -> Purpose {
 }
 
 /// `None`: the key does not exist.
-async fn metadata(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<KeyMetadata>> {
+async fn metadata(Readers { kms, .. }: Readers<'_>, key: &str) -> Read<Option<KeyMetadata>> {
     let described = kms.describe_key().key_id(key).send().await;
     Ok(unless_absent("DescribeKey", described, "NotFoundException")?.and_then(|it| it.key_metadata))
 }
 
 /// Whether the key rotates; `None`: one of imported material, or of a custom key store, cannot rotate by itself.
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html>
-pub async fn rotation(kms: &aws_sdk_kms::Client, key: &str) -> Read<Option<bool>> {
+pub async fn rotation(Readers { kms, .. }: Readers<'_>, key: &str) -> Read<Option<bool>> {
     let sent = kms.get_key_rotation_status().key_id(key).send().await;
     let status = unless_absent("GetKeyRotationStatus", sent, "UnsupportedOperationException")?;
     Ok(status.map(|it| it.key_rotation_enabled))
 }
 
 /// Reads a key's policy.
-pub async fn key_policy(kms: &aws_sdk_kms::Client, key: &str) -> Read<Policy> {
+pub async fn key_policy(Readers { kms, .. }: Readers<'_>, key: &str) -> Read<Policy> {
     const OPERATION: &str = "GetKeyPolicy";
     let get = kms.get_key_policy().key_id(key).policy_name("default");
     let document = output(OPERATION, get.send().await)?.policy.unwrap_or_default();
     Policy::parse(&document).map_err(|error| ApiError::new(OPERATION, error))
 }
 
-async fn alias_target(kms: &aws_sdk_kms::Client, alias: &str) -> Read<Option<String>> {
+async fn alias_target(Readers { kms, .. }: Readers<'_>, alias: &str) -> Read<Option<String>> {
     let described = unless_absent("DescribeKey", kms.describe_key().key_id(alias).send().await, "NotFoundException")?;
     Ok(described.and_then(|it| it.key_metadata).and_then(|it| it.arn))
 }
 
 /// Makes one call of those that restore a key.
-pub async fn write(kms: &aws_sdk_kms::Client, key: &str, call: KeyCall) -> Result<(), ApiError> {
+pub async fn write(Writers { kms, .. }: &Writers, key: &str, call: KeyCall) -> Result<(), ApiError> {
     match call {
         KeyCall::CancelDeletion => done("CancelKeyDeletion", kms.cancel_key_deletion().key_id(key).send().await),
         KeyCall::Enable => done("EnableKey", kms.enable_key().key_id(key).send().await),

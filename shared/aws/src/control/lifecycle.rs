@@ -1,9 +1,6 @@
 //! The lifecycle configuration, read and written as XML: what the SDK does not know of it is its owner's, too.
 
-use aws_sdk_s3::{
-    Client,
-    types::{BucketLifecycleConfiguration, TransitionDefaultMinimumObjectSize},
-};
+use aws_sdk_s3::types::{BucketLifecycleConfiguration, TransitionDefaultMinimumObjectSize};
 use guardrail_core::{
     control::lifecycle::Lifecycle,
     value::{
@@ -14,11 +11,12 @@ use guardrail_core::{
 
 use crate::{
     api::{built, done, unless_absent},
+    clients::{Readers, Writers},
     intercept::{CaptureBody, ReplaceBody},
 };
 
 /// Reads the lifecycle configuration.
-pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Lifecycle> {
+pub async fn read(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<Lifecycle> {
     const OPERATION: &str = "GetBucketLifecycleConfiguration";
     let body = CaptureBody::default();
     let get = s3.get_bucket_lifecycle_configuration().bucket(bucket.as_str());
@@ -32,7 +30,7 @@ pub async fn read(s3: &Client, bucket: &BucketName) -> Read<Lifecycle> {
 }
 
 /// Writes the document as it stands.
-pub async fn write(s3: &Client, bucket: &BucketName, desired: &Lifecycle) -> Result<(), ApiError> {
+pub async fn write(Writers { s3, .. }: &Writers, bucket: &BucketName, desired: &Lifecycle) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketLifecycleConfiguration";
     let size = desired.transition_default_minimum_object_size.as_deref().map(TransitionDefaultMinimumObjectSize::from);
     let empty = BucketLifecycleConfiguration::builder().set_rules(Some(Vec::new()));
@@ -45,9 +43,9 @@ pub async fn write(s3: &Client, bucket: &BucketName, desired: &Lifecycle) -> Res
 }
 
 /// Puts it back to what it was; one without rules was none.
-pub async fn put_back(s3: &Client, bucket: &BucketName, was: &Lifecycle) -> Result<(), ApiError> {
+pub async fn put_back(writers: &Writers, bucket: &BucketName, was: &Lifecycle) -> Result<(), ApiError> {
     if !was.rules.is_empty() {
-        return write(s3, bucket, was).await;
+        return write(writers, bucket, was).await;
     }
-    done("DeleteBucketLifecycle", s3.delete_bucket_lifecycle().bucket(bucket.as_str()).send().await)
+    done("DeleteBucketLifecycle", writers.s3.delete_bucket_lifecycle().bucket(bucket.as_str()).send().await)
 }

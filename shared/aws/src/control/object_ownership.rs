@@ -1,7 +1,6 @@
 //! Who owns new objects, and the ACL: read and written.
 
 use aws_sdk_s3::{
-    Client,
     operation::get_bucket_acl::GetBucketAclOutput,
     types::{self, BucketCannedAcl, OwnershipControls, OwnershipControlsRule, Permission},
 };
@@ -14,16 +13,19 @@ use guardrail_core::{
     },
 };
 
-use crate::api::{built, done, output, unless_absent};
+use crate::{
+    api::{built, done, output, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// Reads who owns objects, and the ACL.
-pub async fn read(s3: &Client, bucket: &BucketName) -> Read<ObjectOwnership> {
+pub async fn read(readers: Readers<'_>, bucket: &BucketName) -> Read<ObjectOwnership> {
     // Both to their end: a request that is given up takes its connection with it.
-    let (object_ownership, acl_grants) = tokio::join!(ownership_controls(s3, bucket), acl_grants(s3, bucket));
+    let (object_ownership, acl_grants) = tokio::join!(ownership_controls(readers, bucket), acl_grants(readers, bucket));
     Ok(ObjectOwnership { object_ownership: object_ownership?, acl_grants })
 }
 
-async fn ownership_controls(s3: &Client, bucket: &BucketName) -> Read<Option<String>> {
+async fn ownership_controls(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<Option<String>> {
     let get = s3.get_bucket_ownership_controls().bucket(bucket.as_str());
     let output = unless_absent("GetBucketOwnershipControls", get.send().await, "OwnershipControlsNotFoundError")?;
     let rule = output.and_then(|it| it.ownership_controls).and_then(|it| it.rules.into_iter().next());
@@ -31,13 +33,13 @@ async fn ownership_controls(s3: &Client, bucket: &BucketName) -> Read<Option<Str
 }
 
 /// Reads the bucket's ACL, as it is.
-pub async fn bucket_acl(s3: &Client, bucket: &BucketName) -> Read<GetBucketAclOutput> {
+pub async fn bucket_acl(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<GetBucketAclOutput> {
     let get = s3.get_bucket_acl().bucket(bucket.as_str());
     output("GetBucketAcl", get.send().await)
 }
 
-async fn acl_grants(s3: &Client, bucket: &BucketName) -> Read<Vec<Grant>> {
-    let output = bucket_acl(s3, bucket).await?;
+async fn acl_grants(readers: Readers<'_>, bucket: &BucketName) -> Read<Vec<Grant>> {
+    let output = bucket_acl(readers, bucket).await?;
     let owner = output.owner().and_then(|it| it.id());
     let is_owners = |grant: &&types::Grant| {
         owner.is_some()
@@ -49,7 +51,7 @@ async fn acl_grants(s3: &Client, bucket: &BucketName) -> Read<Vec<Grant>> {
 }
 
 /// Takes everybody but the owner out of the ACL.
-pub async fn put_private_acl(s3: &Client, bucket: &BucketName) -> Result<(), ApiError> {
+pub async fn put_private_acl(Writers { s3, .. }: &Writers, bucket: &BucketName) -> Result<(), ApiError> {
     let put = s3.put_bucket_acl().bucket(bucket.as_str());
     match done("PutBucketAcl", put.acl(BucketCannedAcl::Private).send().await) {
         // Somebody turned ACLs off since we read.
@@ -70,9 +72,9 @@ fn grant(given: &types::Grant) -> Grant {
 }
 
 /// Puts an ACL: the owner's full control, and these grants.
-pub async fn put_acl(s3: &Client, bucket: &BucketName, grants: &[Grant]) -> Result<(), ApiError> {
+pub async fn put_acl(writers: &Writers, bucket: &BucketName, grants: &[Grant]) -> Result<(), ApiError> {
     const OPERATION: &str = "PutBucketAcl";
-    let owner = bucket_acl(s3, bucket).await?.owner.and_then(|it| it.id);
+    let owner = bucket_acl(writers.readers(), bucket).await?.owner.and_then(|it| it.id);
     let owner = owner.ok_or_else(|| ApiError::new("GetBucketAcl", "it names no owner"))?;
     let given = |permission: &str| {
         let of_owner = (permission == "FULL_CONTROL").then(|| format!("id=\"{owner}\""));
@@ -83,7 +85,7 @@ pub async fn put_acl(s3: &Client, bucket: &BucketName, grants: &[Grant]) -> Resu
         });
         Some(of_owner.into_iter().chain(others).collect::<Vec<_>>().join(", ")).filter(|it| !it.is_empty())
     };
-    let put = s3.put_bucket_acl().bucket(bucket.as_str());
+    let put = writers.s3.put_bucket_acl().bucket(bucket.as_str());
     let put = put.set_grant_full_control(given("FULL_CONTROL")).set_grant_read(given("READ"));
     let put = put.set_grant_write(given("WRITE")).set_grant_read_acp(given("READ_ACP"));
     done(OPERATION, put.set_grant_write_acp(given("WRITE_ACP")).send().await)
@@ -91,7 +93,7 @@ pub async fn put_acl(s3: &Client, bucket: &BucketName, grants: &[Grant]) -> Resu
 
 /// Writes who owns new objects.
 pub async fn put_ownership(
-    s3: &Client,
+    Writers { s3, .. }: &Writers,
     bucket: &BucketName,
     ownership: types::ObjectOwnership,
 ) -> Result<(), ApiError> {
@@ -104,16 +106,16 @@ pub async fn put_ownership(
 }
 
 /// Puts both back to what they were, ACLs first: while they are off, nobody can be granted anything.
-pub async fn put_back(s3: &Client, bucket: &BucketName, was: &ObjectOwnership) -> Result<(), ApiError> {
+pub async fn put_back(writers: &Writers, bucket: &BucketName, was: &ObjectOwnership) -> Result<(), ApiError> {
     match &was.object_ownership {
-        Some(ownership) => put_ownership(s3, bucket, ownership.as_str().into()).await?,
+        Some(ownership) => put_ownership(writers, bucket, ownership.as_str().into()).await?,
         None => {
-            let sent = s3.delete_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
+            let sent = writers.s3.delete_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
             done("DeleteBucketOwnershipControls", sent)?;
         }
     }
     match &was.acl_grants {
-        Ok(grants) if !grants.is_empty() => put_acl(s3, bucket, grants).await,
+        Ok(grants) if !grants.is_empty() => put_acl(writers, bucket, grants).await,
         Ok(_) | Err(_) => Ok(()),
     }
 }

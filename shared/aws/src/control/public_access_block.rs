@@ -1,6 +1,6 @@
 //! The bucket's Block Public Access, read and written; the account's own, read.
 
-use aws_sdk_s3::{Client, types::PublicAccessBlockConfiguration};
+use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use guardrail_core::{
     control::public_access_block::PublicAccessBlock,
     value::{
@@ -9,10 +9,13 @@ use guardrail_core::{
     },
 };
 
-use crate::api::{done, unless_absent};
+use crate::{
+    api::{done, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// Reads the bucket's Block Public Access.
-pub async fn read(s3: &Client, bucket: &BucketName) -> Read<PublicAccessBlock> {
+pub async fn read(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<PublicAccessBlock> {
     let get = s3.get_public_access_block().bucket(bucket.as_str());
     let output = unless_absent("GetPublicAccessBlock", get.send().await, "NoSuchPublicAccessBlockConfiguration")?;
     let Some(config) = output.and_then(|it| it.public_access_block_configuration) else {
@@ -45,7 +48,11 @@ pub async fn account_public_access_block(
 }
 
 /// Writes it.
-pub async fn write(s3: &Client, bucket: &BucketName, block: PublicAccessBlock) -> Result<(), ApiError> {
+pub async fn write(
+    Writers { s3, .. }: &Writers,
+    bucket: &BucketName,
+    block: PublicAccessBlock,
+) -> Result<(), ApiError> {
     let PublicAccessBlock { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } =
         block;
     let config = PublicAccessBlockConfiguration::builder()
@@ -58,9 +65,9 @@ pub async fn write(s3: &Client, bucket: &BucketName, block: PublicAccessBlock) -
 }
 
 /// Puts it back to what it was; one that says nothing was none.
-pub async fn put_back(s3: &Client, bucket: &BucketName, was: &PublicAccessBlock) -> Result<(), ApiError> {
+pub async fn put_back(writers: &Writers, bucket: &BucketName, was: &PublicAccessBlock) -> Result<(), ApiError> {
     if *was != PublicAccessBlock::default() {
-        return write(s3, bucket, *was).await;
+        return write(writers, bucket, *was).await;
     }
-    done("DeletePublicAccessBlock", s3.delete_public_access_block().bucket(bucket.as_str()).send().await)
+    done("DeletePublicAccessBlock", writers.s3.delete_public_access_block().bucket(bucket.as_str()).send().await)
 }

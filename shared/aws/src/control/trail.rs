@@ -14,7 +14,10 @@ use guardrail_core::{
 };
 use tokio::time::sleep;
 
-use crate::api::{done, known, output, unless_absent};
+use crate::{
+    api::{done, known, output, unless_absent},
+    clients::{Readers, Writers},
+};
 
 /// A client in the trail's home region, the only one where it can be changed.
 pub fn at_home(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) -> aws_sdk_cloudtrail::Client {
@@ -31,8 +34,8 @@ pub struct TrailAnswer {
 }
 
 /// Asks a trail of any region whether it logs, and what, at its home: elsewhere CloudTrail knows it by name only.
-pub async fn ask_trail(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) -> Read<TrailAnswer> {
-    let (client, arn) = (at_home(client, trail), trail.as_str());
+pub async fn ask_trail(Readers { cloudtrail, .. }: Readers<'_>, trail: &TrailArn) -> Read<TrailAnswer> {
+    let (client, arn) = (at_home(cloudtrail, trail), trail.as_str());
     let (status, selectors) =
         tokio::join!(client.get_trail_status().name(arn).send(), client.get_event_selectors().trail_name(arn).send());
     let (status, selectors) = (output("GetTrailStatus", status)?, output("GetEventSelectors", selectors)?);
@@ -44,8 +47,8 @@ pub async fn ask_trail(client: &aws_sdk_cloudtrail::Client, trail: &TrailArn) ->
 }
 
 /// Reads the trail; `None`: it does not exist.
-pub async fn read(client: &aws_sdk_cloudtrail::Client, required: &RequiredTrail) -> Read<Option<Trail>> {
-    let client = at_home(client, &required.arn);
+pub async fn read(Readers { cloudtrail, .. }: Readers<'_>, required: &RequiredTrail) -> Read<Option<Trail>> {
+    let client = at_home(cloudtrail, &required.arn);
     let arn = required.arn.as_str();
     let (trail, status, selectors) = tokio::join!(
         client.get_trail().name(arn).send(),
@@ -122,10 +125,11 @@ fn plain_advanced(selector: cloudtrail::AdvancedEventSelector) -> AdvancedEventS
 
 /// Makes one call of those that restore a trail.
 pub async fn write(
-    cloudtrail: &aws_sdk_cloudtrail::Client,
+    Writers { cloudtrail, .. }: &Writers,
     required: &RequiredTrail,
     call: TrailCall,
 ) -> Result<(), ApiError> {
+    let cloudtrail = &at_home(cloudtrail, &required.arn);
     let arn = required.arn.as_str();
     match call {
         TrailCall::Create => create_trail(cloudtrail, required).await,

@@ -119,8 +119,7 @@ async fn build(
     }
     let (days, days_note) = days.unzip();
 
-    let key::Key { arn: key, alias, action, note, written } =
-        Box::pin(key::ensure(&guardrail.kms, setup, found)).await?;
+    let key::Key { arn: key, alias, action, note, written } = Box::pin(key::ensure(guardrail, setup, found)).await?;
     journal.key = Some(key.clone());
     journal.changes.extend(written.map(Finding::restored));
     let mut resources = vec![Resource { r#type: "AWS::KMS::Key", id: key.to_string(), action, note }];

@@ -7,17 +7,18 @@ use guardrail_core::{
     value::drift::Drift,
 };
 
-use crate::{Guardrail, control};
+use crate::{Guardrail, clients::Writers, control};
 
 /// Puts the key back as it should be. Empty: it is, or nobody said which it is.
 pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
     let Some(key) = &guardrail.config.key else { return Vec::new() };
     let required = required(key, guardrail.config.place());
+    let writers = Writers::retrying(guardrail);
     let mut problems = Vec::new();
     let mut errors = Vec::new();
     // Whether a key rotates shows only once its deletion is cancelled.
     for _ in 0..2 {
-        let observed = match control::kms_key::read(&guardrail.kms, &required).await {
+        let observed = match control::kms_key::read(guardrail.readers(), &required).await {
             Ok(it) => it,
             Err(error) => return vec![PartFinding::unreadable(PART, &error)],
         };
@@ -28,7 +29,7 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
         }
         problems.extend(differences(&drift));
         for call in kms_key::calls(&drift, &required) {
-            if let Err(error) = control::kms_key::write(&guardrail.kms, key.as_str(), call).await {
+            if let Err(error) = control::kms_key::write(&writers, key.as_str(), call).await {
                 errors.push(error.to_string());
             }
         }

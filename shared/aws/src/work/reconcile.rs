@@ -198,7 +198,7 @@ impl Writer<'_> {
         // KMS takes a moment to know everywhere what was just done.
         for wait in backoff::KEY_SETTLING {
             sleep(wait).await;
-            let observed = control::kms_key::read(&self.read.kms, key).await?;
+            let observed = control::kms_key::read(self.read.readers(), key).await?;
             let desired = observed.requiring(key);
             // The calls for its policy and its alias prove themselves.
             // What was unread before is told as that.
@@ -230,16 +230,16 @@ impl Writer<'_> {
     /// right before it is written: of the reads that went out together, one may have taken seconds, and what its owner
     /// wrote in the meantime must not be lost. Everything is read again before it is written `again`.
     async fn refreshed(&self, change: &Change, again: bool) -> Result<Option<Change>, ApiError> {
-        let Self { read: Guardrail { s3, kms, cloudtrail, .. }, baseline, bucket, .. } = self;
-        let bucket = *bucket;
+        let Self { baseline, bucket, .. } = self;
+        let readers = self.read.readers();
         Ok(match change {
             Change::BucketPolicy(_) => {
-                plan::restore_bucket_policy(baseline, control::bucket_policy::read(s3, bucket).await?)
+                plan::restore_bucket_policy(baseline, control::bucket_policy::read(readers, bucket).await?)
             }
-            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, control::lifecycle::read(s3, bucket).await?),
+            Change::Lifecycle(_) => plan::restore_lifecycle(baseline, control::lifecycle::read(readers, bucket).await?),
             Change::KmsKey(drift) => match &baseline.kms_key {
                 Some(key) => {
-                    let now = control::kms_key::read(kms, key).await?;
+                    let now = control::kms_key::read(readers, key).await?;
                     plan::still_known(&drift.observed.unread, &now.unread)?;
                     plan::restore_kms_key(baseline, now)
                 }
@@ -247,7 +247,7 @@ impl Writer<'_> {
             },
             Change::Trail(drift) => match &baseline.trail {
                 Some(trail) => {
-                    let now = control::trail::read(cloudtrail, trail).await?;
+                    let now = control::trail::read(readers, trail).await?;
                     let unread = |it: Option<&Trail>| it.map_or_else(Vec::new, |it| it.unread.clone());
                     plan::still_known(&unread(drift.observed.as_ref()), &unread(now.as_ref()))?;
                     plan::restore_trail(baseline, now)
@@ -255,17 +255,19 @@ impl Writer<'_> {
                 None => None,
             },
             Change::PublicAccessBlock(_) if again => {
-                plan::restore_public_access_block(control::public_access_block::read(s3, bucket).await?)
+                plan::restore_public_access_block(control::public_access_block::read(readers, bucket).await?)
             }
             Change::ObjectOwnership(_) if again => {
-                plan::restore_object_ownership(control::object_ownership::read(s3, bucket).await?)
+                plan::restore_object_ownership(control::object_ownership::read(readers, bucket).await?)
             }
             Change::DefaultEncryption(_) if again => {
-                plan::restore_default_encryption(baseline, control::default_encryption::read(s3, bucket).await?)
+                plan::restore_default_encryption(baseline, control::default_encryption::read(readers, bucket).await?)
             }
-            Change::Versioning(_) if again => plan::restore_versioning(control::versioning::read(s3, bucket).await?),
+            Change::Versioning(_) if again => {
+                plan::restore_versioning(control::versioning::read(readers, bucket).await?)
+            }
             Change::Inventory(_) if again => {
-                plan::restore_inventory(baseline, control::inventory::read(s3, bucket).await?)
+                plan::restore_inventory(baseline, control::inventory::read(readers, bucket).await?)
             }
             Change::PublicAccessBlock(_)
             | Change::ObjectOwnership(_)

@@ -330,11 +330,11 @@ async fn told(
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
 async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Looked {
-    let Guardrail { config, s3, ssm, .. } = guardrail;
+    let Guardrail { config, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
     let (registration, observed) =
-        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(s3, bucket));
+        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(guardrail.readers(), bucket));
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
         Ok(None) => {

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Guardrail,
+    clients::Readers,
     observe::{default_retention, observe},
     store::{log_bucket, registry},
     work::verify::{
@@ -94,14 +95,14 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let owner = guardrail.config.account();
     let baseline = Baseline::new(&registration, &owner, &guardrail.config.role)?;
     let request_ids = RequestIds::default();
-    let observed = observe(&request_ids.listening(&guardrail.s3), &bucket).await;
+    let observed = observe(Readers { s3: &request_ids.listening(&guardrail.s3), ..guardrail.readers() }, &bucket).await;
     if observed.is_gone() {
         return Err(VerifyError::Gone(bucket));
     }
     if observed.versioning.as_ref().is_ok_and(|it| it.mfa_delete) {
         return Err(VerifyError::MfaDelete(bucket));
     }
-    match default_retention(&guardrail.s3, &bucket).await {
+    match default_retention(guardrail.readers(), &bucket).await {
         Ok(None) => {}
         Ok(Some(retention)) => return Err(VerifyError::Retention { bucket, retention }),
         Err(source) => return Err(VerifyError::Lock { bucket, source }),

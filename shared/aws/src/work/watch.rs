@@ -388,7 +388,7 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
     let mut unread = None;
     let mut believed = None;
     for arn in own.iter().chain(&foreign) {
-        match control::trail::ask_trail(cloudtrail, arn).await {
+        match control::trail::ask_trail(guardrail.readers(), arn).await {
             Ok(it) if it.is_logging && it.selectors.log_management_writes() => return None,
             Ok(_) => {}
             Err(error) if arn.parts().account == place.account => unread = Some(error),

@@ -46,7 +46,7 @@ pub(super) async fn foresee(
     registered: Option<&Registration>,
     found: &Found,
 ) -> Result<Foreseen, BootstrapError> {
-    let looked = foresee_key(&guardrail.kms, setup, found).await;
+    let looked = foresee_key(guardrail, setup, found).await;
     let (key, alias, refusal) = looked.map_err(failed(&setup.key.label()))?;
     let mut adoption = Adoption { refusals: refusal.into_iter().collect(), ..Adoption::default() };
     // What a guarded bucket uses already is no adoption.
@@ -55,7 +55,7 @@ pub(super) async fn foresee(
     for (name, delivery) in
         [(&setup.log_bucket, bucket::log_delivery(setup)), (&setup.inventory_bucket, bucket::inventory_delivery(setup))]
     {
-        let observed = observe(&guardrail.s3, name).await;
+        let observed = observe(guardrail.readers(), name).await;
         bucket::certain(name, &observed)?;
         if !observed.is_gone() {
             let accept = Some(setup.accept.as_slice()).filter(|_| !known.contains(&Some(name.clone())));
@@ -66,7 +66,7 @@ pub(super) async fn foresee(
         }
     }
 
-    let observed = observe(&guardrail.s3, &setup.bucket).await;
+    let observed = observe(guardrail.readers(), &setup.bucket).await;
     bucket::certain(&setup.bucket, &observed)?;
     let accept = Some(setup.accept.as_slice()).filter(|_| registered.is_none());
     let mut registration = setup.registration(key, alias, registered, &observed);
@@ -141,7 +141,7 @@ async fn judge(
 
 /// The key, or one that stands for it; its alias; and why its policy could not be written.
 async fn foresee_key(
-    kms: &aws_sdk_kms::Client,
+    guardrail: &Guardrail,
     setup: &Setup,
     found: &Found,
 ) -> Result<(KeyArn, Option<KeyAlias>, Option<String>), ApiError> {
@@ -153,7 +153,7 @@ async fn foresee_key(
         }
         Found::Foreign { arn, alias } => Ok((arn.clone(), alias.clone(), None)),
         Found::Own { arn, alias, .. } => {
-            let is = control::kms_key::key_policy(kms, arn.as_str()).await?;
+            let is = control::kms_key::key_policy(guardrail.readers(), arn.as_str()).await?;
             let refusal = adoption::key_refusal(&is, &key::policy(&is, setup), arn);
             Ok((arn.clone(), alias.clone(), refusal))
         }

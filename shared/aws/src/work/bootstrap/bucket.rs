@@ -155,7 +155,7 @@ pub(super) async fn find_or_create(
     setup: &Setup,
     name: &BucketName,
 ) -> Result<Found, BootstrapError> {
-    let mut observed = observe(&guardrail.s3, name).await;
+    let mut observed = observe(guardrail.readers(), name).await;
     certain(name, &observed)?;
     if !observed.is_gone() {
         return Ok(Found { observed, created: false });
@@ -165,7 +165,7 @@ pub(super) async fn find_or_create(
     }
     create(&guardrail.s3, setup, name).await?;
     for wait in SETTLING {
-        observed = observe(&guardrail.s3, name).await;
+        observed = observe(guardrail.readers(), name).await;
         if !observed.is_gone() && !observed.is_partly_gone() {
             break;
         }

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    Guardrail,
     api::{done, output, unless_absent},
     control,
 };
@@ -115,7 +116,8 @@ pub(super) async fn find(kms: &Client, setup: &Setup) -> Result<Found, Bootstrap
 }
 
 /// Creates the key that was found wanting, or adds what the one that is there lacks.
-pub(super) async fn ensure(kms: &Client, setup: &Setup, found: Found) -> Result<Key, BootstrapError> {
+pub(super) async fn ensure(guardrail: &Guardrail, setup: &Setup, found: Found) -> Result<Key, BootstrapError> {
+    let kms = &guardrail.kms;
     let resource = setup.key.label();
     let failed = |error| failed(&resource)(error);
     let refused = |problem: String| BootstrapError::Resource { resource: resource.clone(), problem };
@@ -140,7 +142,7 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup, found: Found) -> Result<
                 None => create(kms, setup, &alias).await.map_err(failed)?,
             };
             let arn: KeyArn = arn.parse().map_err(|error| refused(format!("{error}")))?;
-            complete_new(kms, setup, &arn).await.map_err(failed)?;
+            complete_new(guardrail, setup, &arn).await.map_err(failed)?;
             name(&alias, &arn).await.map_err(failed)?;
             let note = (!others.is_empty()).then(|| {
                 format!(
@@ -152,7 +154,8 @@ pub(super) async fn ensure(kms: &Client, setup: &Setup, found: Found) -> Result<
             Ok(Key { arn, alias: Some(alias), action: Action::Created, note, written: None })
         }
         Found::Own { arn, alias, is_named, metadata } => {
-            let Completed { changed, rotation, before, after } = complete(kms, setup, &arn).await.map_err(failed)?;
+            let Completed { changed, rotation, before, after } =
+                complete(guardrail, setup, &arn).await.map_err(failed)?;
             let unnamed = alias.as_ref().filter(|_| !is_named);
             if let Some(alias) = unnamed.filter(|_| !setup.dry_run) {
                 name(alias, &arn).await.map_err(failed)?;
@@ -261,14 +264,13 @@ struct Completed {
 }
 
 /// Adds what the key lacks.
-async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
-    let rotation = control::kms_key::rotation(kms, key.as_str()).await?;
+async fn complete(guardrail: &Guardrail, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
+    let kms = &guardrail.kms;
+    let rotation = control::kms_key::rotation(guardrail.readers(), key.as_str()).await?;
     if rotation == Some(false) && !setup.dry_run {
         done("EnableKeyRotation", kms.enable_key_rotation().key_id(key.as_str()).send().await)?;
     }
-    let get = kms.get_key_policy().key_id(key.as_str()).policy_name("default");
-    let document = output("GetKeyPolicy", get.send().await)?.policy.unwrap_or_default();
-    let is = Policy::parse(&document).map_err(|error| ApiError::new("GetKeyPolicy", error))?;
+    let is = control::kms_key::key_policy(guardrail.readers(), key.as_str()).await?;
     let should = policy(&is, setup);
     if is != should && !setup.dry_run {
         let put = kms.put_key_policy().key_id(key.as_str()).policy_name("default").policy(should.document());
@@ -284,14 +286,14 @@ async fn complete(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed
 }
 
 /// The same for a key that was made a moment ago.
-async fn complete_new(kms: &Client, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
+async fn complete_new(guardrail: &Guardrail, setup: &Setup, key: &KeyArn) -> Result<Completed, ApiError> {
     for wait in SETTLING {
-        match complete(kms, setup, key).await {
+        match complete(guardrail, setup, key).await {
             Err(error) if error.code() == Some("NotFoundException") => sleep(wait).await,
             other => return other,
         }
     }
-    complete(kms, setup, key).await
+    complete(guardrail, setup, key).await
 }
 
 /// A new key's policy before anything is added: the account decides with IAM, so that nobody is locked out.

@@ -445,11 +445,13 @@ async fn public_bucket_acl(site: &Site<'_>, settings: &Settings, run: &mut Run) 
         put.acl(acl).send()
     };
     let said = site.heard(&put(BucketCannedAcl::PublicRead).await);
-    let undone = match is_there(&said.answer, async || Ok(is_public(&bucket_acl(site.s3(), site.bucket).await?))).await
-    {
-        Ok(true) => done("PutBucketAcl", put(BucketCannedAcl::Private).await),
-        other => other.map(drop),
-    };
+    let undone =
+        match is_there(&said.answer, async || Ok(is_public(&bucket_acl(site.guardrail.readers(), site.bucket).await?)))
+            .await
+        {
+            Ok(true) => done("PutBucketAcl", put(BucketCannedAcl::Private).await),
+            other => other.map(drop),
+        };
     if let Err(error) = undone {
         run.left_behind.push(format!("the bucket's ACL, public-read, which could not be put back: {error}"));
     }
@@ -545,7 +547,7 @@ async fn trail(site: &Site<'_>) -> Proof {
         return not_tried(site, NAME, REQUEST, EXPECTED, Verdict::skipped("the registry names no trail"));
     };
     let own = trail.parts().account == site.guardrail.config.place().account;
-    let (request_id, seen) = match control::trail::ask_trail(&site.guardrail.cloudtrail, trail).await {
+    let (request_id, seen) = match control::trail::ask_trail(site.guardrail.readers(), trail).await {
         Ok(TrailAnswer { request_id, is_logging: logging, selectors }) => {
             let objects = format!("{}/", bucket_arn(trail.parts().partition, site.bucket));
             let complete = selectors.clone().requiring(&objects) == selectors;
@@ -598,7 +600,7 @@ async fn key_state(site: &Site<'_>) -> Result<KeyAnswer, ApiError> {
     const OPERATION: &str = "DescribeKey";
     let (kms, key) = (&site.guardrail.kms, site.registration.key_arn.as_str());
     let described = output(OPERATION, kms.describe_key().key_id(key).send().await)?;
-    let rotation = control::kms_key::rotation(kms, key).await?;
+    let rotation = control::kms_key::rotation(site.guardrail.readers(), key).await?;
     let request_id = described.request_id().map(str::to_owned);
     let metadata = described.key_metadata.ok_or_else(|| ApiError::new(OPERATION, "it says nothing of the key"))?;
     let (state, purpose) = (control::kms_key::key_state(&metadata), control::kms_key::purpose(&metadata));
