@@ -5,7 +5,7 @@
     python3 infra/local/start.py --install-only  only make the environment
     python3 infra/local/start.py --help          all options
 
-Needs nothing but Python 3.10 or newer; the rest comes from PyPI, pinned with hashes in requirements.txt.
+Needs nothing but Python 3.11 or newer; the rest comes from PyPI, pinned with hashes in requirements.txt.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ HOME = HERE.parent.parent / "target" / "local-aws"
 VENV = HOME / "venv"
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = HERE / "requirements.txt"
-OLDEST = (3, 10)
+OLDEST = (3, 11)
 
 
 def install() -> None:
