@@ -33,8 +33,8 @@ pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baselin
     let required_trail = baseline.trail.as_ref().filter(|_| scope.trail);
     let (bucket, kms_key, trail) = tokio::join!(
         async { if scope.bucket { Some(observe(readers, bucket).await) } else { None } },
-        async { Some(control::kms_key::read(readers, required_key?).await) },
-        async { Some(control::trail::read(readers, required_trail?).await) },
+        async { Some(Box::pin(control::kms_key::read(readers, required_key?)).await) },
+        async { Some(Box::pin(control::trail::read(readers, required_trail?)).await) },
     );
     Seen { bucket, kms_key, trail }
 }
@@ -43,7 +43,8 @@ macro_rules! observe {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// Reads every setting of the bucket itself, in one round trip's time.
         pub async fn observe(readers: Readers<'_>, bucket: &BucketName) -> Observed {
-            let ($($field,)*) = tokio::join!($(control::$field::read(readers, bucket)),*);
+            // In boxes: the SDK's futures are large, and would all lie on the stack.
+            let ($($field,)*) = tokio::join!($(Box::pin(control::$field::read(readers, bucket))),*);
             Observed { $($field,)* }
         }
     };
