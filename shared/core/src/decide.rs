@@ -15,5 +15,6 @@ pub mod record;
 pub mod rules;
 pub mod settle;
 pub mod setup;
+pub mod teardown;
 pub mod uses;
 pub mod wanted_key;

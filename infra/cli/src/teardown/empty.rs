@@ -9,7 +9,10 @@ use aws_sdk_s3::{
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use guardrail::api;
-use guardrail_core::value::{failure::ApiError, names::BucketName};
+use guardrail_core::{
+    decide::teardown::Contents,
+    value::{failure::ApiError, names::BucketName},
+};
 use percent_encoding::percent_decode_str;
 
 /// How many requests are under way at once, of up to 1000 versions each.
@@ -28,20 +31,6 @@ const PASSES: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const ATTEMPTS: u32 = 10;
-
-/// What is in a bucket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
-    pub(super) versions: usize,
-    pub(super) markers: usize,
-    pub(super) uploads: usize,
-    /// There is more than was counted.
-    pub(super) more: bool,
-    /// Only the root user's second factor deletes versions.
-    pub(super) mfa_delete: bool,
-    /// Some of the versions that S3 would not let go.
-    pub(super) locked: Vec<String>,
-}
 
 /// Why a bucket is still there.
 #[derive(Debug, thiserror::Error)]
