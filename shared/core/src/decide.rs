@@ -3,6 +3,7 @@
 pub mod adoption;
 pub mod backoff;
 pub mod baseline;
+pub mod chain;
 pub mod copies;
 pub mod echo;
 pub mod enrolment;

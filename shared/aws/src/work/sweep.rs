@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use aws_sdk_ssm::Client;
 use guardrail_core::{
-    decide::copies::{Compared, compare},
+    decide::{
+        chain,
+        copies::{Compared, compare},
+    },
     edge::{
         event::{Event, InputError},
         registry::{COPIES, Kept, Parameter, Registration},
@@ -62,7 +65,7 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
         }
         Err(error) => (Vec::new(), Some(unreadable(error))),
     };
-    let found = lost.iter().map(|it| watch::unregistered(&it.registration.bucket)).chain(kept).collect();
+    let found = lost.iter().map(|it| chain::unregistered(&it.registration.bucket)).chain(kept).collect();
     let watched = watch::check(guardrail, &registry.strangers, found).await;
     // Once people know, and not before.
     if watched.is_ok()

@@ -8,7 +8,8 @@ use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTar
 use guardrail_core::{
     decide::{
         self,
-        rules::{InStack, ObservedRule, Rule, RuleCall, STACK, Target, Wakes, leave, mend, rules},
+        chain::{self, Heard, Touch},
+        rules::{InStack, ObservedRule, Rule, RuleCall, STACK, Target, Wakes, mend, rules},
     },
     edge::{
         config::Place,
@@ -26,7 +27,7 @@ use guardrail_core::{
         own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, own_part},
     },
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     Guardrail,
@@ -56,37 +57,32 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
     let part = named
         .iter()
         .find_map(|it| decide::own_key::named(it, config).or_else(|| own_part(it, &config.parameter_prefix)));
+    let touch = Touch {
+        names_a_part: part.is_some(),
+        names_anything: !named.is_empty(),
+        is_own: event.is_own(&config.role, &config.region),
+        failed: event.trigger.error_code.is_some(),
+    };
     let mut watched = Watched {
-        outcome: WatchOutcome::Unguarded,
+        outcome: touch.outcome(),
         part,
         trigger: Some(event.trigger.clone()),
         findings: Vec::new(),
         notified: false,
     };
-    let registered = if event.trigger.error_code.is_none() { documents(guardrail, named).await } else { Vec::new() };
-    let foreign = watched.part.is_none() && !named.is_empty();
-    if foreign || event.is_own(&guardrail.config.role, &guardrail.config.region) {
-        return Ok(watched);
-    }
-    if event.trigger.error_code.is_some() {
-        watched.outcome = WatchOutcome::Attempted;
-    } else {
-        watched.outcome = WatchOutcome::Tampered;
-        // The key first: without it nobody can be told.
-        watched.findings = own_key::mend(guardrail).await;
-        watched.findings.extend(mend_rules(guardrail).await);
-        watched.findings.extend(registered);
+    // Also of a document that the guardrail's own bootstrap wrote, a copy is kept.
+    let registered = if touch.failed { Vec::new() } else { documents(guardrail, named).await };
+    match watched.outcome {
+        WatchOutcome::Unguarded => return Ok(watched),
+        WatchOutcome::Attempted | WatchOutcome::Broken => {}
+        WatchOutcome::Tampered => {
+            // The key first: without it nobody can be told.
+            watched.findings = own_key::mend(guardrail).await;
+            watched.findings.extend(mend_rules(guardrail).await);
+            watched.findings.extend(registered);
+        }
     }
     mended(tell(guardrail, watched).await?)
-}
-
-/// What a bucket without a registry document lacks, and how it gets it back.
-pub fn unregistered(bucket: &BucketName) -> PartFinding {
-    let problem = format!(
-        "{bucket} is no longer registered, so nothing restores it; if that was not meant: `guardrail restore-registration \
-         {bucket}`"
-    );
-    PartFinding::new(format!("registry document of {bucket}"), PartOutcome::Broken, problem)
 }
 
 /// Looks at the registry documents that a call has written or deleted, and keeps copies of those that are valid.
@@ -102,7 +98,7 @@ async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> 
                     tracing::warn!(%bucket, %error, "no copy was kept; the sweep tries again");
                 }
             }
-            Ok(None) => findings.push(unregistered(&bucket)),
+            Ok(None) => findings.push(chain::unregistered(&bucket)),
             Err(error @ RegistryError::Invalid { .. }) => {
                 let problem =
                     format!("{error}; `guardrail restore-registration {bucket}` puts the last valid one back");
@@ -141,10 +137,7 @@ pub async fn check(
     findings.extend(permissions);
     findings.extend(trail);
     findings.extend(topic);
-    findings.extend(strangers.iter().map(|it| {
-        let problem = "its name does not end in a bucket's name, so it guards nothing";
-        PartFinding::new(format!("registry parameter {it}"), PartOutcome::Broken, problem)
-    }));
+    findings.extend(strangers.iter().map(|it| chain::stranger(it)));
     if findings.is_empty() {
         return Ok(None);
     }
@@ -165,9 +158,7 @@ async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, Wa
 
 /// An error when something was tried in vain, so that Lambda tries again.
 fn mended(watched: Watched) -> Result<Watched, WatchError> {
-    let tried_in_vain = |it: &&PartFinding| matches!(it.outcome, PartOutcome::Failed | PartOutcome::Unreadable);
-    let problems: Vec<_> =
-        watched.findings.iter().filter(tried_in_vain).map(|it| format!("{}: {}", it.part, it.problem)).collect();
+    let problems = chain::tried_in_vain(&watched.findings);
     if problems.is_empty() { Ok(watched) } else { Err(WatchError::NotMended(problems.join("; "))) }
 }
 
@@ -191,16 +182,6 @@ async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
     findings
 }
 
-fn in_words(calls: &[RuleCall]) -> String {
-    let word = |it: &RuleCall| match it {
-        RuleCall::Put => "its pattern or schedule was not ours, or it was gone",
-        RuleCall::Enable => "it was disabled",
-        RuleCall::PutTarget { .. } => "its target was gone or changed",
-        RuleCall::RemoveTargets { .. } => "it had targets that were not ours",
-    };
-    calls.iter().map(word).collect::<Vec<_>>().join(", and ")
-}
-
 /// What came of a rule, and what was wrong with it; `None`: it is as it should be.
 async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, String)> {
     let arn = function_arn(guardrail.config.place(), rule.function);
@@ -212,27 +193,15 @@ async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, S
     if calls.is_empty() {
         return None;
     }
-    // Asked after the rule, so that what CloudFormation has just removed is known to be that.
-    match (in_stack(guardrail, rule.name).await, &observed) {
-        (Ok(in_stack), _) => {
-            if let Some(reason) = leave(observed.as_ref(), in_stack) {
-                return Some((PartOutcome::Broken, reason));
-            }
-        }
-        (Err(error), None) => {
-            let problem =
-                format!("it does not exist, and is not put back while nobody knows whether a stack has it: {error}");
-            return Some((PartOutcome::Unreadable, problem));
-        }
-        // What exists is in no stack's way, unless that is deleting it at this moment.
-        (Err(_), Some(_)) => {}
+    if let Some(left) = chain::rule_left(observed.as_ref(), &in_stack(guardrail, rule.name).await) {
+        return Some(left);
     }
     for call in &calls {
         if let Err(error) = carry_out(guardrail, rule, call, &arn).await {
             return Some((PartOutcome::Failed, error.to_string()));
         }
     }
-    Some((PartOutcome::Restored, in_words(&calls)))
+    Some((PartOutcome::Restored, chain::rule_in_words(&calls)))
 }
 
 /// What the stack has of a rule.
@@ -313,11 +282,10 @@ async fn functions(guardrail: &Guardrail) -> Vec<PartFinding> {
         }
         let get = guardrail.lambda.get_function_concurrency().function_name(function);
         match unless_absent("GetFunctionConcurrency", get.send().await, "ResourceNotFoundException") {
-            Ok(Some(it)) if it.reserved_concurrent_executions == Some(0) => {
-                let problem = "its reserved concurrency is 0, so it never runs";
-                findings.push(PartFinding::new(&part, PartOutcome::Broken, problem));
+            Ok(it) => {
+                let problem = chain::concurrency_problem(it.and_then(|it| it.reserved_concurrent_executions));
+                findings.extend(problem.map(|it| PartFinding::new(&part, PartOutcome::Broken, it)));
             }
-            Ok(_) => {}
             Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
         }
     }
@@ -340,73 +308,36 @@ async fn permission_missing(
     let ours = rules(&guardrail.config.parameter_prefix, guardrail.config.place());
     let ours = ours.iter().filter(|it| it.function == function).map(|it| it.name);
     let ours: Vec<_> = ours.map(|it| (it, format!("arn:{partition}:events:{region}:{account}:rule/{it}"))).collect();
-    Ok(permission_problem(&policy, &ours))
+    Ok(chain::permission_problem(&policy, &ours))
 }
 
-/// What is wrong with a function's policy, which must let each of these rules invoke it, and nobody else: whoever may
-/// invoke it can make up an event, with any actor. `rules`: name and ARN.
-fn permission_problem(policy: &Value, rules: &[(&str, String)]) -> Option<String> {
-    let allowed: Vec<_> =
-        policy["Statement"].as_array().into_iter().flatten().filter(|it| it["Effect"] != "Deny").collect();
-    let denied = policy["Statement"].as_array().into_iter().flatten().any(|it| it["Effect"] == "Deny");
-    if let Some((name, _)) = rules.iter().find(|rule| !allowed.iter().any(|it| rule_of(it) == Some(&rule.1))) {
-        return Some(format!("rule {name} may not invoke it"));
-    }
-    if denied {
-        return Some("its policy has a Deny, which no part of the guardrail wrote: remove it".to_owned());
-    }
-    let foreign = allowed.iter().find(|it| !rules.iter().any(|rule| rule_of(it) == Some(&rule.1)))?;
-    let name = foreign["Sid"].as_str().unwrap_or("without an id");
-    Some(format!(
-        "its policy lets somebody else invoke it, who can make up an event with any actor: remove the statement {name}"
-    ))
-}
-
-/// The only rule for which a statement lets EventBridge invoke a function.
-fn rule_of(statement: &Value) -> Option<&str> {
-    let conditions = statement["Condition"].as_object()?.values().filter_map(Value::as_object).flatten();
-    let source = conditions.into_iter().find(|it| it.0.eq_ignore_ascii_case("aws:SourceArn"))?.1.as_str()?;
-    let only = statement["Principal"] == json!({"Service": "events.amazonaws.com"}) && !source.contains(['*', '?']);
-    only.then_some(source)
-}
-
-/// Whether some trail that logs in this region logs management writes: without one EventBridge hears of nothing.
-///
-/// An organization's trail belongs to another account, which need not answer us: what DescribeTrails shows of it, that
-/// it logs here, is all that can be known, and is believed.
+/// Whether some trail that logs in this region logs management writes; the account's own are asked first.
 async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
-    const PART: &str = "the account's trails";
     let cloudtrail = &guardrail.cloudtrail;
     let trails = match output("DescribeTrails", cloudtrail.describe_trails().send().await) {
         Ok(it) => it.trail_list.unwrap_or_default(),
-        Err(error) => return Some(PartFinding::unreadable(PART, &error)),
+        Err(error) => return Some(PartFinding::unreadable("the account's trails", &error)),
     };
     let place = guardrail.config.place();
     let covers = |it: &CloudTrail| it.is_multi_region_trail == Some(true) || it.home_region() == Some(place.region);
     let arns = trails.iter().filter(|it| covers(it)).filter_map(|it| it.trail_arn()?.parse::<TrailArn>().ok());
     let (own, foreign): (Vec<_>, Vec<_>) = arns.partition(|it| it.parts().account == place.account);
-    let mut unread = None;
-    let mut believed = None;
-    for arn in own.iter().chain(&foreign) {
-        match control::trail::ask_trail(guardrail.readers(), arn).await {
-            Ok(it) if it.is_logging && it.selectors.log_management_writes() => return None,
-            Ok(_) => {}
-            Err(error) if arn.parts().account == place.account => unread = Some(error),
-            Err(error) => believed = Some((arn, error)),
+    let mut asked = Vec::new();
+    for arn in own.into_iter().chain(foreign) {
+        let answer = control::trail::ask_trail(guardrail.readers(), &arn).await;
+        asked.push((arn, answer.map(|it| it.is_logging && it.selectors.log_management_writes())));
+        if matches!(asked.last(), Some((_, Ok(true)))) {
+            break;
         }
     }
-    if let Some((arn, error)) = believed {
-        tracing::info!(trail = %arn, %error, "another account's trail logs here; believed, as it cannot be asked from here");
-        return None;
+    match chain::heard(&asked, place.account) {
+        Heard::Yes => None,
+        Heard::Believed(trail, error) => {
+            tracing::info!(%trail, %error, "another account's trail logs here; believed, as it cannot be asked from here");
+            None
+        }
+        Heard::Not(finding) => Some(finding),
     }
-    Some(match unread {
-        Some(error) => PartFinding::unreadable(PART, &error),
-        None => PartFinding::new(
-            PART,
-            PartOutcome::Broken,
-            "none is logging management writes, so no call in this account reaches EventBridge",
-        ),
-    })
 }
 
 /// Whether anybody gets the alerts.
@@ -424,35 +355,4 @@ async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
         }
     }
     Some(PartFinding::new(part, PartOutcome::Broken, "nobody has a confirmed subscription, so nobody reads this"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_function_may_be_invoked_for_its_own_rules_and_for_nothing_else() {
-        const ARN: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail";
-        let statement = |sid: &str, service: &str, source: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}});
-        let events = "events.amazonaws.com";
-        let rules = ["sweep", "tampered"].map(|it| (it, format!("{ARN}-{it}")));
-        let ours: Vec<_> = rules.iter().map(|it| statement(it.0, events, &it.1)).collect();
-        let problem = |statements: &[Value]| permission_problem(&json!({"Statement": statements}), &rules);
-        assert_eq!(problem(&ours), None);
-        assert_eq!(problem(&ours[..1]).unwrap(), "rule tampered may not invoke it");
-        assert!(problem(&[]).is_some());
-        assert!(problem(&[statement("a", "sns.amazonaws.com", &rules[0].1), ours[1].clone()]).is_some());
-        assert!(problem(&[statement("a", events, &format!("{ARN}-*"))]).is_some(), "none is named");
-        for more in [
-            statement("theirs", events, &format!("{ARN}-*")),
-            statement("theirs", events, &format!("{ARN}-other")),
-            statement("theirs", "s3.amazonaws.com", "arn:aws:s3:::acme-data"),
-            json!({"Sid": "theirs", "Effect": "Allow", "Principal": {"Service": events}, "Action": "lambda:InvokeFunction"}),
-            json!({"Sid": "theirs", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": "lambda:*"}),
-            json!({"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction"}),
-        ] {
-            let said = problem(&[&ours[..], &[more]].concat()).unwrap();
-            assert!(said.ends_with("remove the statement theirs"), "{said}");
-        }
-    }
 }
