@@ -188,3 +188,35 @@ fn newer_expansions(line: &str) -> Vec<String> {
 
 /// Arrays that begin with an element.
 const NEVER_EMPTY: [&str; 4] = ["functions[@]", "given[@]", "packages[@]", "settings[@]"];
+
+/// What stands between two marks, each time.
+fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(move |it| Some(it.split_once(after)?.0))
+}
+
+#[test]
+fn dashboard_and_readme_have_every_control_in_its_order() {
+    let all = Control::ALL.map(Control::id);
+    let template = read("infra/wiring.yaml");
+    let dashboard: Vec<_> = between(&template, r#"["S3Guardrail", "Drift", "Control", ""#, "\"]").collect();
+    assert_eq!(dashboard, all, "infra/wiring.yaml");
+    let readme = read("README.md");
+    let table = readme.split_once("| control | baseline | on |").unwrap().1.split_once("\n\n").unwrap().0;
+    let rows: Vec<_> = between(table, "\n| `", "` |").collect();
+    assert_eq!(rows, all, "README.md");
+}
+
+#[test]
+fn one_version_of_rust_is_named_everywhere() {
+    let toolchain = read("rust-toolchain.toml");
+    let version = between(&toolchain, "channel = \"", "\"").next().unwrap();
+    let minor = version.rsplit_once('.').unwrap().0;
+    for workflow in ["ci", "deploy"] {
+        let workflow = read(format!(".github/workflows/{workflow}.yml"));
+        let named: Vec<_> =
+            workflow.split_whitespace().filter(|it| it.split('.').count() == 3 && it.starts_with("1.")).collect();
+        assert!(!named.is_empty() && named.iter().all(|it| *it == version), "{named:?}");
+    }
+    assert!(read("Cargo.toml").contains(&format!("rust-version = \"{minor}\"")));
+    assert!(read("README.md").contains(&format!("With Rust {minor} ")));
+}
