@@ -753,7 +753,6 @@ async fn a_lockout_says_which_policy_and_what_the_way_out_is() {
 
 #[tokio::test]
 async fn an_alias_that_is_moved_onto_the_guardrails_own_key_is_moved_back_at_once() {
-    const ALIAS: &str = "alias/s3-secure-data";
     let fake = with_own_key().await;
     fake.state().key.as_mut().unwrap().aliases.insert(ALIAS.to_owned(), OWN_KEY.to_owned());
     let event = call("kms", "UpdateAlias", json!({"aliasName": ALIAS, "targetKeyId": OWN_KEY}));

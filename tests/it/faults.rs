@@ -12,7 +12,7 @@ use guardrail::{
 };
 use guardrail_core::{control::table::Control, value::failure::chain};
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
     models::Exchange,
 };
@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 
 use crate::owners;
 
-const ALIAS: &str = "alias/s3-secure-data";
 const MOVED_ALIAS: &str = "alias/moved";
 
 /// Calls that are no control's.

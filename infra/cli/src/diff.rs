@@ -1,84 +1,38 @@
 //! Two JSON values as lines of what goes, comes and changes. Pure.
 
 use anstyle::{AnsiColor, Style};
-use serde_json::{Map, Value, json};
+use guardrail_core::tell::difference::{Depth, Difference, differences};
+use serde_json::Value;
 
 pub(crate) const REMOVED: Style = AnsiColor::Red.on_default();
 pub(crate) const ADDED: Style = AnsiColor::Green.on_default();
 pub(crate) const CHANGED: Style = AnsiColor::Yellow.on_default();
-
-/// Elements of lists that say who they are: statements by Sid, lifecycle rules by ID, exemptions by control.
-const NAMES: [&str; 3] = ["Sid", "ID", "control"];
 
 /// How long a value may be to stand on one line.
 const ONE_LINE: usize = 100;
 
 /// What differs, as text with colours; each line begins with `indent`.
 pub(crate) fn diff(before: &Value, after: &Value, indent: &str) -> String {
-    let mut lines = Lines { text: String::new(), indent };
-    lines.differ("", before, after);
-    lines.text
+    let mut text = String::new();
+    for difference in differences(before, after, Depth::Elements) {
+        let (sign, style, shown) = match difference {
+            Difference::Changed { path, before: Value::Null, after: new } | Difference::New { path, element: new } => {
+                ('+', ADDED, format!("{path}: {}", pretty(&new)))
+            }
+            Difference::Changed { path, before: gone, after: Value::Null }
+            | Difference::Gone { path, element: gone } => ('-', REMOVED, format!("{path}: {}", pretty(&gone))),
+            Difference::Changed { path, before, after } => ('~', CHANGED, format!("{path}: {before} -> {after}")),
+        };
+        for line in shown.lines() {
+            text.push_str(&format!("{indent}{}\n", painted(style, &format!("{sign} {line}"))));
+        }
+    }
+    text
 }
 
 /// A text in a style.
 pub(crate) fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
-}
-
-struct Lines<'a> {
-    text: String,
-    indent: &'a str,
-}
-
-impl Lines<'_> {
-    fn differ(&mut self, path: &str, before: &Value, after: &Value) {
-        match (before, after) {
-            _ if before == after => {}
-            (Value::Object(was), Value::Object(is)) => {
-                for key in was.keys().chain(is.keys().filter(|it| !was.contains_key(*it))) {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    let side = |it: &Map<String, Value>| it.get(key).cloned().unwrap_or(Value::Null);
-                    self.differ(&path, &side(was), &side(is));
-                }
-            }
-            (Value::Null, Value::Object(_)) if path.is_empty() => self.differ(path, &json!({}), after),
-            (Value::Array(was), Value::Array(is)) => self.differ_lists(path, was, is),
-            (Value::Null, Value::Array(is)) => self.differ_lists(path, &[], is),
-            (Value::Null, _) => self.line('+', ADDED, &format!("{path}: {}", pretty(after))),
-            (_, Value::Null) => self.line('-', REMOVED, &format!("{path}: {}", pretty(before))),
-            _ => self.line('~', CHANGED, &format!("{path}: {before} -> {after}")),
-        }
-    }
-
-    fn differ_lists(&mut self, path: &str, was: &[Value], is: &[Value]) {
-        // A name that only one element of each list has is the same element, changed.
-        let alone = |list: &[Value], name: &str| list.iter().filter(|it| name_of(it) == Some(name)).count() == 1;
-        let partner = |value: &Value, own: &[Value], others: &[Value]| {
-            let name = name_of(value).filter(|it| alone(own, it) && alone(others, it))?;
-            others.iter().find(|it| name_of(it) == Some(name)).cloned()
-        };
-        for before in was.iter().filter(|it| !is.contains(it)) {
-            match partner(before, was, is) {
-                Some(after) => self.differ(&format!("{path}[{}]", name_of(before).unwrap_or_default()), before, &after),
-                None => self.line('-', REMOVED, &format!("{path}: {}", pretty(before))),
-            }
-        }
-        for after in is.iter().filter(|it| !was.contains(it)) {
-            if partner(after, is, was).is_none() {
-                self.line('+', ADDED, &format!("{path}: {}", pretty(after)));
-            }
-        }
-    }
-
-    fn line(&mut self, sign: char, style: Style, text: &str) {
-        for line in text.lines() {
-            self.text.push_str(&format!("{}{}\n", self.indent, painted(style, &format!("{sign} {line}"))));
-        }
-    }
-}
-
-fn name_of(value: &Value) -> Option<&str> {
-    NAMES.iter().find_map(|it| value.get(it)?.as_str())
 }
 
 fn pretty(value: &Value) -> String {
@@ -89,6 +43,7 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use serde_json::json;
 
     use super::*;
 

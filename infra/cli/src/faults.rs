@@ -6,7 +6,7 @@ use expect_test::expect_file;
 use guardrail::Guardrail;
 use guardrail_core::outcome::record_file::FOLDER;
 use guardrail_tests::{
-    fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
     models::Exchange,
 };
@@ -21,7 +21,6 @@ use crate::{
     teardown,
 };
 
-const ALIAS: &str = "alias/s3-secure-data";
 const OTHER: &str = "other-data";
 
 /// What a command is given to do.

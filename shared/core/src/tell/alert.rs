@@ -18,6 +18,7 @@ use crate::{
     },
     tell::{
         advice::{advice, watch_advice},
+        difference::{Depth, Difference, differences},
         subject::{controls, headline, owners_setting, plain, short_actor, subject, text_of},
     },
     value::{caller, names::BucketName},
@@ -293,11 +294,9 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
             let _ = writeln!(text, "    {note}");
         }
         if finding.outcome != Outcome::Unreadable {
-            let mut differences = Vec::new();
-            differ("", &finding.observed, &finding.desired, &mut differences);
             let mut room = limit;
-            for difference in differences {
-                let difference = cut(&difference, limit.min(2000));
+            for difference in differences(&finding.observed, &finding.desired, Depth::Fields) {
+                let difference = cut(&line(&difference), limit.min(2000));
                 room = room.saturating_sub(difference.len());
                 if room == 0 {
                     text.push_str("    ... and more, cut here; all of it is in the function's log at level DEBUG\n");
@@ -374,25 +373,12 @@ fn event_link(place: Place<'_>, event_id: &str) -> String {
     format!("https://{region}.{domain}/cloudtrailv2/home?region={region}#/events/{event_id}")
 }
 
-/// What differs, a line each: `path: before -> after`, or `path: - gone` and `path: + new` for elements of lists.
-fn differ(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
-    match (before, after) {
-        (Value::Object(was), Value::Object(is)) => {
-            let keys = was.keys().chain(is.keys().filter(|it| !was.contains_key(*it)));
-            for key in keys {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let side = |it: &serde_json::Map<String, Value>| it.get(key).cloned().unwrap_or(Value::Null);
-                differ(&path, &side(was), &side(is), lines);
-            }
-        }
-        (Value::Null, Value::Object(_)) => differ(path, &json!({}), after, lines),
-        (Value::Array(was), Value::Array(is)) => {
-            lines.extend(was.iter().filter(|it| !is.contains(it)).map(|it| format!("{path}: - {it}")));
-            lines.extend(is.iter().filter(|it| !was.contains(it)).map(|it| format!("{path}: + {it}")));
-        }
-        (Value::Null, Value::Array(_)) => differ(path, &json!([]), after, lines),
-        _ if before == after => {}
-        _ => lines.push(format!("{path}: {before} -> {after}")),
+/// A line: `path: before -> after`, or `path: - gone` and `path: + new` for elements of lists.
+fn line(difference: &Difference) -> String {
+    match difference {
+        Difference::Changed { path, before, after } => format!("{path}: {before} -> {after}"),
+        Difference::Gone { path, element } => format!("{path}: - {element}"),
+        Difference::New { path, element } => format!("{path}: + {element}"),
     }
 }
 
@@ -596,13 +582,12 @@ mod tests {
 
     #[test]
     fn differences_are_shown_a_line_each() {
-        let mut lines = Vec::new();
-        differ(
-            "",
-            &json!({"a": 1, "list": [1, 2], "same": 0}),
-            &json!({"a": null, "list": [2, 3], "same": 0, "new": {"b": true}}),
-            &mut lines,
+        let before = json!({"a": 1, "list": [1, 2], "same": 0});
+        let after = json!({"a": null, "list": [2, 3], "same": 0, "new": {"b": true}});
+        let differences = differences(&before, &after, Depth::Fields);
+        assert_eq!(
+            differences.iter().map(line).collect::<Vec<_>>(),
+            ["a: 1 -> null", "list: - 1", "list: + 3", "new.b: null -> true"]
         );
-        assert_eq!(lines, ["a: 1 -> null", "list: - 1", "list: + 3", "new.b: null -> true"]);
     }
 }
