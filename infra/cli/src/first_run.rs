@@ -94,11 +94,8 @@ fn confirmed(site: &Site<'_>, never_versioned: bool) -> io::Result<bool> {
     if never_versioned {
         writeln!(prompt, "Versioning was never on, and will be suspended: S3 has no way back from that.")?;
     }
-    write!(prompt, "Type the bucket's name to begin: ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == site.bucket.as_str())
+    drop(prompt);
+    output::confirmed("Type the bucket's name to begin: ", site.bucket.as_str())
 }
 
 #[cfg(test)]

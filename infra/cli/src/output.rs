@@ -25,6 +25,16 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Asks at the terminal, and says whether `wanted` was typed.
+pub(crate) fn confirmed(question: &str, wanted: &str) -> io::Result<bool> {
+    let mut prompt = anstream::stderr().lock();
+    write!(prompt, "{question}")?;
+    prompt.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == wanted)
+}
+
 /// A value as JSON, as people read it.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(value)?))

@@ -1,6 +1,6 @@
 //! `guardrail restore-registration`: puts the registry document of a bucket back that was deleted or broken.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
 use guardrail::{api, store::registry};
 use guardrail_core::{
@@ -10,7 +10,7 @@ use guardrail_core::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{Exit, args::RestoreRegistrationArguments, error::CliError, session::Session};
+use crate::{Exit, args::RestoreRegistrationArguments, error::CliError, output, session::Session};
 
 /// A document that can be put back, and where it is from.
 struct Found {
@@ -47,7 +47,7 @@ pub(crate) async fn run(session: &Session, arguments: &RestoreRegistrationArgume
     if *dry_run {
         return Ok(Exit::Drift);
     }
-    if !*yes && !confirmed()? {
+    if !*yes && !output::confirmed("\nThe guardrail will hold the bucket to it. Type `yes` to put it back: ", "yes")? {
         return Err(refused("not confirmed"));
     }
     registry::write(ssm, prefix, &found.registration).await.map_err(|source| CliError::Parameters { source })?;
@@ -89,15 +89,6 @@ async fn from_copy(session: &Session, bucket: &BucketName) -> Result<Option<Foun
             it.since
         ),
     }))
-}
-
-fn confirmed() -> io::Result<bool> {
-    let mut prompt = anstream::stderr().lock();
-    write!(prompt, "\nThe guardrail will hold the bucket to it. Type `yes` to put it back: ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `guardrail rollback`: puts back what a restore replaced, and exempts it first.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Instant,
 };
 
@@ -225,13 +225,8 @@ async fn put_all_back<'a>(
 }
 
 fn confirmed(guarded: bool) -> io::Result<bool> {
-    let mut prompt = anstream::stderr().lock();
     let stays = if guarded { "The guardrail will leave it so until the exemption ends" } else { "Nothing restores it" };
-    write!(prompt, "\n{stays}. Type `yes` to do it: ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
+    output::confirmed(&format!("\n{stays}. Type `yes` to do it: "), "yes")
 }
 
 /// What to do about each control of the record. Pure; an error says why the record is of no use.

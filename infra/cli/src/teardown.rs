@@ -4,7 +4,7 @@ mod empty;
 
 use std::{
     cell::Cell,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Instant,
 };
 
@@ -25,9 +25,12 @@ use crate::{
     args::TeardownArguments,
     diff::{CHANGED, REMOVED, painted},
     error::{CliError, next_step},
-    list,
+    list, output,
     session::Session,
 };
+
+/// What makes sure that it is meant.
+const NAME_IT: &str = "\nThis cannot be undone. Type the bucket's name to delete it: ";
 
 /// Where a registry document stays from its removal until nothing is left, so that another run knows what there is.
 const NOTES: &str = "/s3-guardrail/teardown/";
@@ -50,7 +53,7 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
     if arguments.dry_run {
         return Ok(Exit::Compliant);
     }
-    if !plan.steps.is_empty() && arguments.yes_delete.is_none() && !confirmed(bucket)? {
+    if !plan.steps.is_empty() && arguments.yes_delete.is_none() && !output::confirmed(NAME_IT, bucket.as_str())? {
         return Err(refused("that is not its name".to_owned()));
     }
     for step in &plan.steps {
@@ -68,16 +71,6 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
 fn asked(arguments: &TeardownArguments) -> Asked {
     let TeardownArguments { trail, logs, key_deletion_days, .. } = arguments;
     Asked { trail: *trail, logs: *logs, key_deletion_days: *key_deletion_days }
-}
-
-/// Asks for the bucket's name.
-fn confirmed(bucket: &BucketName) -> io::Result<bool> {
-    let mut prompt = anstream::stderr().lock();
-    write!(prompt, "\nThis cannot be undone. Type the bucket's name to delete it: ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == bucket.as_str())
 }
 
 /// Looks at everything that the plan is made of.

@@ -45,7 +45,7 @@ use crate::{
     control::{self, object_ownership::bucket_acl, trail::TrailAnswer},
     work::verify::{
         cleanup::versions,
-        wire::{Heard, RequestIds, Unsigned, heard},
+        wire::{BeforeSending, Heard, RequestIds, heard, unsigned},
     },
 };
 
@@ -533,7 +533,7 @@ fn with_public_statement(document: &str, site: &Site<'_>) -> Option<String> {
 async fn anonymous_read(site: &Site<'_>) -> Proof {
     let get = || site.s3().get_object().bucket(site.bucket.as_str()).key(site.key(GOOD));
     let control = get().send().await.is_ok();
-    let heard = site.heard(&get().customize().interceptor(Unsigned).send().await);
+    let heard = site.heard(&get().customize().interceptor(BeforeSending(unsigned)).send().await);
     let verdict = refusal(Refuser::NoPermission, control, &heard.answer);
     let request = site.request("GetObject", GOOD, "unsigned; as a control, signed");
     proof("anonymous-read", request, "denied", heard, verdict)

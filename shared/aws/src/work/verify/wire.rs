@@ -14,7 +14,7 @@ use aws_sdk_s3::{
     error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, Metadata};
 use guardrail_core::{decide::judge::Answer, value::failure::chain};
 use jiff::Timestamp;
 
@@ -96,13 +96,13 @@ impl Intercept for RequestIds {
     }
 }
 
-/// Leaves out the signature, and all that goes with it.
+/// Changes each request right before it is sent, signed as it was.
 #[derive(Debug)]
-pub(super) struct Unsigned;
+pub(super) struct BeforeSending(pub(super) fn(&mut HttpRequest) -> Result<(), BoxError>);
 
-impl Intercept for Unsigned {
+impl Intercept for BeforeSending {
     fn name(&self) -> &'static str {
-        "Unsigned"
+        "BeforeSending"
     }
 
     fn modify_before_transmit(
@@ -111,36 +111,25 @@ impl Intercept for Unsigned {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let headers = context.request_mut().headers_mut();
-        for name in ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"] {
-            headers.remove(name);
-        }
-        Ok(())
+        self.0(context.request_mut())
     }
 }
 
+/// Leaves out the signature, and all that goes with it.
+pub(super) fn unsigned(request: &mut HttpRequest) -> Result<(), BoxError> {
+    for name in ["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"] {
+        request.headers_mut().remove(name);
+    }
+    Ok(())
+}
+
 /// The same address without TLS. The scheme is not signed.
-#[derive(Debug)]
-struct WithoutTls;
-
-impl Intercept for WithoutTls {
-    fn name(&self) -> &'static str {
-        "WithoutTls"
+fn over_http(request: &mut HttpRequest) -> Result<(), BoxError> {
+    if let Some(rest) = request.uri().strip_prefix("https:") {
+        let uri = format!("http:{rest}");
+        request.set_uri(uri)?;
     }
-
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        if let Some(rest) = request.uri().strip_prefix("https:") {
-            let uri = format!("http:{rest}");
-            request.set_uri(uri)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// How S3 is called without TLS: AWS answers under the same names, an endpoint of one's own where it was said.
@@ -151,7 +140,7 @@ pub(crate) fn without_tls(
 ) -> Option<aws_sdk_s3::config::Builder> {
     match (endpoint, http_endpoint) {
         (_, Some(url)) => Some(s3.endpoint_url(url).force_path_style(true)),
-        (None, None) => Some(s3.interceptor(WithoutTls)),
+        (None, None) => Some(s3.interceptor(BeforeSending(over_http))),
         (Some(_), None) => None,
     }
 }
