@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use guardrail::{
     Guardrail,
-    observe::{Scope, look},
+    observe::{Scope, observe_in},
     work::remediate::remediate,
 };
 use guardrail_core::{
@@ -23,7 +23,7 @@ use guardrail_core::{
     },
     edge::registry::Registration,
     outcome::{
-        observed::{Observed, Seen},
+        observed::{Observation, Observed},
         step::{Change, Step},
     },
     value::{
@@ -88,7 +88,7 @@ impl Model {
         }
     }
 
-    fn seen(self, unreadable: &[Control]) -> Seen {
+    fn seen(self, unreadable: &[Control]) -> Observation {
         fn read<T>(unreadable: &[Control], control: Control, value: T) -> Read<T> {
             if unreadable.contains(&control) { Err(ApiError::new("Get", "no answer")) } else { Ok(value) }
         }
@@ -103,7 +103,7 @@ impl Model {
         };
         let kms_key = Some(read(unreadable, Control::KmsKey, self.kms_key));
         let trail = Some(read(unreadable, Control::Trail, self.trail));
-        Seen { kms_key, trail, ..Seen::from(observed) }
+        Observation { kms_key, trail, ..Observation::from(observed) }
     }
 
     fn apply(&mut self, change: Change) {
@@ -170,7 +170,7 @@ struct World {
 }
 
 impl World {
-    fn plan(&self, seen: Seen) -> Vec<Step> {
+    fn plan(&self, seen: Observation) -> Vec<Step> {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
         let stance = Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No };
         plan(&self.baseline, seen, &stance)
@@ -406,7 +406,7 @@ impl Live {
         let undisturbed = FakeAws::default();
         undisturbed.state().set_world(self.fake.state().world());
         let bucket = &self.registration.bucket;
-        let seen = look(&undisturbed.guardrail(), bucket, &self.baseline, Scope::EVERYTHING).await;
+        let seen = observe_in(&undisturbed.guardrail(), bucket, &self.baseline, Scope::EVERYTHING).await;
         let observed = seen.bucket.unwrap();
         Model {
             public_access_block: observed.public_access_block.unwrap(),

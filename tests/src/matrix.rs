@@ -36,7 +36,7 @@ pub struct Row {
     pub call: String,
 }
 
-/// In a word, how it went; or what should not be.
+/// The outcome in one word, or what is wrong.
 pub type Cell = Result<&'static str, String>;
 
 /// Runs all cells, some at a time: most of their time they wait. Each is given its row, its fault and how often it

@@ -59,7 +59,7 @@ pub(crate) async fn run(session: &Session, arguments: BootstrapArguments) -> Res
         session.print(&text)?;
     }
     let would_change = built.resources.iter().any(|it| it.action != Action::Unchanged);
-    Ok(match Exit::of(&built.report) {
+    Ok(match Exit::from_report(&built.report) {
         // As it would end without.
         _ if dry_run && built.adoption.stops() => Exit::Error,
         Exit::Compliant if dry_run && would_change => Exit::Drift,

@@ -136,7 +136,7 @@ fn state(report: &Report) -> (State, String) {
             let all = report.hindrances.iter().map(ToString::to_string).collect::<Vec<_>>();
             (State::Endangered, all.join("; "))
         }
-        _ if Exit::of(report) == Exit::Drift => (State::Drifted, named(Outcome::WouldRestore)),
+        _ if Exit::from_report(report) == Exit::Drift => (State::Drifted, named(Outcome::WouldRestore)),
         _ => (State::Compliant, exposures()),
     }
 }

@@ -169,7 +169,7 @@ mod tests {
         ];
         let reconciled =
             Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None };
-        let report = Report::of(&"acme-data".parse().unwrap(), reconciled, None);
+        let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, None);
         let text = self::report(&report, "  baseline: --key-arn");
         expect![[r#"
             acme-data  baseline: --key-arn

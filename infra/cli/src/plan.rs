@@ -8,7 +8,7 @@ use guardrail::{
     store::registry,
     work::{
         bootstrap,
-        reconcile::{Beside, carry_out},
+        reconcile::{Beside, apply_steps},
     },
 };
 use guardrail_core::{
@@ -22,7 +22,7 @@ use guardrail_core::{
     edge::registry::Registration,
     outcome::{
         finding::Outcome,
-        observed::{Observed, Seen},
+        observed::{Observation, Observed},
         report::{BucketOutcome, Report},
         step::Step,
     },
@@ -61,7 +61,7 @@ pub(crate) async fn run(session: &Session, arguments: &PlanArguments) -> Result<
     for bucket in &arguments.buckets {
         match plan_bucket(session, arguments, bucket).await {
             Ok((planned, source)) => {
-                exit = exit.max(Exit::of(&planned.report));
+                exit = exit.max(Exit::from_report(&planned.report));
                 if arguments.json {
                     plans.push(planned);
                 } else {
@@ -145,18 +145,18 @@ pub(crate) async fn report(
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
     let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
-    let mut seen = Seen::from(observed);
+    let mut seen = Observation::from(observed);
     if registration.key_arn.parts().resource != TO_BE_CREATED {
         let scope = Scope { bucket: false, kms_key: true, trail: true };
-        let around = observe::look(&session.guardrail, bucket, &baseline, scope).await;
-        seen = Seen { bucket: seen.bucket, ..around };
+        let around = observe::observe_in(&session.guardrail, bucket, &baseline, scope).await;
+        seen = Observation { bucket: seen.bucket, ..around };
     }
-    let beside = Beside::of(&baseline, &seen, &stance);
+    let beside = Beside::new(&baseline, &seen, &stance);
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = carry_out(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside).await;
-    let mut report = Report { dry_run: true, ..Report::of(bucket, reconciled, None) };
+    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside).await;
+    let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, None) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {
             finding.error = Some(refusal.clone());
@@ -223,7 +223,7 @@ fn note(source: &Source<'_>) -> String {
 
 impl Exit {
     /// Compliant, or exempt from it; drift; or unknown.
-    pub(crate) fn of(report: &Report) -> Self {
+    pub(crate) fn from_report(report: &Report) -> Self {
         let drifted = report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore);
         match report.outcome {
             BucketOutcome::Failed | BucketOutcome::Gone | BucketOutcome::Unguarded => Self::Error,

@@ -22,5 +22,5 @@ pub(crate) async fn run(session: &Session, arguments: ReconcileArguments) -> Res
     if let Some(error) = &report.error {
         output::complain("error", &format!("{bucket}: {error}"));
     }
-    Ok(Exit::of(&report))
+    Ok(Exit::from_report(&report))
 }

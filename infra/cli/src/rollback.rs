@@ -9,7 +9,7 @@ use guardrail::{
     apply::put_back,
     clients::Writers,
     store::{
-        history::{RollbackPlace, keep_rollback},
+        history::{RollbackDestination, keep_rollback},
         registry,
     },
 };
@@ -152,7 +152,7 @@ async fn keep(
         let exemption = registration.and_then(|it| it.exemption(*control, Timestamp::now())).cloned();
         Entry::rolled_back(*control, was, is, exemption)
     };
-    let place = RollbackPlace {
+    let place = RollbackDestination {
         log_bucket: &file.log_bucket,
         bucket: &file.bucket,
         account: &session.account,

@@ -11,7 +11,7 @@ use std::{
 use guardrail::{api, store::registry};
 use guardrail_core::{
     control::inventory::INVENTORY_ID,
-    decide::teardown::{Asked, Contents, Found, Key, Plan, Step, Trail, all_buckets, plan},
+    decide::teardown::{Asked, Contents, Found, Key, Plan, Removal, Trail, all_buckets, plan},
     edge::registry::{COPIES, Registration},
     value::{
         failure::ApiError,
@@ -57,7 +57,7 @@ pub(crate) async fn run(session: &Session, arguments: &TeardownArguments) -> Res
         return Err(refused("that is not its name".to_owned()));
     }
     for step in &plan.steps {
-        carry_out(session, found.registration.as_ref(), step).await?;
+        remove(session, found.registration.as_ref(), step).await?;
     }
     // As long as something is left, a later run has to know what.
     if found.registration.is_some() && plan.left.is_empty() {
@@ -165,7 +165,7 @@ fn text(found: &Found, plan: &Plan, prefix: &str) -> String {
     };
     for step in &plan.steps {
         text.push_str(&format!("  {}\n", painted(REMOVED, &format!("- {step}"))));
-        if let Step::Unregister(bucket) = step {
+        if let Removal::Unregister(bucket) = step {
             text.push_str(&format!(
                 "      {prefix}{bucket}: from then on nothing is restored\n      The guardrail tells of this as TAMPERED: \
                  that alert is expected\n"
@@ -187,12 +187,12 @@ fn done(bucket: &BucketName, plan: &Plan) -> String {
     text
 }
 
-async fn carry_out(session: &Session, registration: Option<&Registration>, step: &Step) -> Result<(), CliError> {
+async fn remove(session: &Session, registration: Option<&Registration>, step: &Removal) -> Result<(), CliError> {
     let guardrail = &session.guardrail;
     let failed = |error: ApiError| stopped(&format!("not deleted: {step}"), &error);
     let mut note = String::new();
     match step {
-        Step::Unregister(bucket) => {
+        Removal::Unregister(bucket) => {
             if let Some(registration) = registration {
                 registry::write(&guardrail.ssm, NOTES, registration).await.map_err(failed)?;
             }
@@ -200,32 +200,32 @@ async fn carry_out(session: &Session, registration: Option<&Registration>, step:
             registry::delete(&guardrail.ssm, COPIES, bucket).await.map_err(failed)?;
             registry::delete(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket).await.map_err(failed)?;
         }
-        Step::DeleteTrail(trail) => {
+        Removal::DeleteTrail(trail) => {
             // What is still on its way is delivered, not lost.
             let stop = guardrail.cloudtrail.stop_logging().name(trail.as_str()).send().await;
             api::unless_absent("StopLogging", stop, "TrailNotFoundException").map_err(failed)?;
             let delete = guardrail.cloudtrail.delete_trail().name(trail.as_str()).send().await;
             api::unless_absent("DeleteTrail", delete, "TrailNotFoundException").map_err(failed)?;
         }
-        Step::DeleteInventory(bucket) => {
+        Removal::DeleteInventory(bucket) => {
             let delete = guardrail.s3.delete_bucket_inventory_configuration().bucket(bucket.as_str()).id(INVENTORY_ID);
             let sent = delete.send().await;
             api::unless_absent("DeleteBucketInventoryConfiguration", sent, "NoSuchConfiguration").map_err(failed)?;
         }
-        Step::DeleteBucket(bucket, contents) => note = delete_bucket(session, bucket, contents).await?,
-        Step::DeleteAlias(alias) => {
+        Removal::DeleteBucket(bucket, contents) => note = delete_bucket(session, bucket, contents).await?,
+        Removal::DeleteAlias(alias) => {
             let delete = guardrail.kms.delete_alias().alias_name(alias.as_str()).send().await;
             api::unless_absent("DeleteAlias", delete, "NotFoundException").map_err(failed)?;
         }
-        Step::ScheduleKeyDeletion { key, days, .. } => {
+        Removal::ScheduleKeyDeletion { key, days, .. } => {
             let schedule = guardrail.kms.schedule_key_deletion().key_id(key.as_str()).pending_window_in_days(*days);
             api::output("ScheduleKeyDeletion", schedule.send().await).map_err(failed)?;
             note = format!("; until then `aws kms cancel-key-deletion --key-id {key}` keeps it");
         }
     }
     let name = match step {
-        Step::DeleteBucket(bucket, _) => format!("bucket {bucket}"),
-        Step::ScheduleKeyDeletion { key, days, .. } => format!("key {key}, in {days} days"),
+        Removal::DeleteBucket(bucket, _) => format!("bucket {bucket}"),
+        Removal::ScheduleKeyDeletion { key, days, .. } => format!("key {key}, in {days} days"),
         step => step.to_string(),
     };
     session.print(&format!("deleted: {name}{note}\n"))?;

@@ -2,7 +2,7 @@
 
 use guardrail_core::{
     decide::baseline::Baseline,
-    outcome::observed::{Observed, Seen},
+    outcome::observed::{Observation, Observed},
     value::{
         failure::{ApiError, Read},
         names::{AccountId, BucketName},
@@ -26,8 +26,8 @@ impl Scope {
     pub const EVERYTHING: Self = Self { bucket: true, kms_key: true, trail: true };
 }
 
-/// Looks wherever `scope` says, in one round trip's time.
-pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Seen {
+/// Observes whatever is in `scope`, in one round trip's time.
+pub async fn observe_in(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Observation {
     let readers = guardrail.readers();
     let required_key = baseline.kms_key.as_ref().filter(|_| scope.kms_key);
     let required_trail = baseline.trail.as_ref().filter(|_| scope.trail);
@@ -36,7 +36,7 @@ pub async fn look(guardrail: &Guardrail, bucket: &BucketName, baseline: &Baselin
         async { Some(Box::pin(control::kms_key::read(readers, required_key?)).await) },
         async { Some(Box::pin(control::trail::read(readers, required_trail?)).await) },
     );
-    Seen { bucket, kms_key, trail }
+    Observation { bucket, kms_key, trail }
 }
 
 macro_rules! observe {

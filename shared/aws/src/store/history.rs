@@ -17,7 +17,7 @@ use crate::{Guardrail, store::log_bucket};
 
 /// Where a rollback keeps its record, and what encrypts it.
 #[derive(Clone, Copy, Debug)]
-pub struct RollbackPlace<'a> {
+pub struct RollbackDestination<'a> {
     pub log_bucket: &'a BucketName,
     pub bucket: &'a BucketName,
     pub account: &'a AccountId,
@@ -28,11 +28,11 @@ pub struct RollbackPlace<'a> {
 /// Writes the record of what a rollback put back; returns where it is.
 pub async fn keep_rollback(
     guardrail: &Guardrail,
-    place: RollbackPlace<'_>,
+    place: RollbackDestination<'_>,
     findings: Vec<Entry>,
     elapsed_ms: u64,
 ) -> Result<RecordFile, ApiError> {
-    let RollbackPlace { log_bucket, bucket, account, kms_key } = place;
+    let RollbackDestination { log_bucket, bucket, account, kms_key } = place;
     let time = guardrail.clock.now();
     let record = Record {
         schema: SCHEMA.to_owned(),
@@ -53,7 +53,7 @@ pub async fn keep_rollback(
         bucket: bucket.clone(),
         key: record_key(bucket, "", time, guardrail.clock.random()),
     };
-    let place = log_bucket::Place { log_bucket, kms_key };
+    let place = log_bucket::Destination { log_bucket, kms_key };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await?;
     Ok(file)
 }
@@ -75,6 +75,6 @@ pub async fn keep(guardrail: &Guardrail, report: &Report, registration: Option<&
         guardrail.clock.now(),
     );
     let text = serde_json::to_string(&record).map_err(|error| ApiError::new("PutObject", error))?;
-    let place = log_bucket::Place { log_bucket: &file.log_bucket, kms_key: Some(&registration.key_arn) };
+    let place = log_bucket::Destination { log_bucket: &file.log_bucket, kms_key: Some(&registration.key_arn) };
     log_bucket::put(&guardrail.s3, place, &file.key, "application/json", text).await
 }

@@ -10,7 +10,7 @@ use crate::api::done;
 
 /// Where a document goes, and the key that encrypts it.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Destination<'a> {
     pub log_bucket: &'a BucketName,
     /// `None`: whatever the bucket's default is.
     pub kms_key: Option<&'a KeyArn>,
@@ -19,7 +19,7 @@ pub struct Place<'a> {
 /// Writes one document.
 pub async fn put(
     s3: &Client,
-    Place { log_bucket, kms_key }: Place<'_>,
+    Destination { log_bucket, kms_key }: Destination<'_>,
     key: &str,
     content_type: &str,
     text: String,

@@ -44,7 +44,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Guardrail, api, control,
-    observe::{Scope, look},
+    observe::{Scope, observe_in},
     store::registry,
     topic,
     work::{bootstrap::journal::Journal, reconcile::reconcile},
@@ -270,10 +270,10 @@ async fn settle(
         }
         let registration = now.as_ref().unwrap_or(registration);
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-        let seen = Box::pin(look(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
+        let seen = Box::pin(observe_in(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
         let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, echo: Echo::No };
         let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance)).await;
-        let report = Report::of(&setup.bucket, reconciled, None);
+        let report = Report::from_reconciled(&setup.bucket, reconciled, None);
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
         if report.must_retry() {
             return Err(BootstrapError::Resource { resource, problem: report.problems() });
@@ -332,7 +332,7 @@ async fn ensure_guarded(
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance).await;
-    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource {
@@ -357,7 +357,7 @@ async fn ensure_trail(
     }
     let resource = format!("trail {}", setup.trail);
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-    let seen = look(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await;
+    let seen = observe_in(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await;
     let Some(Ok(observed)) = &seen.trail else {
         return match seen.trail {
             Some(Err(error)) => Err(failed(&resource)(error)),
@@ -370,7 +370,7 @@ async fn ensure_trail(
     let registration = if exists { registration } else { &enforced };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
     let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance).await;
-    let report = Report { dry_run: setup.dry_run, ..Report::of(&setup.bucket, reconciled, None) };
+    let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource, problem: report.problems() });

@@ -33,7 +33,7 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
                 errors.push(error.to_string());
             }
         }
-        if let Some(refusal) = kms_key::beyond(&drift, &required) {
+        if let Some(refusal) = kms_key::unrestorable(&drift, &required) {
             return vec![PartFinding::new(PART, PartOutcome::Broken, refusal)];
         }
         if !kms_key::must_be_read_again(&drift) {

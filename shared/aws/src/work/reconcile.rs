@@ -18,7 +18,7 @@ use guardrail_core::{
         exposure::Exposure,
         finding::{Finding, Outcome},
         hindrance::Hindrance,
-        observed::Seen,
+        observed::Observation,
         report::Reconciled,
         step::{Change, Refusal, Step},
     },
@@ -31,7 +31,7 @@ use crate::{
     apply::apply,
     clients::Writers,
     control,
-    observe::{Scope, look},
+    observe::{Scope, observe_in},
 };
 
 /// Brings what was just seen of a bucket back to its baseline.
@@ -39,30 +39,30 @@ pub async fn reconcile(
     guardrail: &Guardrail,
     bucket: &BucketName,
     baseline: &Baseline,
-    seen: Seen,
+    seen: Observation,
     stance: &Stance<'_>,
 ) -> Reconciled {
     if seen.is_gone() {
         return Reconciled::Gone;
     }
     let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
-    let mut beside = Beside::of(baseline, &seen, stance);
+    let mut beside = Beside::new(baseline, &seen, stance);
     let mut steps = plan(baseline, seen, stance);
     for wait in backoff::REREADS {
         if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
             break;
         }
         sleep(wait).await;
-        let seen = look(guardrail, bucket, baseline, scope).await;
+        let seen = observe_in(guardrail, bucket, baseline, scope).await;
         if seen.is_gone() {
             return Reconciled::Gone;
         }
-        beside = Beside::of(baseline, &seen, stance);
+        beside = Beside::new(baseline, &seen, stance);
         steps = plan(baseline, seen, stance);
     }
 
     let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { ECHO_APP_NAME };
-    carry_out(guardrail, app_name, bucket, baseline, steps, beside).await
+    apply_steps(guardrail, app_name, bucket, baseline, steps, beside).await
 }
 
 /// What was seen beside drift.
@@ -74,7 +74,7 @@ pub struct Beside {
 
 impl Beside {
     /// Looks for it in what was seen.
-    pub fn of(baseline: &Baseline, seen: &Seen, stance: &Stance<'_>) -> Self {
+    pub fn new(baseline: &Baseline, seen: &Observation, stance: &Stance<'_>) -> Self {
         Self {
             hindrances: hindrance::hindrances(baseline, seen, stance.now),
             // What stands beside a write of our own was told when it was made.
@@ -84,7 +84,7 @@ impl Beside {
 }
 
 /// Does what was planned, one write after the other. One that fails does not stop the next.
-pub async fn carry_out(
+pub async fn apply_steps(
     guardrail: &Guardrail,
     app_name: &'static str,
     bucket: &BucketName,
@@ -139,11 +139,11 @@ impl Writer<'_> {
     /// Writes one change, and what of it shows only then.
     async fn restore(&mut self, change: Change) -> Restored {
         // In boxes: they are large, and the stacks of threads are small.
-        let mut restored = Box::pin(self.written(change)).await;
+        let mut restored = Box::pin(self.apply_change(change)).await;
         if restored.result.is_ok() && restored.written {
             match Box::pin(self.left_after(&restored.change)).await {
                 Ok(None) => {}
-                Ok(Some(rest)) => restored.result = Box::pin(self.written(rest)).await.result,
+                Ok(Some(rest)) => restored.result = Box::pin(self.apply_change(rest)).await.result,
                 Err(problem) => restored.result = Err(problem),
             }
         }
@@ -151,7 +151,7 @@ impl Writer<'_> {
     }
 
     /// Writes one change, again after a moment if AWS is busy.
-    async fn written(&mut self, mut change: Change) -> Restored {
+    async fn apply_change(&mut self, mut change: Change) -> Restored {
         let mut written = false;
         let mut tried = 0;
         loop {
@@ -168,7 +168,7 @@ impl Writer<'_> {
             written |= applied.may_have_written;
             match applied.result {
                 Ok(()) => {
-                    let result = change.beyond_us(self.baseline).map_or(Ok(()), |it| Err(it.into()));
+                    let result = change.unrestorable(self.baseline).map_or(Ok(()), |it| Err(it.into()));
                     return Restored { change, written, result };
                 }
                 Err(error) if let Some(wait) = backoff::of_write(&error, tried, self.begun.elapsed()) => {
@@ -214,7 +214,7 @@ impl Writer<'_> {
             left = observed.state.clone();
             let usable = observed.state == desired.state;
             let drift = Drift { observed, desired };
-            if let Some(refusal) = kms_key::beyond(&drift, key) {
+            if let Some(refusal) = kms_key::unrestorable(&drift, key) {
                 return Err(Refusal::from(refusal).into());
             }
             // Usable again, and only now it says whether it rotates. Twice, as the first time may be from before.

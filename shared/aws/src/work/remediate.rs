@@ -23,7 +23,7 @@ use guardrail_core::{
         registry::{Registration, RegistryError},
     },
     outcome::{
-        observed::Seen,
+        observed::Observation,
         report::{Asked, BucketOutcome, Report, Work},
     },
     tell::{alert, metrics},
@@ -240,7 +240,7 @@ async fn handle_shared(
             };
             Looked { report, registration: Some((*registration).clone()) }
         };
-        reports.push(told(guardrail, bucket, &reason, Box::pin(looked)).await);
+        reports.push(run_and_report(guardrail, bucket, &reason, Box::pin(looked)).await);
     }
     let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
     if !failed.is_empty() {
@@ -267,12 +267,12 @@ async fn handle_shared(
 /// Reconciles one bucket, tells people, and counts.
 async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
     // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
-    told(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
+    run_and_report(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
 }
 
 /// Does the work, tells people, keeps a record beside it, and counts.
 #[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = reason.name()))]
-async fn told(
+async fn run_and_report(
     guardrail: &Guardrail,
     bucket: &BucketName,
     reason: &Reason,
@@ -347,11 +347,11 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
         }
     };
     let (baseline, registration) = registered;
-    let mut seen = Seen::from(observed);
+    let mut seen = Observation::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
     if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
         let around = known.look(guardrail, bucket, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
-        seen = Seen { bucket: seen.bucket, ..around };
+        seen = Observation { bucket: seen.bucket, ..around };
     }
     let gone = seen.is_gone();
     let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, reason).await;
@@ -365,15 +365,15 @@ async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known
 
 impl Known {
     /// Looks at the key and the trail, as far as they are not known.
-    async fn look(&self, guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Seen {
+    async fn look(&self, guardrail: &Guardrail, bucket: &BucketName, baseline: &Baseline, scope: Scope) -> Observation {
         let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
         let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
         let unknown =
             Scope { bucket: false, kms_key: scope.kms_key && key.is_none(), trail: scope.trail && trail.is_none() };
-        let looked = Box::pin(observe::look(guardrail, bucket, baseline, unknown)).await;
+        let looked = Box::pin(observe::observe_in(guardrail, bucket, baseline, unknown)).await;
         let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
         let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
-        Seen { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
+        Observation { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
     }
 
     /// Keeps a key usable that the bucket had before.
@@ -406,7 +406,7 @@ impl Known {
         bucket: &BucketName,
         baseline: &Baseline,
         registration: &Registration,
-        seen: Seen,
+        seen: Observation,
         reason: &Reason,
     ) -> Report {
         let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
@@ -450,7 +450,7 @@ async fn restore(
     bucket: &BucketName,
     baseline: &Baseline,
     registration: &Registration,
-    seen: Seen,
+    seen: Observation,
     reason: &Reason,
 ) -> Report {
     let echo = match reason {
@@ -459,7 +459,7 @@ async fn restore(
     };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: reason.is_dry_run(), echo };
     let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
-    Report { dry_run: stance.dry_run, ..Report::of(bucket, reconciled, reason.trigger()) }
+    Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, reason.trigger()) }
 }
 
 impl Reason {

@@ -112,7 +112,7 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let run_id = run_id(time, guardrail.clock.random());
     let test_prefix = format!("{PREFIX}{run_id}/");
     let site = Site { guardrail, registration: &registration, bucket: &bucket, prefix: &test_prefix };
-    let settings = Settings::of(&observed);
+    let settings = Settings::from_observed(&observed);
     let seen = Seen { observed, request_ids };
     let mut run = Run::default();
     let proofs = tokio::time::timeout(PROVING, proofs::prove(&site, &settings, &baseline, seen, &mut run));
@@ -124,8 +124,9 @@ pub async fn verify(guardrail: &Guardrail, input: Value) -> Result<Value, Verify
     let (left, failed) = clean_up(&guardrail.s3, &bucket, &run_id, guardrail.clock.now()).await;
     left_behind.extend(left);
 
-    let outcome =
-        judge::overall(proofs.iter().map(|it| it.outcome).chain(late.iter().map(|_| judge::Outcome::Inconclusive)));
+    let outcome = judge::overall(
+        proofs.iter().map(|it| it.outcome).chain(late.iter().map(|_| judge::ProofOutcome::Inconclusive)),
+    );
     let mut evidence = Evidence {
         bucket: bucket.to_string(),
         account: owner.to_string(),
@@ -181,7 +182,7 @@ async fn store(
 ) -> Result<Stored, String> {
     let folder = format!("s3-guardrail/evidence/{}/{}", registration.bucket, time.strftime("%Y/%m/%d"));
     let text = serde_json::to_string_pretty(evidence).map_err(|error| error.to_string())?;
-    let place = log_bucket::Place { log_bucket: &log_bucket, kms_key: Some(&registration.key_arn) };
+    let place = log_bucket::Destination { log_bucket: &log_bucket, kms_key: Some(&registration.key_arn) };
     let mut keys = Vec::new();
     for (extension, content_type, text) in
         [("json", "application/json", text), ("md", "text/markdown; charset=utf-8", markdown.to_owned())]

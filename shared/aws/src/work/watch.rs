@@ -197,7 +197,7 @@ async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, S
         return Some(left);
     }
     for call in &calls {
-        if let Err(error) = carry_out(guardrail, rule, call, &arn).await {
+        if let Err(error) = apply_call(guardrail, rule, call, &arn).await {
             return Some((PartOutcome::Failed, error.to_string()));
         }
     }
@@ -235,7 +235,7 @@ async fn observe_rule(guardrail: &Guardrail, name: &str) -> Result<Option<Observ
     }))
 }
 
-async fn carry_out(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &str) -> Result<(), ApiError> {
+async fn apply_call(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &str) -> Result<(), ApiError> {
     let events = &guardrail.events;
     match call {
         RuleCall::Put => {

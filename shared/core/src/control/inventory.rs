@@ -44,7 +44,7 @@ impl InventoryFormat {
     }
 
     /// The format that S3 calls so, if it is one of these.
-    pub fn of(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Csv, Self::Parquet].into_iter().find(|it| it.as_str() == name)
     }
 }
@@ -94,7 +94,7 @@ pub enum ReportEncryption {
 impl Inventory {
     /// The configuration we require, with what else the owner chose in the one that is there: prefix and more fields.
     pub fn requiring(observed: Option<&Self>, required: &RequiredInventory) -> Self {
-        let found_format = observed.and_then(|it| InventoryFormat::of(&it.format));
+        let found_format = observed.and_then(|it| InventoryFormat::from_name(&it.format));
         let format = required.format.or(found_format).unwrap_or(InventoryFormat::Parquet);
         let mut optional_fields = observed.map(|it| it.optional_fields.clone()).unwrap_or_default();
         optional_fields.extend(["EncryptionStatus", "ReplicationStatus"].map(str::to_owned));

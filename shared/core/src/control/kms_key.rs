@@ -293,7 +293,7 @@ impl KmsKey {
 }
 
 /// The calls that lead from what is to what should be, in an order in which KMS takes them. What they cannot restore,
-/// [`beyond`] tells.
+/// [`unrestorable`] tells.
 pub fn calls(drift: &Drift<KmsKey>, required: &RequiredKey) -> Vec<KeyCall> {
     let Drift { observed, desired } = drift;
     let mut calls = match observed.state.way_back() {
@@ -316,7 +316,7 @@ pub fn calls(drift: &Drift<KmsKey>, required: &RequiredKey) -> Vec<KeyCall> {
 }
 
 /// What of a drift no call restores.
-pub fn beyond(drift: &Drift<KmsKey>, required: &RequiredKey) -> Option<KeyRefusal> {
+pub fn unrestorable(drift: &Drift<KmsKey>, required: &RequiredKey) -> Option<KeyRefusal> {
     let Drift { observed, desired } = drift;
     if let WayBack::People(what_to_do) = observed.state.way_back() {
         return Some(KeyRefusal::State { state: observed.state.clone(), what_to_do });
@@ -461,7 +461,7 @@ mod tests {
             let drift = Drift { observed: observed.clone(), desired };
             let expected: Vec<_> = calls.iter().cloned().chain(rotation).collect();
             assert_eq!(restore(observed), expected, "{state}");
-            let beyond = beyond(&drift, &required()).map(|it| it.to_string());
+            let beyond = unrestorable(&drift, &required()).map(|it| it.to_string());
             assert_eq!(beyond.is_some(), told, "{state}: {beyond:?}");
             assert!(beyond.is_none_or(|it| it.contains(state)), "{state}");
         }
@@ -490,7 +490,7 @@ mod tests {
         let observed = KmsKey { policy, state: KeyState::Disabled, ..good() };
         let drift = Drift { desired: observed.requiring(&required()), observed };
         assert_eq!(calls(&drift, &required()), [KeyCall::Enable]);
-        let told = beyond(&drift, &required()).unwrap().to_string();
+        let told = unrestorable(&drift, &required()).unwrap().to_string();
         assert!(told.contains("32768") && told.contains("statement `Huge`"), "{told}");
     }
 

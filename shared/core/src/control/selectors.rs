@@ -355,7 +355,7 @@ fn advanced_with_management(mut selectors: Vec<AdvancedEventSelector>) -> Vec<Ad
         // They say what of the rest their owner wants.
         let unwanted = unwanted(&theirs.iter().map(|it| it.left_out_sources()).collect::<Vec<_>>());
         if !unwanted.is_empty() {
-            ours.field_selectors.push(FieldSelector { not_equals: unwanted, ..FieldSelector::of("eventSource") });
+            ours.field_selectors.push(FieldSelector { not_equals: unwanted, ..FieldSelector::named("eventSource") });
         }
         ours.field_selectors.push(FieldSelector::equal("readOnly", "false"));
     }
@@ -381,12 +381,12 @@ fn dedup(values: &mut Vec<String>) {
 }
 
 impl FieldSelector {
-    pub(super) fn of(field: &str) -> Self {
+    pub(super) fn named(field: &str) -> Self {
         Self { field: field.to_owned(), ..Self::default() }
     }
 
     pub(super) fn equal(field: &str, value: &str) -> Self {
-        Self { equals: vec![value.to_owned()], ..Self::of(field) }
+        Self { equals: vec![value.to_owned()], ..Self::named(field) }
     }
 
     /// Whether it lets an event with this value through: one of its positive operators does, if it has any, and none of
@@ -435,7 +435,7 @@ impl AdvancedEventSelector {
         let field_selectors = vec![
             FieldSelector::equal("eventCategory", "Data"),
             FieldSelector::equal("resources.type", S3_OBJECT),
-            FieldSelector { starts_with: prefixes, ..FieldSelector::of("resources.ARN") },
+            FieldSelector { starts_with: prefixes, ..FieldSelector::named("resources.ARN") },
         ];
         Self { name: Some(OUR_DATA_EVENTS.to_owned()), field_selectors }
     }

@@ -167,7 +167,7 @@ impl Trail {
     }
 }
 
-/// The calls that lead from what is to what should be. What they cannot restore, [`beyond`] tells.
+/// The calls that lead from what is to what should be. What they cannot restore, [`unrestorable`] tells.
 pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
     let Drift { observed, desired } = drift;
     let Some(observed) = observed else {
@@ -194,7 +194,7 @@ pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
 }
 
 /// What of a drift no call restores.
-pub fn beyond(drift: &Drift<Option<Trail>, Trail>) -> Option<TrailRefusal> {
+pub fn unrestorable(drift: &Drift<Option<Trail>, Trail>) -> Option<TrailRefusal> {
     let Drift { observed, desired } = drift;
     let observed = observed.as_ref()?;
     if let Some(error) = &observed.latest_delivery_error {
@@ -306,8 +306,11 @@ mod tests {
         let lambda = |category: &str| AdvancedEventSelector {
             name: Some("theirs".to_owned()),
             field_selectors: vec![
-                FieldSelector { equals: vec![category.to_owned()], ..FieldSelector::of("eventCategory") },
-                FieldSelector { not_equals: vec!["kms.amazonaws.com".to_owned()], ..FieldSelector::of("eventSource") },
+                FieldSelector { equals: vec![category.to_owned()], ..FieldSelector::named("eventCategory") },
+                FieldSelector {
+                    not_equals: vec!["kms.amazonaws.com".to_owned()],
+                    ..FieldSelector::named("eventSource")
+                },
             ],
         };
         for (selectors, kept) in [
@@ -397,7 +400,7 @@ mod tests {
 
     #[test]
     fn only_what_hides_a_watched_service_is_blind() {
-        let field = |name: &str| FieldSelector::of(name);
+        let field = |name: &str| FieldSelector::named(name);
         let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
         let without = |sources: &[&str]| FieldSelector { not_equals: texts(sources), ..field("eventSource") };
         for (filter, sees) in [
@@ -454,7 +457,7 @@ mod tests {
             MANAGEMENT_EVENTS,
             vec![
                 FieldSelector::equal("eventCategory", "Management"),
-                FieldSelector { not_equals: unwanted.clone(), ..FieldSelector::of("eventSource") },
+                FieldSelector { not_equals: unwanted.clone(), ..FieldSelector::named("eventSource") },
             ],
         );
         let desired = Selectors::Advanced(vec![theirs.clone()]).requiring(&required().objects);
@@ -483,7 +486,7 @@ mod tests {
     #[test]
     fn a_field_that_anything_narrows_selects_no_whole_bucket() {
         let objects = required().objects;
-        let prefix = || FieldSelector { starts_with: vec![objects.clone()], ..FieldSelector::of("resources.ARN") };
+        let prefix = || FieldSelector { starts_with: vec![objects.clone()], ..FieldSelector::named("resources.ARN") };
         let one = || vec![objects.clone()];
         let under = vec![format!("{objects}reports/")];
         for (arn, whole) in [
@@ -494,8 +497,8 @@ mod tests {
             (FieldSelector { not_starts_with: vec!["arn:aws:s3:::other/".to_owned()], ..prefix() }, true),
             (FieldSelector { not_equals: under.clone(), ..prefix() }, false),
             (FieldSelector { not_ends_with: vec![".tmp".to_owned()], ..prefix() }, false),
-            (FieldSelector { starts_with: under, ..FieldSelector::of("resources.ARN") }, false),
-            (FieldSelector { ends_with: vec!["x".to_owned()], ..FieldSelector::of("resources.ARN") }, false),
+            (FieldSelector { starts_with: under, ..FieldSelector::named("resources.ARN") }, false),
+            (FieldSelector { ends_with: vec!["x".to_owned()], ..FieldSelector::named("resources.ARN") }, false),
         ] {
             let mut selector = AdvancedEventSelector::objects(one());
             selector.field_selectors[2] = arn.clone();
@@ -522,7 +525,7 @@ mod tests {
         let all = AdvancedEventSelector::objects(vec!["arn:aws:s3:::".to_owned()]);
         let selectors = Selectors::Advanced(vec![AdvancedEventSelector::management(), all]);
         assert_eq!(calls(&drift), [TrailCall::PutSelectors(selectors.clone())]);
-        assert_eq!(beyond(&drift), None);
+        assert_eq!(unrestorable(&drift), None);
         assert!(note(&drift).unwrap().contains("$0.10"));
         assert_eq!(restore(Some(trail(selectors))), []);
 
@@ -544,7 +547,7 @@ mod tests {
             one.data_resources = vec![("AWS::Lambda::Function".to_owned(), vec!["arn".to_owned(); count])];
             one
         };
-        let many = FieldSelector { equals: vec!["x".to_owned(); 499], ..FieldSelector::of("eventName") };
+        let many = FieldSelector { equals: vec!["x".to_owned(); 499], ..FieldSelector::named("eventName") };
         let of_functions = advanced("theirs", vec![FieldSelector::equal("eventCategory", "Data"), many]);
         for (selectors, limit) in [
             (Selectors::Basic(vec![basic("WriteOnly", true, &[]); 5]), Limit::BasicSelectors),
@@ -555,7 +558,7 @@ mod tests {
             let observed = Some(Trail { is_logging: false, ..trail(selectors) });
             let drift = Drift { desired: Trail::requiring(observed.as_ref(), &required()), observed };
             assert_eq!(calls(&drift), [TrailCall::StartLogging], "{limit}");
-            assert_eq!(beyond(&drift), Some(TrailRefusal::NoRoom(limit)));
+            assert_eq!(unrestorable(&drift), Some(TrailRefusal::NoRoom(limit)));
             assert_eq!(note(&drift), None);
         }
         // Management events have room, data events have none.
@@ -566,7 +569,7 @@ mod tests {
             Drift { desired: Trail::requiring(Some(&trail(blind.clone())), &required()), observed: Some(trail(blind)) };
         let [TrailCall::PutSelectors(put)] = <[_; 1]>::try_from(calls(&drift)).unwrap() else { panic!("{drift:?}") };
         assert!(put.log_management_writes());
-        assert_eq!(beyond(&drift), Some(TrailRefusal::NoRoom(Limit::DataResources)));
+        assert_eq!(unrestorable(&drift), Some(TrailRefusal::NoRoom(Limit::DataResources)));
     }
 
     #[test]
@@ -584,6 +587,6 @@ mod tests {
     fn a_trail_that_names_no_bucket_is_told() {
         let observed = Some(Trail { s3_bucket_name: None, ..good() });
         let drift = Drift { desired: Trail::requiring(observed.as_ref(), &required()), observed };
-        assert_eq!((calls(&drift), beyond(&drift)), (vec![], Some(TrailRefusal::NoBucket)));
+        assert_eq!((calls(&drift), unrestorable(&drift)), (vec![], Some(TrailRefusal::NoBucket)));
     }
 }

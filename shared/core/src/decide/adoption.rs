@@ -16,7 +16,7 @@ use crate::{
         object_ownership::ObjectOwnership,
         public_access_block::PublicAccessBlock,
         table::Control,
-        trail::{Trail, TrailRefusal, beyond},
+        trail::{Trail, TrailRefusal, unrestorable},
         versioning::Versioning,
     },
     decide::{baseline::Baseline, plan},
@@ -482,7 +482,7 @@ pub fn trail_refusal(baseline: &Baseline, observed: Option<Trail>) -> Option<Str
         return Some(format!("{}: it could not be read: {error}", Control::Trail));
     }
     let Change::Trail(drift) = plan::restore_trail(baseline, observed)? else { return None };
-    match beyond(&drift)? {
+    match unrestorable(&drift)? {
         // The policies that are about to be written may be what it lacks.
         TrailRefusal::Undelivered(_) | TrailRefusal::DigestUndelivered(_) => None,
         refusal @ (TrailRefusal::NoBucket | TrailRefusal::NoRoom(_)) => {

@@ -16,7 +16,7 @@ use crate::{
     decide::baseline::Baseline,
     outcome::{
         exposure::{Answer, Exposure, ExposureKind},
-        observed::Seen,
+        observed::Observation,
     },
     value::{
         names::{AccountId, Arn},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Everything that was seen to open or to destroy, the worst first.
-pub fn exposures(baseline: &Baseline, seen: &Seen) -> Vec<Exposure> {
+pub fn exposures(baseline: &Baseline, seen: &Observation) -> Vec<Exposure> {
     let mut found = Vec::new();
     if let Some(bucket) = &seen.bucket {
         if let Ok(policy) = &bucket.bucket_policy {

@@ -10,7 +10,7 @@ use crate::{
     decide::baseline::Baseline,
     outcome::{
         hindrance::{Document, Hindrance},
-        observed::Seen,
+        observed::Observation,
     },
     value::{
         access::{self, Call, Caller, Truth, applies},
@@ -21,7 +21,7 @@ use crate::{
 
 /// What stands in the way in the policies that were seen, as they will be once what is ours in them is restored. What is
 /// certain comes first.
-pub fn hindrances(baseline: &Baseline, seen: &Seen, now: Timestamp) -> Vec<Hindrance> {
+pub fn hindrances(baseline: &Baseline, seen: &Observation, now: Timestamp) -> Vec<Hindrance> {
     let mut found = Vec::new();
     if let Some(Ok(policy)) = seen.bucket.as_ref().map(|it| &it.bucket_policy) {
         found.extend(in_bucket_policy(&policy.requiring(&baseline.policy), &baseline.bucket_arn, &baseline.role, now));

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// What a proof came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum ProofOutcome {
     Proven,
     Disproven,
     /// The answer says neither.
@@ -45,7 +45,7 @@ pub enum Refuser {
 /// An outcome, and why it is not `proven`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    pub outcome: Outcome,
+    pub outcome: ProofOutcome,
     pub reason: Option<String>,
 }
 
@@ -75,22 +75,22 @@ impl Answer {
 impl Verdict {
     /// As it should be.
     pub fn proven() -> Self {
-        Self { outcome: Outcome::Proven, reason: None }
+        Self { outcome: ProofOutcome::Proven, reason: None }
     }
 
     /// Not as it should be.
     pub fn disproven(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Disproven, reason: Some(reason.into()) }
+        Self { outcome: ProofOutcome::Disproven, reason: Some(reason.into()) }
     }
 
     /// It cannot be told.
     pub fn inconclusive(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Inconclusive, reason: Some(reason.into()) }
+        Self { outcome: ProofOutcome::Inconclusive, reason: Some(reason.into()) }
     }
 
     /// It was not tried.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Skipped, reason: Some(reason.into()) }
+        Self { outcome: ProofOutcome::Skipped, reason: Some(reason.into()) }
     }
 }
 
@@ -192,12 +192,12 @@ pub fn stored(key: &str, stored: &Stored) -> Verdict {
 }
 
 /// What all proofs together come to. Nothing proven is not proven.
-pub fn overall(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
+pub fn overall(outcomes: impl IntoIterator<Item = ProofOutcome>) -> ProofOutcome {
     let outcomes: Vec<_> = outcomes.into_iter().collect();
-    [Outcome::Disproven, Outcome::Inconclusive, Outcome::Proven]
+    [ProofOutcome::Disproven, ProofOutcome::Inconclusive, ProofOutcome::Proven]
         .into_iter()
         .find(|it| outcomes.contains(it))
-        .unwrap_or(Outcome::Inconclusive)
+        .unwrap_or(ProofOutcome::Inconclusive)
 }
 
 fn cause(message: &str) -> Cause {
@@ -232,7 +232,7 @@ mod tests {
             "{USER} because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access"
         );
         let denied = |message: &str| refused("AccessDenied", message);
-        use Outcome::{Disproven, Inconclusive, Proven};
+        use ProofOutcome::{Disproven, Inconclusive, Proven};
         use Refuser::{AclRules, BlockPublicPolicy, BucketPolicy, NoPermission};
         for (by, control, answer, outcome) in [
             (BucketPolicy, true, denied(&by_policy), Proven),
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_upload_that_must_be_accepted_is_disproven_by_the_bucket_and_the_key_alone() {
-        use Outcome::{Disproven, Inconclusive, Proven};
+        use ProofOutcome::{Disproven, Inconclusive, Proven};
         for (answer, outcome) in [
             (Answer::Accepted, Proven),
             (refused("AccessDenied", &format!("{USER} with an explicit deny in a resource-based policy")), Disproven),
@@ -315,13 +315,13 @@ mod tests {
             Stored { key: None, ..right.clone() },
             Stored { bucket_key: false, ..right.clone() },
         ] {
-            assert_eq!(stored("arn:k", &wrong).outcome, Outcome::Disproven, "{wrong:?}");
+            assert_eq!(stored("arn:k", &wrong).outcome, ProofOutcome::Disproven, "{wrong:?}");
         }
     }
 
     #[test]
     fn the_worst_proof_decides() {
-        use Outcome::{Disproven, Inconclusive, Proven, Skipped};
+        use ProofOutcome::{Disproven, Inconclusive, Proven, Skipped};
         for (outcomes, whole) in [
             (vec![Proven, Skipped], Proven),
             (vec![Proven, Inconclusive, Skipped], Inconclusive),

@@ -18,7 +18,7 @@ use crate::{
     decide::{baseline::Baseline, echo::Echo},
     edge::registry::{Mode, Registration},
     outcome::{
-        observed::{Observed, Seen},
+        observed::{Observation, Observed},
         step::{Change, Refusal, Step},
     },
     value::{
@@ -38,8 +38,8 @@ pub struct Stance<'a> {
 }
 
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
-pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
-    let Seen { bucket, kms_key, trail } = seen;
+pub fn plan(baseline: &Baseline, seen: Observation, stance: &Stance<'_>) -> Vec<Step> {
+    let Observation { bucket, kms_key, trail } = seen;
     let key = kms_key.as_ref().and_then(|it| it.as_ref().ok());
     let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it, key)).collect::<Vec<_>>();
     let kms_key = kms_key.into_iter().flat_map(|it| key_verdicts(baseline, it));
@@ -48,7 +48,7 @@ pub fn plan(baseline: &Baseline, seen: Seen, stance: &Stance<'_>) -> Vec<Step> {
     verdicts
         .filter_map(|verdict| match verdict {
             Verdict::Good => None,
-            Verdict::Drifted(change) => match change.beyond_us(baseline) {
+            Verdict::Drifted(change) => match change.unrestorable(baseline) {
                 Some(refusal) if !change.has_calls(baseline) => Some(step(change, Some(refusal), stance)),
                 _ => Some(step(change, None, stance)),
             },
@@ -236,10 +236,10 @@ pub fn still_known<P: PartialEq>(before: &[(P, ApiError)], now: &[(P, ApiError)]
 
 impl Change {
     /// What no write of ours can restore.
-    pub fn beyond_us(&self, baseline: &Baseline) -> Option<Refusal> {
+    pub fn unrestorable(&self, baseline: &Baseline) -> Option<Refusal> {
         match self {
-            Self::KmsKey(drift) => kms_key::beyond(drift, baseline.kms_key.as_ref()?).map(Refusal::from),
-            Self::Trail(drift) => trail::beyond(drift).map(Refusal::from),
+            Self::KmsKey(drift) => kms_key::unrestorable(drift, baseline.kms_key.as_ref()?).map(Refusal::from),
+            Self::Trail(drift) => trail::unrestorable(drift).map(Refusal::from),
             _ => None,
         }
     }
@@ -618,8 +618,8 @@ mod tests {
         }
     }
 
-    fn around(kms_key: Read<KmsKey>, trail: Read<Option<Trail>>) -> Seen {
-        Seen { kms_key: Some(kms_key), trail: Some(trail), ..Seen::default() }
+    fn around(kms_key: Read<KmsKey>, trail: Read<Option<Trail>>) -> Observation {
+        Observation { kms_key: Some(kms_key), trail: Some(trail), ..Observation::default() }
     }
 
     fn with_trail() -> Baseline {
@@ -651,8 +651,10 @@ mod tests {
         let stopped = Trail { is_logging: false, ..good_trail };
         expect![["unreadable kms-key\nrestore trail\n"]].assert_eq(&planned(around(unread(), Ok(Some(stopped)))));
         expect![["unreadable trail\n"]].assert_eq(&planned(around(Ok(good_key), unread())));
-        let both =
-            Seen { bucket: Some(Observed { versioning: unread(), ..compliant() }), ..around(unread(), unread()) };
+        let both = Observation {
+            bucket: Some(Observed { versioning: unread(), ..compliant() }),
+            ..around(unread(), unread())
+        };
         expect![["unreadable versioning\nunreadable kms-key\nunreadable trail\n"]].assert_eq(&planned(both));
     }
 
@@ -675,7 +677,7 @@ mod tests {
         let good = Trail::requiring(None, baseline.trail.as_ref().unwrap());
         let undelivered = Trail { latest_delivery_error: Some("AccessDenied".to_owned()), ..good };
         let change = restore_trail(&baseline, Some(undelivered)).unwrap();
-        assert!(change.beyond_us(&baseline).unwrap().to_string().contains("AccessDenied"));
+        assert!(change.unrestorable(&baseline).unwrap().to_string().contains("AccessDenied"));
     }
 
     #[test]

@@ -64,7 +64,7 @@ mod tests {
             echo::Echo,
             plan::{Stance, plan},
         },
-        outcome::{observed::Seen, report::Reconciled, step::Step},
+        outcome::{observed::Observation, report::Reconciled, step::Step},
         value::{drift::Drift, xml::Element},
     };
 
@@ -85,7 +85,7 @@ mod tests {
         let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
         let baseline = Baseline::new(&registration, &registration.account, &role).unwrap();
         let stance = Stance { registration: &registration, now: NOW.parse().unwrap(), dry_run: false, echo: Echo::No };
-        let steps = plan(&baseline, Seen::from(observed), &stance);
+        let steps = plan(&baseline, Observation::from(observed), &stance);
         steps.into_iter().map(|it| if let Step::Restore(change) = it { change } else { panic!("{it:?}") }).collect()
     }
 
@@ -142,7 +142,7 @@ mod tests {
             exposures: Vec::new(),
             restored_at: None,
         };
-        Report::of(&registration().bucket, reconciled, Some(trigger))
+        Report::from_reconciled(&registration().bucket, reconciled, Some(trigger))
     }
 
     #[test]
@@ -201,7 +201,8 @@ mod tests {
         let record = recorded(&report(eventful(), "e"));
         let text = serde_json::to_string(&record).unwrap().replace(SCHEMA, "s3-guardrail-record/2");
         assert!(Record::parse(&text).unwrap_err().to_string().contains("s3-guardrail-record/2"));
-        let broken = Entry { observed: json!({"Document": "<a>"}), ..Entry::of(&report(eventful(), "e").findings[5]) };
+        let broken =
+            Entry { observed: json!({"Document": "<a>"}), ..Entry::from_finding(&report(eventful(), "e").findings[5]) };
         assert!(broken.settings().unwrap_err().to_string().starts_with("lifecycle: "));
     }
 

@@ -46,17 +46,19 @@ impl Step {
     pub fn without_write(self) -> Result<Finding, Box<Change>> {
         Ok(match self {
             Self::Restore(change) => return Err(Box::new(change)),
-            Self::Tell(change) => Finding { note: change.note(), ..Finding::of(&change, Outcome::WouldRestore) },
-            Self::Exempt(change, exemption) => {
-                Finding { left: Some(Left::Exempt(exemption)), ..Finding::of(&change, Outcome::Exempt) }
+            Self::Tell(change) => {
+                Finding { note: change.note(), ..Finding::from_change(&change, Outcome::WouldRestore) }
             }
-            Self::Unstable(change) => Finding::of(&change, Outcome::Unstable),
+            Self::Exempt(change, exemption) => {
+                Finding { left: Some(Left::Exempt(exemption)), ..Finding::from_change(&change, Outcome::Exempt) }
+            }
+            Self::Unstable(change) => Finding::from_change(&change, Outcome::Unstable),
             Self::Left(change) => {
                 let (left, note) = (Some(Left::ForNow), Some(LEFT.to_owned()));
-                Finding { left, note, ..Finding::of(&change, Outcome::WouldRestore) }
+                Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
             }
             Self::Refused(change, refusal) => {
-                Finding { error: Some(refusal.to_string()), ..Finding::of(&change, Outcome::Failed) }
+                Finding { error: Some(refusal.to_string()), ..Finding::from_change(&change, Outcome::Failed) }
             }
             Self::Unreadable(control, error) => Finding::unreadable(control, &error),
         })
@@ -74,14 +76,14 @@ impl Restored {
     pub fn into_finding(self, is_enforced_above: bool) -> Finding {
         let Self { change, written, result } = self;
         let finding = match result {
-            Ok(()) => Finding { note: change.note(), ..Finding::of(&change, Outcome::Restored) },
+            Ok(()) => Finding { note: change.note(), ..Finding::from_change(&change, Outcome::Restored) },
             Err(Problem { text, .. }) if is_enforced_above => {
                 let text = format!("enforced for the whole account, so not fought over: {text}");
                 let (error, left) = (Some(text), Some(Left::EnforcedAbove));
-                return Finding { error, left, ..Finding::of(&change, Outcome::Exempt) };
+                return Finding { error, left, ..Finding::from_change(&change, Outcome::Exempt) };
             }
             Err(Problem { text, denied_by }) => {
-                Finding { error: Some(text), denied_by, ..Finding::of(&change, Outcome::Failed) }
+                Finding { error: Some(text), denied_by, ..Finding::from_change(&change, Outcome::Failed) }
             }
         };
         let written = match (written, finding.outcome) {

@@ -230,7 +230,8 @@ impl Setup {
         registered: Option<&Registration>,
         observed: &Observed,
     ) -> Registration {
-        let found_format = || observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::of(&it.as_ref()?.format));
+        let found_format =
+            || observed.inventory.as_ref().ok().and_then(|it| InventoryFormat::from_name(&it.as_ref()?.format));
         let new = || {
             let format = found_format().unwrap_or(InventoryFormat::Parquet);
             let inventory = InventorySettings { bucket: None, format: Some(format) };

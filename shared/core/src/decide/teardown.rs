@@ -37,20 +37,20 @@ pub fn plan(found: &Found, asked: Asked) -> Result<Plan, String> {
 
     let mut steps = Vec::new();
     if found.registered {
-        steps.push(Step::Unregister(bucket.clone()));
+        steps.push(Removal::Unregister(bucket.clone()));
     }
-    steps.extend(going_trail.cloned().map(Step::DeleteTrail));
+    steps.extend(going_trail.cloned().map(Removal::DeleteTrail));
     if found.buckets.iter().any(|(name, contents)| name == bucket && contents.is_some()) {
-        steps.push(Step::DeleteInventory(bucket.clone()));
+        steps.push(Removal::DeleteInventory(bucket.clone()));
     }
     steps.extend(delete_buckets(found));
     if let (Some(days), Some(state)) = (key_deletion_days, found.key) {
         if state.has_alias {
-            steps.extend(registration.key_alias.clone().map(Step::DeleteAlias));
+            steps.extend(registration.key_alias.clone().map(Removal::DeleteAlias));
         }
         if !state.pending_deletion {
             let encrypted = all_buckets(bucket, Some(registration)).map_err(|error| error.to_string())?;
-            steps.push(Step::ScheduleKeyDeletion { key: key.clone(), days, encrypted });
+            steps.push(Removal::ScheduleKeyDeletion { key: key.clone(), days, encrypted });
         }
     }
 
@@ -69,9 +69,9 @@ pub fn plan(found: &Found, asked: Asked) -> Result<Plan, String> {
     Ok(Plan { steps, left })
 }
 
-fn delete_buckets(found: &Found) -> impl Iterator<Item = Step> {
+fn delete_buckets(found: &Found) -> impl Iterator<Item = Removal> {
     let there = found.buckets.iter().filter_map(|(name, contents)| Some((name.clone(), contents.clone()?)));
-    there.map(|(name, contents)| Step::DeleteBucket(name, contents))
+    there.map(|(name, contents)| Removal::DeleteBucket(name, contents))
 }
 
 /// What goes beside the bucket.
@@ -123,13 +123,13 @@ pub struct Key {
 /// What is done, in this order, and what is left in the end.
 #[derive(Debug)]
 pub struct Plan {
-    pub steps: Vec<Step>,
+    pub steps: Vec<Removal>,
     pub left: Vec<String>,
 }
 
 /// One thing that is deleted, or given up.
 #[derive(Debug)]
-pub enum Step {
+pub enum Removal {
     Unregister(BucketName),
     DeleteTrail(TrailArn),
     DeleteInventory(BucketName),
@@ -203,7 +203,7 @@ fn unused(found: &Found, what: &str, id: &str, uses: impl Fn(&Registration) -> b
     Ok(())
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unregister(bucket) => write!(f, "registry document of {bucket}"),

@@ -94,12 +94,12 @@ pub enum Outcome {
 impl Finding {
     /// A change that was written.
     pub fn restored(change: Change) -> Self {
-        let finding = Self::of(&change, Outcome::Restored);
+        let finding = Self::from_change(&change, Outcome::Restored);
         Self { written: Some(Written::Here(change)), ..finding }
     }
 
     /// The finding of a change.
-    pub fn of(change: &Change, outcome: Outcome) -> Self {
+    pub fn from_change(change: &Change, outcome: Outcome) -> Self {
         Self::new(change.control(), outcome, change.to_json())
     }
 

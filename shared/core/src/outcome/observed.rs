@@ -8,21 +8,21 @@ use crate::{
 
 /// What was looked at, and what AWS says of it now. `None`: not looked at this time, or not ours to keep.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Observation {
     pub bucket: Option<Observed>,
     pub kms_key: Option<Read<KmsKey>>,
     /// A trail that does not exist is no trail.
     pub trail: Option<Read<Option<Trail>>>,
 }
 
-impl Seen {
+impl Observation {
     /// The bucket does not exist.
     pub fn is_gone(&self) -> bool {
         self.bucket.as_ref().is_some_and(Observed::is_gone)
     }
 }
 
-impl From<Observed> for Seen {
+impl From<Observed> for Observation {
     fn from(bucket: Observed) -> Self {
         Self { bucket: Some(bucket), ..Self::default() }
     }

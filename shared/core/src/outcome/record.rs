@@ -96,7 +96,7 @@ impl Record {
             trigger: report.trigger.clone(),
             asked: report.asked.clone(),
             outcome: report.outcome,
-            findings: report.findings.iter().map(Entry::of).collect(),
+            findings: report.findings.iter().map(Entry::from_finding).collect(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Record {
 
 impl Entry {
     /// What a record holds of a finding.
-    pub fn of(finding: &Finding) -> Self {
+    pub fn from_finding(finding: &Finding) -> Self {
         let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, left, written } = finding;
         let (observed, desired) = match written {
             Some(written) => written.change().to_record(),

@@ -118,14 +118,14 @@ impl Report {
     }
 
     /// The report of a bucket that is guarded.
-    pub fn of(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
+    pub fn from_reconciled(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
         match reconciled {
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
             Reconciled::Bucket { findings, hindrances, mut exposures, restored_at } => {
                 exposures.retain(|it| trigger.as_ref().is_none_or(|trigger| trigger.can_have_changed(it.control)));
                 // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
                 let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
-                let report = Self::new(bucket.as_str(), BucketOutcome::of(&findings, endangered), trigger);
+                let report = Self::new(bucket.as_str(), BucketOutcome::from_findings(&findings, endangered), trigger);
                 let report = Self { findings, hindrances, exposures, ..report };
                 let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
                 let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
@@ -140,7 +140,7 @@ impl Report {
         self.findings.extend(other.findings);
         self.hindrances.extend(other.hindrances);
         self.exposures.extend(other.exposures);
-        let outcome = BucketOutcome::of(&self.findings, endangered);
+        let outcome = BucketOutcome::from_findings(&self.findings, endangered);
         Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
     }
 
@@ -180,7 +180,7 @@ impl Report {
 
 impl BucketOutcome {
     /// The worst that was found.
-    pub fn of(findings: &[Finding], endangered: bool) -> Self {
+    pub fn from_findings(findings: &[Finding], endangered: bool) -> Self {
         let any = |outcomes: &[Outcome]| findings.iter().any(|it| outcomes.contains(&it.outcome));
         if any(&[Outcome::Failed, Outcome::Unreadable, Outcome::Unstable]) {
             Self::Failed
@@ -231,7 +231,7 @@ mod tests {
 
     fn report(outcomes: &[Outcome]) -> Report {
         let findings = outcomes.iter().map(|it| finding(*it)).collect();
-        Report::of(
+        Report::from_reconciled(
             &"acme-data".parse().unwrap(),
             Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None },
             None,
@@ -262,7 +262,7 @@ mod tests {
         let report = Report { error: Some("untold".to_owned()), ..report(&[Outcome::Failed, Outcome::Restored]) };
         assert_eq!(report.problems(), "untold; versioning: no");
         assert!(Report::error(&"acme-data".parse().unwrap(), "unknown".to_owned(), None).must_retry());
-        assert!(!Report::of(&"acme-data".parse().unwrap(), Reconciled::Gone, None).must_retry());
+        assert!(!Report::from_reconciled(&"acme-data".parse().unwrap(), Reconciled::Gone, None).must_retry());
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
             let findings = vec![finding(Outcome::Restored)];
             let reconciled =
                 Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
-            Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));
         assert_eq!(took(Some("2026-11-23T10:00:05Z"), Some("2026-11-23T10:00:01Z")), Some(0));

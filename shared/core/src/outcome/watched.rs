@@ -41,7 +41,7 @@ pub struct Watched {
 pub enum WatchOutcome {
     /// A call changed a part.
     Tampered,
-    /// A call would have, and failed.
+    /// A call tried to change a part and failed.
     Attempted,
     /// The sweep found parts that are not as they should be.
     Broken,

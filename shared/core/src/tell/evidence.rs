@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{decide::judge::Outcome, tell::redact::redact};
+use crate::{decide::judge::ProofOutcome, tell::redact::redact};
 
 /// One thing that was tried or looked up.
 #[derive(Clone, Debug, Serialize)]
@@ -16,7 +16,7 @@ pub struct Proof {
     pub expected: String,
     /// What came back.
     pub actual: String,
-    pub outcome: Outcome,
+    pub outcome: ProofOutcome,
     /// Why it is not proven.
     pub reason: Option<String>,
     /// AWS's id of the request, by which its support and its logs find it.
@@ -31,7 +31,7 @@ pub struct Evidence {
     pub account: String,
     pub region: String,
     pub time: Timestamp,
-    pub outcome: Outcome,
+    pub outcome: ProofOutcome,
     /// The one key that uploads may use.
     pub key_arn: String,
     pub redacted: bool,
@@ -80,10 +80,10 @@ impl Evidence {
             out,
             "{} checks on the live bucket: {} proven, {} disproven, {} inconclusive, {} skipped.\n",
             proofs.len(),
-            count(Outcome::Proven),
-            count(Outcome::Disproven),
-            count(Outcome::Inconclusive),
-            count(Outcome::Skipped),
+            count(ProofOutcome::Proven),
+            count(ProofOutcome::Disproven),
+            count(ProofOutcome::Inconclusive),
+            count(ProofOutcome::Skipped),
         )?;
         let test_objects = if left_behind.is_empty() {
             "all removed".to_owned()
@@ -112,7 +112,7 @@ impl Evidence {
             }
         }
 
-        writeln!(out, "\n## Summary\n\n| # | Check | Expected | Outcome |\n|---|---|---|---|")?;
+        writeln!(out, "\n## Summary\n\n| # | Check | Expected | ProofOutcome |\n|---|---|---|---|")?;
         for (number, proof) in (1..).zip(proofs) {
             writeln!(
                 out,
@@ -139,12 +139,12 @@ impl Evidence {
     }
 }
 
-fn label(outcome: Outcome) -> &'static str {
+fn label(outcome: ProofOutcome) -> &'static str {
     match outcome {
-        Outcome::Proven => "proven",
-        Outcome::Disproven => "**DISPROVEN**",
-        Outcome::Inconclusive => "**inconclusive**",
-        Outcome::Skipped => "skipped",
+        ProofOutcome::Proven => "proven",
+        ProofOutcome::Disproven => "**DISPROVEN**",
+        ProofOutcome::Inconclusive => "**inconclusive**",
+        ProofOutcome::Skipped => "skipped",
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
             request: "PutObject s3-guardrail-verify/20261123T142233Z-1a2b3c4d/x with encryption AES256".to_owned(),
             expected: "denied by the bucket policy".to_owned(),
             actual: actual.to_owned(),
-            outcome: Outcome::Proven,
+            outcome: ProofOutcome::Proven,
             reason: None,
             request_id: Some("4442587FB7D0A2F9".to_owned()),
             time,
@@ -189,18 +189,18 @@ mod tests {
             account: "111122223333".to_owned(),
             region: "eu-west-2".to_owned(),
             time,
-            outcome: Outcome::Disproven,
+            outcome: ProofOutcome::Disproven,
             key_arn: "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned(),
             redacted: false,
             proofs: vec![
                 proof("put-with-aes256", refused),
                 Proof {
-                    outcome: Outcome::Disproven,
+                    outcome: ProofOutcome::Disproven,
                     reason: Some("it was accepted".to_owned()),
                     ..proof("put-with-wrong-key", "accepted | <b>\n")
                 },
                 Proof {
-                    outcome: Outcome::Skipped,
+                    outcome: ProofOutcome::Skipped,
                     reason: Some("no such rule".to_owned()),
                     request_id: None,
                     ..proof("tls-floor", "not tried")
@@ -230,7 +230,7 @@ mod tests {
 
             ## Summary
 
-            | # | Check | Expected | Outcome |
+            | # | Check | Expected | ProofOutcome |
             |---|---|---|---|
             | 1 | put-with-aes256 | denied by the bucket policy | proven |
             | 2 | put-with-wrong-key | denied by the bucket policy | **DISPROVEN** |

@@ -73,7 +73,7 @@ const NOT_BEGUN: [&str; 5] =
     ["OperationAborted", "ConflictException", "ThrottlingException", "SlowDown", "TooManyRequestsException"];
 
 impl Denial {
-    fn of(message: &str) -> Self {
+    fn from_message(message: &str) -> Self {
         let kinds = [
             ("resource control policy", Self::ResourceControlPolicy),
             ("service control policy", Self::ServiceControlPolicy),
@@ -151,7 +151,7 @@ impl ApiError {
             _ => chain(error),
         };
         let denied = code.is_some_and(|it| it == "AccessDenied" || it == "AccessDeniedException");
-        let denied_by = denied.then(|| Denial::of(message.unwrap_or_default()));
+        let denied_by = denied.then(|| Denial::from_message(message.unwrap_or_default()));
         let why =
             if arrived { Why::Refused { status, code: code.map(str::to_owned), denied_by } } else { Why::NoAnswer };
         Self { operation, why, text }
@@ -193,7 +193,7 @@ mod tests {
             ("because no identity-based policy allows the s3:GetBucketPolicy action", Denial::IdentityPolicy),
             ("", Denial::Unsaid),
         ] {
-            assert_eq!(Denial::of(&format!("{user} {reason}")), denial);
+            assert_eq!(Denial::from_message(&format!("{user} {reason}")), denial);
         }
     }
 }

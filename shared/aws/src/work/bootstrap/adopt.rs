@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use crate::{
     Guardrail, control,
-    observe::{Scope, look, observe},
+    observe::{Scope, observe, observe_in},
     usage::usage,
     work::bootstrap::{
         bucket,
@@ -60,7 +60,7 @@ pub(super) async fn foresee(
         if !observed.is_gone() {
             let accept = Some(setup.accept.as_slice()).filter(|_| !known.contains(&Some(name.clone())));
             let (registration, _) = bucket::support_registration(setup, name, &key, &observed);
-            let (facts, now) = (Facts::of(&observed), guardrail.clock.now());
+            let (facts, now) = (Facts::from_observed(&observed), guardrail.clock.now());
             let (baseline, steps) = bucket::plan_support(guardrail, setup, &registration, delivery, observed, false)?;
             adoption = adoption.and(judge(guardrail, &registration, &baseline, &steps, facts, accept, now).await);
         }
@@ -78,7 +78,7 @@ pub(super) async fn foresee(
     if !observed.is_gone() {
         adoption = adoption.and(foresee_bucket(guardrail, &registration, &baseline, observed, accept).await);
     }
-    match look(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await.trail {
+    match observe_in(guardrail, &setup.bucket, &baseline, Scope::TRAIL).await.trail {
         Some(Ok(trail)) => adoption.refusals.extend(adoption::trail_refusal(&baseline, trail)),
         Some(Err(error)) => return Err(failed(&format!("trail {}", setup.trail))(error)),
         None => {}
@@ -96,7 +96,7 @@ pub async fn foresee_bucket(
 ) -> Adoption {
     let now = guardrail.clock.now();
     let stance = Stance { registration, now, dry_run: false, echo: Echo::No };
-    let facts = Facts::of(&observed);
+    let facts = Facts::from_observed(&observed);
     let steps = plan(baseline, observed.into(), &stance);
     judge(guardrail, registration, baseline, &steps, facts, accept, now).await
 }
@@ -108,7 +108,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(observed: &Observed) -> Self {
+    fn from_observed(observed: &Observed) -> Self {
         let Observed { bucket_policy, lifecycle, .. } = observed;
         Self { policy: bucket_policy.as_ref().ok().cloned(), lifecycle: lifecycle.as_ref().ok().cloned() }
     }

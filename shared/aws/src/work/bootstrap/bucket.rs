@@ -29,7 +29,7 @@ use crate::{
     observe::observe,
     work::{
         bootstrap::journal::{Journal, kept},
-        reconcile::{Beside, carry_out},
+        reconcile::{Beside, apply_steps},
     },
 };
 
@@ -94,8 +94,8 @@ pub(super) async fn ensure_support(
     let (registration, note) = support_registration(setup, name, key, &observed);
     let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
-    let reconciled = carry_out(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default()).await;
-    let mut report = Report::of(name, reconciled, None);
+    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default()).await;
+    let mut report = Report::from_reconciled(name, reconciled, None);
     // Of a bucket that was there, what its owner had is kept for a way back.
     if !created {
         report = kept(guardrail, setup, name, Some(key), report).await;

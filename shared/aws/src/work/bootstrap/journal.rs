@@ -26,7 +26,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Keeps what was written for the guarded bucket, however far it came. The report says where.
     pub(super) async fn keep(mut self, guardrail: &Guardrail, setup: &Setup) -> Report {
-        let outcome = BucketOutcome::of(&self.changes, false);
+        let outcome = BucketOutcome::from_findings(&self.changes, false);
         let mut findings: Vec<Finding> = Vec::new();
         for finding in std::mem::take(&mut self.changes) {
             // What was restored twice was as its owner had it before the first time.

@@ -24,7 +24,9 @@ use guardrail_core::{
     decide::{
         baseline::Baseline,
         echo::Echo,
-        judge::{Answer, Outcome, Refuser, Stored, Verdict, acceptance, is_unexplained, may_put_acls, refusal, stored},
+        judge::{
+            Answer, ProofOutcome, Refuser, Stored, Verdict, acceptance, is_unexplained, may_put_acls, refusal, stored,
+        },
         plan::{Stance, plan},
     },
     edge::registry::Registration,
@@ -169,7 +171,7 @@ impl Site<'_> {
 }
 
 impl Settings {
-    pub(super) fn of(observed: &Observed) -> Self {
+    pub(super) fn from_observed(observed: &Observed) -> Self {
         let block = observed.public_access_block.as_ref().ok();
         let acls_off = observed.object_ownership.as_ref().ok().map(|it| it.is_enforced());
         let public_acls_refused = match (acls_off, block.map(|it| it.block_public_acls)) {
@@ -234,7 +236,7 @@ async fn upload(
         return proof(name, request, DENIED, heard, verdict);
     }
     let verdict = acceptance(&heard.answer);
-    if verdict.outcome != Outcome::Proven {
+    if verdict.outcome != ProofOutcome::Proven {
         return proof(name, request, KEPT, heard, verdict);
     }
     let (kept, verdict) = match head(site, name).await {
@@ -623,7 +625,7 @@ async fn in_force(site: &Site<'_>, baseline: &Baseline, seen: Seen, proofs: &mut
         ),
     ] {
         let mut seen = as_planned(steps.iter().find(|it| it.control() == control));
-        if control == Control::Inventory && seen.1.outcome == Outcome::Proven {
+        if control == Control::Inventory && seen.1.outcome == ProofOutcome::Proven {
             seen.0 = match latest_report(site, inventory_prefix.as_deref()).await {
                 Ok(Some(report)) => format!("configured; the latest report is {report}"),
                 Ok(None) => "configured; there is no report yet".to_owned(),
