@@ -38,7 +38,7 @@ pub(crate) async fn run(session: &Session, arguments: HistoryArguments) -> Resul
     let files = newest(session, &bucket, &log_bucket, limit).await?;
     let records = stream::iter(files).map(async |it| (read(session, &it).await, it)).buffered(AT_ONCE);
     let records: Vec<_> = records.collect().await;
-    let exit = if records.iter().all(|it| it.0.is_ok()) { Exit::Compliant } else { Exit::Error };
+    let exit = if records.iter().all(|(record, _)| record.is_ok()) { Exit::Compliant } else { Exit::Error };
     if json {
         let records = records.iter().map(|(record, file)| match record {
             Ok(record) => {

@@ -56,7 +56,8 @@ impl Network {
     ) -> Result<Self, CliError> {
         let tls = TlsContext::builder();
         let bundle = lookup("AWS_CA_BUNDLE").map(|it| ("AWS_CA_BUNDLE", it));
-        let bundle = bundle.or(ca_bundle.map(|it| ("the profile's ca_bundle", it))).filter(|it| !it.1.is_empty());
+        let bundle =
+            bundle.or(ca_bundle.map(|it| ("the profile's ca_bundle", it))).filter(|(_, file)| !file.is_empty());
         let tls = match bundle {
             Some((setting, file)) => tls.with_trust_store(trust(setting, &file)?),
             None => tls,
@@ -267,7 +268,10 @@ mod tests {
     use super::*;
 
     fn network(vars: &[(&str, &str)]) -> Result<Network, CliError> {
-        Network::from_vars(|name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()), None)
+        Network::from_vars(
+            |name| vars.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned()),
+            None,
+        )
     }
 
     fn proxies(vars: &[(&str, &str)]) -> [Option<String>; 2] {

@@ -70,12 +70,12 @@ async fn from_history(session: &Session, bucket: &BucketName) -> Result<Option<F
             let when = version.last_modified_date().and_then(|it| Timestamp::from_second(it.secs()).ok());
             let when = when.map_or("at a time not said".to_owned(), |it| format!("at {it}"));
             let source = format!("version {} of the parameter, which {who} wrote {when}", version.version());
-            if newest.as_ref().is_none_or(|it: &(i64, Found)| it.0 < version.version()) {
+            if newest.as_ref().is_none_or(|(newest, _): &(i64, Found)| *newest < version.version()) {
                 newest = Some((version.version(), Found { registration, source }));
             }
         }
     }
-    Ok(newest.map(|it| it.1))
+    Ok(newest.map(|(_, found)| found))
 }
 
 /// The document as the guardrail saw it last.

@@ -276,7 +276,7 @@ fn taken(
     settings: &mut Vec<(Control, Result<Setting, ApiError>)>,
     control: Control,
 ) -> Option<Result<Setting, ApiError>> {
-    settings.iter().position(|it| it.0 == control).map(|it| settings.swap_remove(it).1)
+    settings.iter().position(|(of, _)| *of == control).map(|place| settings.swap_remove(place).1)
 }
 
 impl Step {

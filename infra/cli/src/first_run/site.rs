@@ -91,8 +91,8 @@ pub(super) async fn fit(session: &Session, bucket: &BucketName) -> Result<(), Cl
     }
     let versions = versions(&guardrail.s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
     let uploads = uploads(&guardrail.s3, bucket, "").await.map_err(CliError::NotFoundOut)?;
-    let theirs = versions.iter().chain(&uploads).find(|it| !is_own(&it.0));
-    theirs.map_or(Ok(()), |it| Err(refused(format!("it is not empty: it holds {:?}; take an empty one", it.0))))
+    let theirs = versions.iter().chain(&uploads).find(|(key, _)| !is_own(key));
+    theirs.map_or(Ok(()), |(key, _)| Err(refused(format!("it is not empty: it holds {key:?}; take an empty one"))))
 }
 
 /// The key that a bootstrap would take, or the one that every account has.
@@ -287,7 +287,7 @@ async fn versions(s3: &Client, bucket: &BucketName, prefix: &str) -> Result<Vec<
         let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
         found.extend(objects.chain(markers).filter_map(|(key, version)| Some((key?.to_owned(), version?.to_owned()))));
         // One that is somebody else's is enough to know.
-        if page.is_truncated != Some(true) || found.iter().any(|it| !is_own(&it.0)) {
+        if page.is_truncated != Some(true) || found.iter().any(|(key, _)| !is_own(key)) {
             return Ok(found);
         }
         (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);

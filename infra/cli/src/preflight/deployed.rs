@@ -161,7 +161,7 @@ async fn functions(session: &Session) -> Result<Check, ApiError> {
 
 /// What is to be done about the functions; `role`: whom bucket policies are checked for.
 fn judge_functions(deployed: &[(&str, Option<Function>)], role: &str) -> Check {
-    let missing: Vec<_> = deployed.iter().filter(|it| it.1.is_none()).map(|it| it.0).collect();
+    let missing: Vec<_> = deployed.iter().filter(|(_, stack)| stack.is_none()).map(|(name, _)| *name).collect();
     if missing.len() == deployed.len() {
         return Check::new(Verdict::Good, "no function of the guardrail is deployed in this region");
     }
@@ -238,7 +238,7 @@ fn judge_stack(name: &str, stack: Option<&Stack>, prefix: &str) -> Check {
     let Some(Stack { status, parameters }) = stack else {
         return Check::new(Verdict::Good, format!("the stack {name} is not deployed in this region"));
     };
-    if let Some((_, deployed)) = parameters.iter().find(|it| it.0 == "ParameterPrefix" && it.1 != prefix) {
+    if let Some((_, deployed)) = parameters.iter().find(|(name, value)| name == "ParameterPrefix" && *value != prefix) {
         let text = format!(
             "the stack {name} has its registry at {deployed}, and you look at {prefix}: give --prefix {deployed}"
         );

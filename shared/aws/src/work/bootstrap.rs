@@ -239,7 +239,7 @@ fn not_overtaken(setup: &Setup, was: Option<&Registration>, is: Option<&Registra
                 ("inventory", was.inventory == is.inventory),
                 ("former_keys", was.former_keys == is.former_keys),
             ];
-            same.into_iter().filter(|it| !it.1).map(|it| it.0).collect()
+            same.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
         }
         (None, Some(_)) | (Some(_), None) => vec!["the whole"],
     };

@@ -22,7 +22,7 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
             Ok(it) => it,
             Err(error) => return vec![PartFinding::unreadable(PART, &error)],
         };
-        errors.extend(observed.unread.iter().map(|it| it.1.to_string()));
+        errors.extend(observed.unread.iter().map(|(_, error)| error.to_string()));
         let drift = Drift { desired: observed.requiring(&required), observed };
         if drift.observed == drift.desired {
             break;

@@ -203,7 +203,7 @@ impl Writer<'_> {
             // The calls for its policy and its alias prove themselves.
             // What was unread before is told as that.
             let unproven = |part| matches!(part, KeyPart::State | KeyPart::Rotation) && drift.observed.knows(part);
-            if let Some((_, error)) = observed.unread.iter().find(|it| unproven(it.0)) {
+            if let Some((_, error)) = observed.unread.iter().find(|(part, _)| unproven(*part)) {
                 return Err(error.clone().into());
             }
             let observed =

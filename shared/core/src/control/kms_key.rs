@@ -266,7 +266,7 @@ impl KmsKey {
 
     /// Whether this part could be read.
     pub fn knows(&self, part: KeyPart) -> bool {
-        self.unread.iter().all(|it| it.0 != part)
+        self.unread.iter().all(|(unread, _)| *unread != part)
     }
 
     /// The key in AWS's words.

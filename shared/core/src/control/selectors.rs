@@ -232,14 +232,18 @@ fn conditions(selectors: &[AdvancedEventSelector]) -> usize {
 
 /// `arn:PARTITION:s3`, with or without colons: the beginning of every object's ARN.
 fn is_all_objects(value: &str) -> bool {
-    value.trim_end_matches(':').strip_prefix("arn:").and_then(|it| it.split_once(':')).is_some_and(|it| it.1 == "s3")
+    value
+        .trim_end_matches(':')
+        .strip_prefix("arn:")
+        .and_then(|it| it.split_once(':'))
+        .is_some_and(|(_, rest)| rest == "s3")
 }
 
 /// `arn:PARTITION:s3:::BUCKET/`, which is what our selectors hold.
 fn is_whole_bucket(value: &str) -> bool {
     value
         .split_once(":s3:::")
-        .and_then(|it| it.1.strip_suffix('/'))
+        .and_then(|(_, name)| name.strip_suffix('/'))
         .is_some_and(|it| !it.is_empty() && !it.contains('/'))
 }
 
@@ -258,8 +262,9 @@ impl EventSelector {
     }
 
     pub(super) fn selects_objects(&self, objects: &str) -> bool {
-        let resources = self.data_resources.iter().filter(|it| it.0 == S3_OBJECT);
-        self.read_write_type == "All" && resources.flat_map(|it| &it.1).any(|it| objects.starts_with(it.as_str()))
+        let resources = self.data_resources.iter().filter(|(kind, _)| kind == S3_OBJECT);
+        let mut prefixes = resources.flat_map(|(_, values)| values);
+        self.read_write_type == "All" && prefixes.any(|it| objects.starts_with(it.as_str()))
     }
 
     /// The objects that it is for, if it is for nothing else.

@@ -113,7 +113,7 @@ pub const OWNERS_EVENTS: [(&str, &str); 11] = [
 
 /// What a setting of the owner's decides that a call of this CloudTrail event name changes.
 pub fn owners_setting(event_name: &str) -> Option<&'static str> {
-    OWNERS_EVENTS.into_iter().find(|it| it.0 == event_name).map(|it| it.1)
+    OWNERS_EVENTS.into_iter().find(|(event, _)| *event == event_name).map(|(_, decides)| decides)
 }
 
 /// Whether people are told of a call of this CloudTrail event name about a guarded bucket, whatever it did.

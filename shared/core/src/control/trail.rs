@@ -145,7 +145,7 @@ impl Trail {
 
     /// Whether this part could be read.
     pub fn knows(&self, part: TrailPart) -> bool {
-        self.unread.iter().all(|it| it.0 != part)
+        self.unread.iter().all(|(unread, _)| *unread != part)
     }
 
     /// The trail in AWS's words.

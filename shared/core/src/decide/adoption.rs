@@ -219,7 +219,7 @@ impl Versions {
         for (key, mut versions) in by_key {
             // S3 lists versions and delete markers apart.
             versions.sort_by_key(|it| (!it.latest, std::cmp::Reverse(it.modified)));
-            let mut successor = self.before.take_if(|it| it.0 == key).map(|it| it.1);
+            let mut successor = self.before.take_if(|(before, _)| *before == key).map(|(_, time)| time);
             for Listed { key: _, modified, latest, size } in versions {
                 let since = successor.replace(modified).unwrap_or(modified);
                 if let (false, Some(size)) = (latest || cutoff.is_none_or(|cutoff| since >= cutoff), size) {
@@ -416,7 +416,7 @@ fn deleted(versions: &Versions, shortened: &[String], days: LifecycleDays) -> St
 fn size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 4] =
         [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
-    match UNITS.iter().find(|it| bytes >= it.0) {
+    match UNITS.iter().find(|(least, _)| bytes >= *least) {
         Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
         None => format!("{bytes} bytes"),
     }

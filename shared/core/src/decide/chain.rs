@@ -112,7 +112,8 @@ pub fn permission_problem(policy: &Value, rules: &[(&str, String)]) -> Option<St
 /// The only rule for which a statement lets EventBridge invoke a function.
 fn rule_of(statement: &Value) -> Option<&str> {
     let conditions = statement["Condition"].as_object()?.values().filter_map(Value::as_object).flatten();
-    let source = conditions.into_iter().find(|it| it.0.eq_ignore_ascii_case("aws:SourceArn"))?.1.as_str()?;
+    let (_, source) = conditions.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("aws:SourceArn"))?;
+    let source = source.as_str()?;
     let only = statement["Principal"] == json!({"Service": "events.amazonaws.com"}) && !source.contains(['*', '?']);
     only.then_some(source)
 }
@@ -190,7 +191,7 @@ mod tests {
     fn a_rule_that_a_stack_may_be_at_work_on_is_left() {
         let observed = ObservedRule { enabled: false, pattern: None, schedule: None, targets: Vec::new() };
         let unknown = || Err(ApiError::new("DescribeStackResources", "no"));
-        let left = |observed, in_stack| rule_left(observed, &in_stack).map(|it| it.0);
+        let left = |observed, in_stack| rule_left(observed, &in_stack).map(|(outcome, _)| outcome);
         assert_eq!(left(Some(&observed), Ok(InStack::Had)), None);
         assert_eq!(left(None, Ok(InStack::Had)), None);
         assert_eq!(left(Some(&observed), Ok(InStack::AtWork)), Some(PartOutcome::Broken));
@@ -242,7 +243,7 @@ mod tests {
         let statement = |sid: &str, service: &str, source: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}});
         let events = "events.amazonaws.com";
         let rules = ["sweep", "tampered"].map(|it| (it, format!("{ARN}-{it}")));
-        let ours: Vec<_> = rules.iter().map(|it| statement(it.0, events, &it.1)).collect();
+        let ours: Vec<_> = rules.iter().map(|(name, arn)| statement(name, events, arn)).collect();
         let problem = |statements: &[Value]| permission_problem(&json!({"Statement": statements}), &rules);
         assert_eq!(problem(&ours), None);
         assert_eq!(problem(&ours[..1]).unwrap(), "rule tampered may not invoke it");

@@ -26,6 +26,6 @@ pub fn compare(documents: &BTreeMap<BucketName, Option<Registration>>, copies: B
     // The Parameter Store takes three writes a second; the next sweep does the rest.
     let to_keep = documents.values().flatten().filter(|it| !is_kept(it)).take(COPIES_PER_SWEEP).cloned().collect();
     let gone = |(bucket, kept): &(BucketName, Kept)| !documents.contains_key(bucket) && !kept.told_gone;
-    let lost = copies.into_iter().filter(gone).take(COPIES_PER_SWEEP).map(|it| it.1).collect();
+    let lost = copies.into_iter().filter(gone).take(COPIES_PER_SWEEP).map(|(_, kept)| kept).collect();
     Compared { to_keep, lost }
 }

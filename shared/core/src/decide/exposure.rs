@@ -80,7 +80,7 @@ fn foreign_access(whose: Control, policy: &Policy, account: &AccountId) -> Vec<E
             detail: format!("{} of the {document} lets {who} do {actions}{on}", clean(&statement.name(index))),
         })
     };
-    let allows = policy.statements.iter().enumerate().filter(|it| it.1.is_allow());
+    let allows = policy.statements.iter().enumerate().filter(|(_, statement)| statement.is_allow());
     allows.filter_map(exposure).collect()
 }
 

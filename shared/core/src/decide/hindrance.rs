@@ -78,7 +78,7 @@ fn denials<'a>(
     document: Document,
     service: Option<&'static str>,
 ) -> Vec<Hindrance> {
-    let denies = policy.statements.iter().enumerate().filter(|it| it.1.is_deny());
+    let denies = policy.statements.iter().enumerate().filter(|(_, statement)| statement.is_deny());
     let hindrance = |(index, statement): (usize, &Statement)| {
         // It would have denied the read, too, were its conditions met.
         let unmet =

@@ -95,7 +95,8 @@ fn bucket_verdicts(baseline: &Baseline, observed: Observed, key: Option<&KmsKey>
 /// What is known of the key is restored, whatever of it could not be read.
 fn key_verdicts(baseline: &Baseline, observed: Read<KmsKey>) -> Vec<Verdict> {
     let unread = observed.as_ref().map_or(&[][..], |it| &it.unread);
-    let unread = unread.iter().map(|it| Verdict::Unreadable(Control::KmsKey, it.1.clone())).collect::<Vec<_>>();
+    let unread =
+        unread.iter().map(|(_, error)| Verdict::Unreadable(Control::KmsKey, error.clone())).collect::<Vec<_>>();
     let known = verdict(Control::KmsKey, observed, |it| restore_kms_key(baseline, it));
     [known].into_iter().chain(unread).collect()
 }
@@ -104,7 +105,7 @@ fn key_verdicts(baseline: &Baseline, observed: Read<KmsKey>) -> Vec<Verdict> {
 fn trail_verdicts(baseline: &Baseline, observed: Read<Option<Trail>>) -> Vec<Verdict> {
     let seen = observed.as_ref().ok().and_then(Option::as_ref);
     let unread = seen.map_or(&[][..], |it| &it.unread);
-    let unread = unread.iter().map(|it| Verdict::Unreadable(Control::Trail, it.1.clone())).collect::<Vec<_>>();
+    let unread = unread.iter().map(|(_, error)| Verdict::Unreadable(Control::Trail, error.clone())).collect::<Vec<_>>();
     let known = verdict(Control::Trail, observed, |it| restore_trail(baseline, it));
     [known].into_iter().chain(unread).collect()
 }
@@ -230,7 +231,7 @@ pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Cha
 
 /// An error when a part that was known `before` could not be read `now`: it would look as if it had been restored.
 pub fn still_known<P: PartialEq>(before: &[(P, ApiError)], now: &[(P, ApiError)]) -> Result<(), ApiError> {
-    let lost = now.iter().find(|(part, _)| before.iter().all(|it| it.0 != *part));
+    let lost = now.iter().find(|(part, _)| before.iter().all(|(before, _)| before != part));
     lost.map_or(Ok(()), |(_, error)| Err(error.clone()))
 }
 

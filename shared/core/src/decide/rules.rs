@@ -59,7 +59,7 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
     let role = |name: &&str| format!("{name}-{region}");
     let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC}:");
     let events = |control: Control| control.vocabulary().events.to_vec();
-    let told = TOLD_EVENTS.into_iter().chain(OWNERS_EVENTS.map(|it| it.0));
+    let told = TOLD_EVENTS.into_iter().chain(OWNERS_EVENTS.map(|(event, _)| event));
     let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(told).collect();
     let rule = |name, function, pattern| Rule { name, function, wakes: Wakes::OnEvents(pattern) };
     [

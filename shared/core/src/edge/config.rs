@@ -107,7 +107,9 @@ mod tests {
     use super::*;
 
     fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_vars(Needs::Queue, |name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+        Config::from_vars(Needs::Queue, |name| {
+            vars.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     const TOPIC: (&str, &str) = ("GUARDRAIL_TOPIC_ARN", "arn:aws:sns:eu-west-2:111122223333:alerts");

@@ -172,7 +172,7 @@ fn s3_subject(event: &Value) -> Option<Subject> {
 /// A parameter of one of these names, in whatever case. S3 Control's records keep some of them inside the request's name.
 fn parameter<'a>(parameters: &'a Value, names: &[&str]) -> Option<&'a str> {
     let here = |it: &'a Value| {
-        let named = it.as_object()?.iter().find(|it| names.iter().any(|name| it.0.eq_ignore_ascii_case(name)));
+        let named = it.as_object()?.iter().find(|(field, _)| names.iter().any(|name| field.eq_ignore_ascii_case(name)));
         named?.1.as_str()
     };
     here(parameters).or_else(|| parameters.as_object()?.values().find_map(here))
@@ -195,7 +195,7 @@ fn named(event: &Value, service: &str, parameters: &[&str]) -> Vec<String> {
     let resources = event.pointer("/detail/resources").and_then(Value::as_array).into_iter().flatten();
     let resources = resources.filter_map(|it| it.get("ARN")?.as_str());
     let message = event.pointer("/detail/errorMessage").and_then(Value::as_str).unwrap_or_default();
-    let mut words = message.split_once("on resource: ").map_or("", |it| it.1).split_whitespace();
+    let mut words = message.split_once("on resource: ").map_or("", |(_, rest)| rest).split_whitespace();
     let aim = match (words.next(), service) {
         // IAM says `role NAME`.
         (Some("role"), "iam") => words.next(),

@@ -65,6 +65,6 @@ impl Observed {
 
     /// Some reads say that the bucket does not exist, and others do not.
     pub fn is_partly_gone(&self) -> bool {
-        self.errors().into_iter().filter_map(|it| it.1).any(ApiError::is_gone) && !self.is_gone()
+        self.errors().into_iter().filter_map(|(_, error)| error).any(ApiError::is_gone) && !self.is_gone()
     }
 }

@@ -534,7 +534,8 @@ mod tests {
                 ..finding(control, Outcome::Failed)
             });
             let alert = alert(&report(BucketOutcome::Failed, "X", findings.into()), PLACE, false).unwrap();
-            let attributes: usize = alert.attributes.iter().map(|it| it.0.len() + it.1.len() + it.2.len()).sum();
+            let attributes: usize =
+                alert.attributes.iter().map(|(name, kind, value)| name.len() + kind.len() + value.len()).sum();
             assert!(alert.message.len() + attributes <= 256 * 1024, "{}", alert.message.len());
             let message: Value = serde_json::from_str(&alert.message).unwrap();
             assert!(message["email"].as_str().unwrap().contains("cut"));

@@ -63,7 +63,7 @@ pub fn watched(watched: &Watched, now: Timestamp) -> Value {
 fn line(now: Timestamp, dimensions: &[(&str, &str)], metrics: &[(&str, &str, u64)]) -> Value {
     let definitions: Vec<_> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
     // Over all, and by the dimensions if there are any: an alarm needs the former.
-    let names: Vec<_> = dimensions.iter().map(|it| it.0).collect();
+    let names: Vec<_> = dimensions.iter().map(|(name, _)| *name).collect();
     let sets = if names.is_empty() { json!([[]]) } else { json!([[], names]) };
     let mut line = json!({
         "_aws": {

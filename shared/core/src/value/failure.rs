@@ -83,7 +83,7 @@ impl Denial {
             ("VPC endpoint policy", Self::VpcEndpointPolicy),
             ("identity-based policy", Self::IdentityPolicy),
         ];
-        kinds.into_iter().find(|it| message.contains(it.0)).map_or(Self::Unsaid, |it| it.1)
+        kinds.into_iter().find(|(words, _)| message.contains(words)).map_or(Self::Unsaid, |(_, kind)| kind)
     }
 }
 

@@ -154,7 +154,7 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
 
 /// The rule that a name, or a part of an ARN that begins with `rule/`, names.
 fn own_rule(named: &str) -> Option<String> {
-    let (said, name) = named.rsplit_once("rule/").map_or((false, named), |it| (true, it.1));
+    let (said, name) = named.rsplit_once("rule/").map_or((false, named), |(_, name)| (true, name));
     if WATCHED_BY_REMEDIATE.contains(&name) || WATCHED_BY_SWEEP.contains(&name) {
         return Some(format!("rule {name}"));
     }

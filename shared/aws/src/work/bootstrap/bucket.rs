@@ -179,7 +179,8 @@ pub(super) fn certain(name: &BucketName, observed: &Observed) -> Result<(), Boot
     if !observed.is_partly_gone() {
         return Ok(());
     }
-    let errors = observed.errors().into_iter().filter_map(|it| it.1).map(ToString::to_string).collect::<Vec<_>>();
+    let errors =
+        observed.errors().into_iter().filter_map(|(_, error)| error).map(ToString::to_string).collect::<Vec<_>>();
     let problem = format!("it is not certain that it does not exist: {}", errors.join("; "));
     Err(BootstrapError::Resource { resource: format!("bucket {name}"), problem })
 }
