@@ -1,5 +1,6 @@
 //! What buckets share, and the guardrail itself, over a fake AWS: key, trail, rules, sweep.
 
+use expect_test::expect;
 use guardrail_tests::{
     fake::{ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeAws, FakeKey, FaultKind, KEY, OWN_KEY, TRAIL},
     local_aws::workspace,
@@ -129,9 +130,13 @@ async fn a_deleted_trail_is_created_again() {
     let fake = compliant().await;
     let before = fake.state().trail.take();
     let event = call("cloudtrail", "DeleteTrail", json!({"name": "acme-trail"}));
-    let answer = fake.remediate(event).await.unwrap();
-    assert_eq!(findings(&answer["buckets"][0]), ["trail: restored"]);
-    assert_eq!(fake.writes(), ["CreateTrail", "PutEventSelectors", "StartLogging"]);
+    expect![[r#"
+        reads  its trail ×2, GetParametersByPath
+        writes CreateTrail, PutEventSelectors, StartLogging
+        told   WARNING [RESTORED] acme-data: trail changed by user/mallory, restored within some s
+        answer acme-data restored: trail restored
+    "#]]
+    .assert_eq(&fake.transcript(event).await);
     assert_eq!(fake.state().trail, before);
 }
 
@@ -139,9 +144,12 @@ async fn a_deleted_trail_is_created_again() {
 async fn a_log_file_that_could_not_be_delivered_is_told() {
     let fake = compliant().await;
     fake.state().trail.as_mut().unwrap()["LatestDeliveryError"] = json!("AccessDenied");
-    let error = fake.remediate(json!({"bucket": BUCKET})).await.unwrap_err();
-    assert!(error.contains("trail: CloudTrail could not deliver its last log file: AccessDenied"), "{error}");
-    assert_eq!((fake.writes(), &fake.alerts()[0]["severity"]), (vec![], &json!("CRITICAL")));
+    expect![[r#"
+        reads  the whole bucket, its key, its trail, DescribeKey, GetParameter
+        writes nothing
+        told   CRITICAL [FAILED] acme-data: trail NOT restored; drifted
+        error  acme-data: trail: CloudTrail could not deliver its last log file: AccessDenied; look at the policies of the trail's bucket and key
+    "#]].assert_eq(&fake.transcript(json!({"bucket": BUCKET})).await);
 }
 
 #[tokio::test]
@@ -701,8 +709,12 @@ async fn a_denied_attempt_on_somebody_elses_role_is_not_told() {
     event["detail"]["errorCode"] = json!("AccessDenied");
     event["detail"]["errorMessage"] =
         json!("not authorized to perform: iam:DeleteRole on resource: role theirs because");
-    assert_eq!(fake.remediate(event).await.unwrap()["outcome"], "unguarded");
-    assert!(fake.alerts().is_empty());
+    expect![[r#"
+        reads  nothing
+        writes nothing
+        answer unguarded
+    "#]]
+    .assert_eq(&fake.transcript(event).await);
 }
 
 #[tokio::test]

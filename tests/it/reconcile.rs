@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use expect_test::expect;
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
     fake::{ACCOUNT, BUCKET, FakeAws, FaultKind, KEY, ROLE, acl},
@@ -59,23 +60,24 @@ fn findings(report: &Value) -> Vec<String> {
 async fn a_bare_bucket_is_built_in_restore_order_and_then_left_alone() {
     let fake = FakeAws::guarded();
     fake.set("acl", Some(&acl("<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>other</ID></Grantee><Permission>READ</Permission></Grant>")));
-    let report = fake.remediate(direct()).await.unwrap();
-    assert_eq!(report["outcome"], "restored");
-    assert_eq!(findings(&report), Control::OF_BUCKET.map(|it| format!("{it}: restored")));
-    assert_eq!(fake.writes(), Control::OF_BUCKET.iter().flat_map(|it| writes_of(*it)).collect::<Vec<_>>());
-    assert_eq!(report["findings"][1]["observed"]["AclGrants"], json!(["other READ"]));
-    assert_eq!(fake.alerts().len(), 1);
+    expect![[r#"
+        reads  the whole bucket, its key, GetBucketLifecycleConfiguration, GetBucketPolicy, GetParameter
+        writes PutPublicAccessBlock, PutBucketAcl, PutBucketOwnershipControls, PutBucketPolicy, PutBucketEncryption,
+               PutBucketVersioning, PutBucketLifecycleConfiguration, PutBucketInventoryConfiguration
+        told   WARNING [RESTORED] acme-data: 7 controls drifted, restored
+        answer restored: public-access-block restored, object-ownership restored, bucket-policy restored, default-encryption restored, versioning restored, lifecycle restored, inventory restored
+    "#]].assert_eq(&fake.transcript(direct()).await);
+    assert_eq!(fake.alerts()[0]["findings"][1]["observed"]["AclGrants"], json!(["other READ"]));
 
     let before = fake.documents();
-    fake.forget();
-    let again = fake.remediate(direct()).await.unwrap();
-    assert_eq!((&again["outcome"], &again["findings"]), (&json!("compliant"), &json!([])));
+    // One read of each, and nothing else.
+    expect![[r#"
+        reads  the whole bucket, its key, GetParameter
+        writes nothing
+        answer compliant
+    "#]]
+    .assert_eq(&fake.transcript(direct()).await);
     assert_eq!(fake.documents(), before);
-    assert_eq!(
-        (fake.reads(), fake.writes(), fake.alerts().len()),
-        (all_reads(), vec![], 0),
-        "one read of each, nothing else"
-    );
 }
 
 #[tokio::test]
@@ -297,27 +299,44 @@ async fn an_exemption_counts_until_it_ends() {
     drift(&fake, Control::Versioning);
     let exempt = |until: &str| json!({"exemptions": [{"control": "versioning", "until": until, "reason": "migration", "approved_by": "ann"}]});
     fake.register(exempt("2999-01-31"));
-    let report = fake.remediate(direct()).await.unwrap();
-    assert_eq!((findings(&report), &report["outcome"]), (vec!["versioning: exempt".to_owned()], &json!("drifted")));
-    assert_eq!((fake.alerts()[0]["severity"].as_str(), fake.writes()), (Some("INFO"), vec![]));
+    expect![[r#"
+        reads  the whole bucket, its key, GetParameter
+        writes nothing
+        told   INFO [DRIFTED] acme-data: versioning drifted, left so: exempt
+        answer drifted: versioning exempt
+    "#]]
+    .assert_eq(&fake.transcript(direct()).await);
     fake.register(exempt("2020-01-31T12:00:00Z"));
-    assert_eq!(findings(&fake.remediate(direct()).await.unwrap()), ["versioning: restored"]);
+    expect![[r#"
+        reads  the whole bucket, its key, GetParameter
+        writes PutBucketVersioning
+        told   WARNING [RESTORED] acme-data: versioning drifted, restored
+        answer restored: versioning restored
+    "#]]
+    .assert_eq(&fake.transcript(direct()).await);
 }
 
 #[tokio::test]
 async fn an_unguarded_bucket_is_only_looked_at() {
     let fake = FakeAws::guarded();
     fake.state().parameters.clear();
-    let report = fake.remediate(sample("put-bucket-policy.json")).await.unwrap();
-    assert_eq!((&report["outcome"], &report["notified"]), (&json!("unguarded"), &json!(false)));
-    assert_eq!((fake.writes(), fake.alerts().len()), (vec![], 0));
+    expect![[r#"
+        reads  the whole bucket, GetParameter
+        writes nothing
+        answer unguarded
+    "#]]
+    .assert_eq(&fake.transcript(sample("put-bucket-policy.json")).await);
 }
 
 #[tokio::test]
 async fn an_impossible_bucket_name_causes_no_call() {
     let fake = FakeAws::guarded();
-    let report = fake.remediate(sample("impossible-bucket-name.json")).await.unwrap();
-    assert_eq!(report["outcome"], "unguarded");
+    expect![[r#"
+        reads  nothing
+        writes nothing
+        answer unguarded
+    "#]]
+    .assert_eq(&fake.transcript(sample("impossible-bucket-name.json")).await);
     assert_eq!(fake.state().calls, Vec::<String>::new());
 }
 
@@ -325,10 +344,13 @@ async fn an_impossible_bucket_name_causes_no_call() {
 async fn a_bucket_that_is_gone_is_told_and_is_no_error() {
     let fake = FakeAws::guarded();
     fake.state().bucket = None;
-    let report = fake.remediate(sample("delete-bucket.json")).await.unwrap();
-    assert_eq!((&report["outcome"], &report["notified"]), (&json!("gone"), &json!(true)));
-    let alert = fake.alerts().remove(0);
-    assert_eq!((&alert["severity"], &alert["outcome"]), (&json!("CRITICAL"), &json!("gone")));
+    expect![[r#"
+        reads  the whole bucket, GetParameter
+        writes nothing
+        told   CRITICAL [GONE] acme-data: the guarded bucket was deleted by root
+        answer gone
+    "#]]
+    .assert_eq(&fake.transcript(sample("delete-bucket.json")).await);
 }
 
 #[tokio::test]
@@ -357,10 +379,12 @@ async fn a_restore_that_does_not_stick_is_told_and_not_tried_again() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::BucketPolicy);
     drift(&fake, Control::Versioning);
-    let report = fake.remediate(echo("PutBucketPolicy", "aws-sdk-rust")).await.unwrap();
-    assert_eq!(findings(&report), ["bucket-policy: unstable", "versioning: restored"]);
-    assert_eq!((&report["outcome"], &fake.alerts()[0]["severity"]), (&json!("failed"), &json!("CRITICAL")));
-    assert_eq!(fake.writes(), ["PutBucketVersioning"]);
+    expect![[r#"
+        reads  the whole bucket ×4, GetParameter
+        writes PutBucketVersioning
+        told   CRITICAL [FAILED] acme-data: bucket-policy does not stay restored; drifted; found on PutBucketPolicy by r...
+        answer failed: bucket-policy unstable, versioning restored
+    "#]].assert_eq(&fake.transcript(echo("PutBucketPolicy", "aws-sdk-rust")).await);
 }
 
 #[tokio::test]
@@ -391,10 +415,13 @@ async fn what_a_second_write_in_a_row_did_not_restore_is_told_as_that() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Lifecycle);
     drift(&fake, Control::Versioning);
-    let report = fake.remediate(echo("PutBucketLifecycle", "aws-sdk-rust app/s3-guardrail-echo")).await.unwrap();
-    assert_eq!(findings(&report), ["versioning: would-restore", "lifecycle: unstable"]);
-    assert_eq!((fake.alerts().len(), &fake.alerts()[0]["severity"]), (1, &json!("CRITICAL")));
-    assert_eq!(fake.writes(), Vec::<String>::new());
+    let echo = echo("PutBucketLifecycle", "aws-sdk-rust app/s3-guardrail-echo");
+    expect![[r#"
+        reads  the whole bucket ×4, GetParameter
+        writes nothing
+        told   CRITICAL [FAILED] acme-data: lifecycle does not stay restored; drifted; found on PutBucketLifecycle by ro...
+        answer failed: versioning would-restore, lifecycle unstable
+    "#]].assert_eq(&fake.transcript(echo).await);
 }
 
 #[tokio::test]
@@ -403,16 +430,25 @@ async fn an_echo_of_a_bucket_deleted_in_the_meantime_finds_it_gone() {
     drift(&fake, Control::Versioning);
     fake.before("GetPublicAccessBlock", |_| ());
     fake.before("GetPublicAccessBlock", |state| state.bucket = None);
-    let report = fake.remediate(echo("PutBucketVersioning", "aws-sdk-rust")).await.unwrap();
-    assert_eq!((&report["outcome"], fake.alerts()[0]["outcome"].as_str()), (&json!("gone"), Some("gone")));
+    expect![[r#"
+        reads  the whole bucket ×2, GetParameter
+        writes nothing
+        told   CRITICAL [GONE] acme-data: the guarded bucket does not exist
+        answer gone
+    "#]]
+    .assert_eq(&fake.transcript(echo("PutBucketVersioning", "aws-sdk-rust")).await);
 }
 
 #[tokio::test]
 async fn an_echo_that_reads_an_old_state_waits_for_the_new_one() {
     let fake = FakeAws::compliant().await;
     fake.fail("GetBucketLifecycleConfiguration", 2, FaultKind::Stale(None));
-    let report = fake.remediate(echo("PutBucketLifecycle", "aws-sdk-rust")).await.unwrap();
-    assert_eq!((&report["outcome"], fake.alerts().len(), fake.writes()), (&json!("compliant"), 0, vec![]));
+    expect![[r#"
+        reads  the whole bucket ×3, GetParameter
+        writes nothing
+        answer compliant
+    "#]]
+    .assert_eq(&fake.transcript(echo("PutBucketLifecycle", "aws-sdk-rust")).await);
 }
 
 #[tokio::test]
@@ -420,9 +456,13 @@ async fn an_alert_that_cannot_be_sent_is_an_error() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);
     fake.fail("Publish", usize::MAX, FaultKind::Answer(403, "AuthorizationError"));
-    let error = fake.remediate(direct()).await.unwrap_err();
-    assert!(error.contains("people could not be told: Publish: AuthorizationError"), "{error}");
-    assert_eq!(fake.writes(), ["PutBucketVersioning"], "the bucket comes first");
+    // The bucket comes first.
+    expect![[r#"
+        reads  the whole bucket, its key, GetParameter
+        writes PutBucketVersioning
+        error  acme-data: people could not be told: Publish: AuthorizationError: no (HTTP 403, request unknown)
+    "#]]
+    .assert_eq(&fake.transcript(direct()).await);
 }
 
 #[tokio::test]
@@ -524,9 +564,12 @@ async fn of_a_batch_only_what_failed_comes_back() {
 async fn a_dry_run_in_a_queue_is_a_dry_run() {
     let fake = FakeAws::guarded();
     let body = json!({"bucket": BUCKET, "dry_run": true}).to_string();
-    let answer = fake.remediate(json!({"Records": [{"messageId": "1", "body": body}]})).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": []}));
-    assert_eq!((fake.reads(), fake.writes(), fake.alerts().len()), (all_reads(), vec![], 0));
+    expect![[r#"
+        reads  the whole bucket, its key, GetParameter
+        writes nothing
+        answer {"batchItemFailures":[]}
+    "#]]
+    .assert_eq(&fake.transcript(json!({"Records": [{"messageId": "1", "body": body}]})).await);
 }
 
 /// The policy without our statements, and with this one of the owner's.
@@ -560,9 +603,13 @@ async fn a_policy_that_would_lock_us_out_is_not_written() {
     );
     fake.set("policy", Some(&lock));
     drift(&fake, Control::Versioning);
-    let error = fake.remediate(direct()).await.unwrap_err();
-    assert!(error.contains("statement `Lock` denies s3:PutBucketPolicy to the guardrail's own role"), "{error}");
-    assert_eq!(fake.writes(), ["PutBucketVersioning"], "the other controls are restored");
+    // The other controls are restored.
+    expect![[r#"
+        reads  the whole bucket, its key, GetBucketPolicy, GetParameter
+        writes PutBucketVersioning
+        told   CRITICAL [FAILED] acme-data: bucket-policy NOT restored; drifted
+        error  acme-data: bucket-policy: statement `Lock` denies s3:PutBucketPolicy to the guardrail's own role arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2; remove that statement, as root if need be
+    "#]].assert_eq(&fake.transcript(direct()).await);
 }
 
 #[tokio::test]
@@ -587,9 +634,13 @@ async fn the_registry_chooses_the_policy_the_days_and_the_inventory() {
 #[tokio::test]
 async fn a_change_of_tags_is_told_and_not_restored() {
     let fake = FakeAws::compliant().await;
-    let report = fake.remediate(sample("put-bucket-tagging.json")).await.unwrap();
-    assert_eq!((&report["outcome"], &report["notified"]), (&json!("compliant"), &json!(true)));
-    assert_eq!((fake.alerts()[0]["severity"].as_str(), fake.writes()), (Some("INFO"), vec![]));
+    expect![[r#"
+        reads  the whole bucket, GetParameter
+        writes nothing
+        told   INFO [COMPLIANT] acme-data: PutBucketTagging by role/dev-ci, nothing to restore
+        answer compliant
+    "#]]
+    .assert_eq(&fake.transcript(sample("put-bucket-tagging.json")).await);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod kms;
 mod parameters;
 mod rules;
 mod s3;
+mod transcript;
 mod wire;
 mod world;
 
