@@ -3,10 +3,13 @@
 //! S3's bucket configuration is symmetric: a read answers with the body that a write sent. A policy comes back in other
 //! words of the same meaning.
 
+mod budgets;
 mod cloudtrail;
 mod faults;
+mod functions;
 mod kms;
 mod parameters;
+mod queues;
 mod rules;
 mod s3;
 mod transcript;
@@ -46,9 +49,11 @@ use crate::{
 };
 
 pub use self::{
-    faults::FaultKind,
     s3::acl,
-    world::{ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL, World},
+    world::{
+        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL,
+        World,
+    },
 };
 
 /// The fake. Clones are the same.
@@ -226,7 +231,7 @@ impl FakeAws {
                 ),
             ));
         }
-        let call = Call::of(request);
+        let call = Call::from_request(request);
         state.calls.push(call.operation.clone());
         state.uris.push(request.uri().to_owned());
         state.user_agents.push(request.headers().get("user-agent").unwrap_or_default().to_owned());
@@ -270,7 +275,7 @@ impl FakeAws {
 
     /// Whether the answer to this call comes in time.
     fn is_slow(&self, request: &HttpRequest) -> bool {
-        let operation = Call::of(request).operation;
+        let operation = Call::from_request(request).operation;
         let state = self.state();
         let fault = state.faults.iter().find(|it| it.operation == operation && it.times > 0);
         fault.is_some_and(|it| matches!(it.kind, FaultKind::Slow))

@@ -62,7 +62,20 @@ impl State {
         self.trail.iter().chain(&self.other_trails).filter(shown).map(with_home).collect()
     }
 
-    pub(super) fn serve_trail(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+    pub(super) fn serve_trails(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+        match operation {
+            "LookupEvents" => {
+                let name = &input["LookupAttributes"][0]["AttributeValue"];
+                let records = self.records.iter().flatten().filter(|it| it["eventName"] == *name);
+                let events = records.map(|it| json!({"EventName": name, "CloudTrailEvent": it.to_string()}));
+                Ok(json!({"Events": events.collect::<Vec<_>>()}))
+            }
+            "DescribeTrails" => Ok(json!({"trailList": self.trails_shown_in(region)})),
+            _ => self.serve_trail(operation, input, region),
+        }
+    }
+
+    fn serve_trail(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
         let named = input["Name"].as_str().or(input["TrailName"].as_str()).unwrap_or_default().to_owned();
         if operation == "CreateTrail" && !s3_rules::is_trail_name(&named) {
             return Err("InvalidTrailNameException");

@@ -1,47 +1,14 @@
 //! How a call goes wrong, and what happens beside it.
 
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 
 use crate::{
     fake::{
         wire::Call,
-        world::{BUCKET, State},
+        world::{BUCKET, Fault, FaultKind, State},
     },
     s3_rules,
 };
-
-pub(super) type Hook = Box<dyn FnOnce(&mut State) + Send>;
-
-pub(super) struct Fault {
-    pub(super) operation: String,
-    pub(super) times: usize,
-    pub(super) kind: FaultKind,
-}
-
-/// How a call goes wrong.
-#[derive(Clone, Debug)]
-pub enum FaultKind {
-    /// AWS answers with this status and code.
-    Answer(u16, &'static str),
-    /// AWS refuses, in these words.
-    Denied(&'static str),
-    /// The connection breaks.
-    Reset,
-    /// A read answers with an older document; `None`: as if there were none.
-    Stale(Option<String>),
-    /// No answer comes, and nothing was done.
-    Timeout,
-    /// It is done, and the answer comes later than the SDK waits for it.
-    Slow,
-    /// It is done, and the connection breaks before the answer.
-    Unheard,
-    /// It is done, and half of the answer comes.
-    Truncated,
-    /// It is done, and the answer is not what it should be.
-    Malformed,
-    /// After this write, or as a read after any write: so many reads of each kind answer as if it had not been.
-    Lagging(usize),
-}
 
 impl State {
     /// See [`FakeAws::fail`].
@@ -67,5 +34,21 @@ impl State {
             if call.bucket == BUCKET { self.bucket.as_ref() } else { self.others.get(&call.bucket).map(|it| &it.0) };
         let policy = documents.and_then(|it| it.get("policy")).map_or("", String::as_str);
         s3_rules::denies(policy, action, &format!("arn:aws:s3:::{resource}"), |it| request.headers().get(it))
+    }
+
+    /// A read may answer from before the last write.
+    pub(super) fn serve_lagging(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
+        let before = self.lag.as_mut().filter(|_| call.is_read()).and_then(|lag| {
+            let done = lag.done.entry(call.operation.clone()).or_default();
+            let lags = lag.only.as_ref().is_none_or(|it| *it == call.operation) && *done < lag.times;
+            *done += 1;
+            lags.then(|| lag.before.clone())
+        });
+        let Some(before) = before else { return self.serve(request, call) };
+        let now = self.world();
+        self.set_world(before);
+        let answer = self.serve(request, call);
+        self.set_world(now);
+        answer
     }
 }

@@ -5,11 +5,34 @@ use serde_json::{Value, json};
 
 use crate::fake::{
     s3::reordered,
-    world::{FORMER_KEY, OWN_KEY, State},
+    world::{FORMER_KEY, FakeKey, KEY, OWN_KEY, State},
 };
 
 impl State {
-    pub(super) fn serve_key(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+    pub(super) fn serve_keys(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
+        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        match operation {
+            "ListKeys" => {
+                let arns = self.other_keys.keys().map(String::as_str).chain(self.key.iter().map(|_| KEY));
+                let keys: Vec<_> = arns.map(|it| json!({"KeyArn": it, "KeyId": "k"})).collect();
+                Ok(json!({"Keys": keys, "Truncated": false}))
+            }
+            // Two keys for one alias would be one too many.
+            "CreateKey" if self.key.is_some() => Err("LimitExceededException"),
+            "CreateKey" => {
+                self.key = Some(FakeKey {
+                    rotation: false,
+                    policy: text("Policy"),
+                    tags: input["Tags"].clone(),
+                    ..FakeKey::good()
+                });
+                Ok(json!({"KeyMetadata": {"KeyId": "k", "Arn": KEY}}))
+            }
+            _ => self.serve_key(operation, input, region),
+        }
+    }
+
+    fn serve_key(&mut self, operation: &str, input: &Value, region: &str) -> Result<Value, &'static str> {
         const WRONG_STATE: &str = "KMSInvalidStateException";
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
         // "Invalid arn us-east-1"

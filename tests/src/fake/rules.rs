@@ -4,9 +4,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use guardrail_core::decide::rules::{STACK, rules};
 use serde_json::{Value, json};
 
-use crate::fake::{
-    wire::{Call, form, response},
-    world::{PLACE, State},
+use crate::{
+    event_patterns,
+    fake::{
+        wire::{Call, form, response},
+        world::{PLACE, State},
+    },
 };
 
 impl State {
@@ -31,7 +34,22 @@ impl State {
         )
     }
 
-    pub(super) fn serve_rule(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+    pub(super) fn serve_rules(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
+        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        match operation {
+            "TestEventPattern" => {
+                let parsed = |name: &str| serde_json::from_str(&text(name)).unwrap_or_default();
+                Ok(json!({"Result": event_patterns::finds(&parsed("EventPattern"), &parsed("Event"))}))
+            }
+            "ListRules" => {
+                let rules = self.rules.keys().filter(|it| it.starts_with(&text("NamePrefix")));
+                Ok(json!({"Rules": rules.map(|it| json!({"Name": it})).collect::<Vec<_>>()}))
+            }
+            _ => self.serve_rule(operation, input),
+        }
+    }
+
+    fn serve_rule(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         let name = input["Name"].as_str().or(input["Rule"].as_str()).unwrap_or_default().to_owned();
         const ABSENT: &str = "ResourceNotFoundException";
         match operation {

@@ -57,6 +57,8 @@ pub(super) struct Call {
     pub(super) subresource: String,
     /// S3 only.
     pub(super) bucket: String,
+    /// Whom it was sent to, as the host's name begins.
+    pub(super) service: String,
     /// Where it was sent.
     pub(super) region: String,
     /// Of its URI.
@@ -65,7 +67,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn of(request: &HttpRequest) -> Self {
+    pub(super) fn from_request(request: &HttpRequest) -> Self {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
         let (address, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
         let (host, path) = address.trim_start_matches("https://").split_once('/').unwrap_or((address, ""));
@@ -74,6 +76,7 @@ impl Call {
             operation: operation.to_owned(),
             subresource: subresource.to_owned(),
             bucket: bucket.to_owned(),
+            service: host.split('.').next().unwrap_or_default().to_owned(),
             region: host.split('.').nth(1).unwrap_or_default().to_owned(),
             path: path.to_owned(),
             body: body.clone(),
@@ -269,10 +272,43 @@ impl State {
                 200,
                 "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults/></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>",
             ),
-            _ => match self.serve_json(call, &serde_json::from_str(&call.body).unwrap_or_default()) {
+            _ => match self.serve_json(call) {
                 Ok(answer) => response(200, &answer.to_string()),
                 Err(code) => call.error(400, code),
             },
         }
+    }
+
+    /// The services that speak JSON: an answer, or an error's code.
+    fn serve_json(&mut self, call: &Call) -> Result<Value, &'static str> {
+        let input = &serde_json::from_str(&call.body).unwrap_or_default();
+        let (operation, region) = (call.operation.as_str(), call.region.as_str());
+        match call.service.as_str() {
+            "ssm" => self.serve_parameter(operation, input),
+            "sqs" => self.serve_queue(operation, input),
+            "kms" => self.serve_keys(operation, input, region),
+            "cloudtrail" => self.serve_trails(operation, input, region),
+            "events" => self.serve_rules(operation, input),
+            "lambda" => self.serve_function(call),
+            "budgets" => self.serve_budget(operation, input),
+            other => panic!("the fake has no {other}: {operation}"),
+        }
+    }
+
+    /// Remembers a call of S3, as CloudTrail does, and gives it an id.
+    pub(super) fn record(&mut self, request: &HttpRequest, answer: &mut HttpResponse) {
+        let Some(records) = &mut self.records else { return };
+        let call = Call::from_request(request);
+        if !call.is_s3() {
+            return;
+        }
+        let id = format!("REQUEST{}", records.len());
+        let denied = (answer.status().as_u16() == 403).then_some("AccessDenied");
+        records.push(json!({
+            "eventName": call.operation.trim_end_matches("Configuration"), "eventSource": "s3.amazonaws.com", "requestID": id,
+            "errorCode": denied, "requestParameters": {"bucketName": call.bucket},
+            "resources": [{"type": "AWS::S3::Bucket", "ARN": format!("arn:aws:s3:::{}", call.bucket)}],
+        }));
+        answer.headers_mut().insert("x-amz-request-id", id);
     }
 }

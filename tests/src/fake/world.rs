@@ -5,17 +5,10 @@ use std::{
     time::Duration,
 };
 
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use guardrail_core::edge::config::Place;
 use serde_json::{Value, json};
 
-use crate::{
-    fake::{
-        faults::{Fault, Hook},
-        wire::Call,
-    },
-    models::Exchange,
-};
+use crate::models::Exchange;
 
 /// The account that everything is in.
 pub const ACCOUNT: &str = "111122223333";
@@ -214,6 +207,39 @@ impl FakeKey {
     }
 }
 
+pub(super) type Hook = Box<dyn FnOnce(&mut State) + Send>;
+
+pub(super) struct Fault {
+    pub(super) operation: String,
+    pub(super) times: usize,
+    pub(super) kind: FaultKind,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Debug)]
+pub enum FaultKind {
+    /// AWS answers with this status and code.
+    Answer(u16, &'static str),
+    /// AWS refuses, in these words.
+    Denied(&'static str),
+    /// The connection breaks.
+    Reset,
+    /// A read answers with an older document; `None`: as if there were none.
+    Stale(Option<String>),
+    /// No answer comes, and nothing was done.
+    Timeout,
+    /// It is done, and the answer comes later than the SDK waits for it.
+    Slow,
+    /// It is done, and the connection breaks before the answer.
+    Unheard,
+    /// It is done, and half of the answer comes.
+    Truncated,
+    /// It is done, and the answer is not what it should be.
+    Malformed,
+    /// After this write, or as a read after any write: so many reads of each kind answer as if it had not been.
+    Lagging(usize),
+}
+
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("bucket", &self.bucket).field("calls", &self.calls).finish_non_exhaustive()
@@ -268,38 +294,5 @@ impl State {
         self.trail = trail;
         self.other_trails = other_trails;
         self.rules = rules;
-    }
-
-    /// A read may answer from before the last write.
-    pub(super) fn serve_lagging(&mut self, request: &HttpRequest, call: &Call) -> HttpResponse {
-        let before = self.lag.as_mut().filter(|_| call.is_read()).and_then(|lag| {
-            let done = lag.done.entry(call.operation.clone()).or_default();
-            let lags = lag.only.as_ref().is_none_or(|it| *it == call.operation) && *done < lag.times;
-            *done += 1;
-            lags.then(|| lag.before.clone())
-        });
-        let Some(before) = before else { return self.serve(request, call) };
-        let now = self.world();
-        self.set_world(before);
-        let answer = self.serve(request, call);
-        self.set_world(now);
-        answer
-    }
-
-    /// Remembers a call of S3, as CloudTrail does, and gives it an id.
-    pub(super) fn record(&mut self, request: &HttpRequest, answer: &mut HttpResponse) {
-        let Some(records) = &mut self.records else { return };
-        let call = Call::of(request);
-        if !call.is_s3() {
-            return;
-        }
-        let id = format!("REQUEST{}", records.len());
-        let denied = (answer.status().as_u16() == 403).then_some("AccessDenied");
-        records.push(json!({
-            "eventName": call.operation.trim_end_matches("Configuration"), "eventSource": "s3.amazonaws.com", "requestID": id,
-            "errorCode": denied, "requestParameters": {"bucketName": call.bucket},
-            "resources": [{"type": "AWS::S3::Bucket", "ARN": format!("arn:aws:s3:::{}", call.bucket)}],
-        }));
-        answer.headers_mut().insert("x-amz-request-id", id);
     }
 }
