@@ -12,7 +12,7 @@ use aws_sdk_s3::{
 use futures_util::future::join_all;
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
-    drift::{break_control, setting},
+    control::{break_control, setting},
     local_aws::{ACCOUNT, Keys, eventually},
 };
 use serde_json::{Value, json};

@@ -16,8 +16,8 @@ use aws_sdk_s3::{
 };
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
+    control::{break_control, setting},
     deploy,
-    drift::{break_control, setting},
     local_aws::{ACCOUNT, Keys, REGION, eventually, workspace},
 };
 use serde_json::{Value, json};

@@ -72,40 +72,33 @@ struct Trouble {
     lags: bool,
 }
 
+macro_rules! by_control {
+    ($($name:ident $field:ident $value:ty,)*) => {
+        impl Model {
+            fn take(&mut self, other: &Self, control: Control) {
+                let other = other.clone();
+                match control {
+                    $(Control::$name => self.$field = other.$field,)*
+                    Control::KmsKey => self.kms_key = other.kms_key,
+                    Control::Trail => self.trail = other.trail,
+                }
+            }
+
+            fn seen(self, unreadable: &[Control]) -> Observation {
+                fn read<T>(unreadable: &[Control], control: Control, value: T) -> Read<T> {
+                    if unreadable.contains(&control) { Err(ApiError::new("Get", "no answer")) } else { Ok(value) }
+                }
+                let observed = Observed { $($field: read(unreadable, Control::$name, self.$field),)* };
+                let kms_key = Some(read(unreadable, Control::KmsKey, self.kms_key));
+                let trail = Some(read(unreadable, Control::Trail, self.trail));
+                Observation { kms_key, trail, ..Observation::from(observed) }
+            }
+        }
+    };
+}
+guardrail_core::for_settings_of_buckets!(by_control);
+
 impl Model {
-    fn take(&mut self, other: &Self, control: Control) {
-        let other = other.clone();
-        match control {
-            Control::PublicAccessBlock => self.public_access_block = other.public_access_block,
-            Control::ObjectOwnership => self.object_ownership = other.object_ownership,
-            Control::BucketPolicy => self.bucket_policy = other.bucket_policy,
-            Control::DefaultEncryption => self.default_encryption = other.default_encryption,
-            Control::Versioning => self.versioning = other.versioning,
-            Control::Lifecycle => self.lifecycle = other.lifecycle,
-            Control::Inventory => self.inventory = other.inventory,
-            Control::KmsKey => self.kms_key = other.kms_key,
-            Control::Trail => self.trail = other.trail,
-        }
-    }
-
-    fn seen(self, unreadable: &[Control]) -> Observation {
-        fn read<T>(unreadable: &[Control], control: Control, value: T) -> Read<T> {
-            if unreadable.contains(&control) { Err(ApiError::new("Get", "no answer")) } else { Ok(value) }
-        }
-        let observed = Observed {
-            public_access_block: read(unreadable, Control::PublicAccessBlock, self.public_access_block),
-            object_ownership: read(unreadable, Control::ObjectOwnership, self.object_ownership),
-            bucket_policy: read(unreadable, Control::BucketPolicy, self.bucket_policy),
-            default_encryption: read(unreadable, Control::DefaultEncryption, self.default_encryption),
-            versioning: read(unreadable, Control::Versioning, self.versioning),
-            lifecycle: read(unreadable, Control::Lifecycle, self.lifecycle),
-            inventory: read(unreadable, Control::Inventory, self.inventory),
-        };
-        let kms_key = Some(read(unreadable, Control::KmsKey, self.kms_key));
-        let trail = Some(read(unreadable, Control::Trail, self.trail));
-        Observation { kms_key, trail, ..Observation::from(observed) }
-    }
-
     fn apply(&mut self, change: Change) {
         match change {
             Change::PublicAccessBlock(drift) => self.public_access_block = drift.desired,

@@ -8,8 +8,8 @@ use aws_sdk_s3::{
 };
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
+    control::{break_control, setting},
     deploy::{self, Deployment, Inbox, Received},
-    drift::{break_control, setting},
     local_aws::{ACCOUNT, Keys, LocalAws, REGION, eventually, run, workspace},
 };
 use serde_json::{Value, json};

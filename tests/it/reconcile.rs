@@ -21,21 +21,9 @@ fn sample(name: &str) -> Value {
 
 /// Takes one control off its baseline, behind the guardrail's back.
 fn drift(fake: &FakeAws, control: Control) {
-    match control {
-        Control::PublicAccessBlock => fake.set("publicAccessBlock", None),
-        Control::ObjectOwnership => {
-            let everyone = "<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>";
-            fake.set("ownershipControls", None);
-            fake.set("acl", Some(&acl(everyone)));
-        }
-        Control::BucketPolicy => fake.set("policy", None),
-        Control::DefaultEncryption => fake.set("encryption", None),
-        Control::Versioning => fake
-            .set("versioning", Some("<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>")),
-        Control::Lifecycle => fake.set("lifecycle", None),
-        Control::Inventory => fake.set("inventory", None),
-        Control::KmsKey | Control::Trail => panic!("see around.rs"),
-    }
+    let mut world = fake.state().world();
+    guardrail_tests::control::drift(&mut world, control);
+    fake.state().set_world(world);
 }
 
 fn writes_of(control: Control) -> Vec<String> {

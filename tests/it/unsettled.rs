@@ -13,8 +13,8 @@ use aws_sdk_s3::{
 };
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
+    control::{break_control, setting},
     deploy::{self, Deployment, Inbox},
-    drift::{break_control, setting},
     local_aws::{LocalAws, eventually, run, workspace},
     models::Exchange,
 };

@@ -34,8 +34,8 @@ use guardrail_core::{
     value::failure::chain,
 };
 use guardrail_tests::{
+    control::break_control,
     deploy::Deployment,
-    drift::break_control,
     fake::{BUCKET, FakeAws, FaultKind},
     local_aws::{ACCOUNT, REGION},
     matrix::faults,

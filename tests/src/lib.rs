@@ -1,7 +1,7 @@
 //! What the tests and the demo stand on: the local AWS, and the guardrail deployed on it.
 
+pub mod control;
 pub mod deploy;
-pub mod drift;
 pub mod event_patterns;
 pub mod fake;
 pub mod function;

@@ -22,8 +22,8 @@ use aws_sdk_ssm::types::ParameterType;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
+    control::break_control,
     deploy::{self, Deployment},
-    drift::break_control,
     function::Function,
     local_aws::{ACCOUNT, LocalAws, REGION, SetupError, run, workspace},
     machine::machine,

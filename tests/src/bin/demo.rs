@@ -15,8 +15,8 @@ use std::{
 use aws_sdk_s3::Client;
 use guardrail_core::control::table::Control;
 use guardrail_tests::{
+    control::{self, break_control, setting},
     deploy::{self, Deployment, Inbox, Received},
-    drift::{self, break_control, setting},
     local_aws::{Keys, LocalAws, SetupError, eventually, workspace},
 };
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ async fn break_and_watch(s3: &Client, inbox: &Inbox, controls: &[Control]) -> Re
 
     let name = if let [one] = controls { one.id() } else { "all seven at once" };
     let done = match controls {
-        [one] => drift::command(*one, BUCKET).split_whitespace().nth(2).unwrap_or_default().to_owned(),
+        [one] => control::command(*one, BUCKET).split_whitespace().nth(2).unwrap_or_default().to_owned(),
         _ => "all of the above".to_owned(),
     };
     let time = restored.as_ref().map_or("FAILED".to_owned(), |it| format!("{} ms", it.as_millis()));
@@ -163,7 +163,7 @@ async fn break_shared_and_watch(
     user: &Keys,
     control: Control,
 ) -> Result<bool, SetupError> {
-    let command = drift::command(control, BUCKET);
+    let command = control::command(control, BUCKET);
     let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     let is_good = |text: &str| ["Enabled", "True"].contains(&text);
     let look: &[&str] = if control == Control::KmsKey {
@@ -240,7 +240,7 @@ async fn stay(deployment: Deployment, commands: &Path) -> Result<(), SetupError>
         println!("  guardrail {command} {BUCKET}");
     }
     for control in Control::OF_BUCKET {
-        println!("  {}", drift::command(control, BUCKET));
+        println!("  {}", control::command(control, BUCKET));
     }
     println!("\nAlerts appear here as they arrive. Ctrl-C ends it all.\n");
     let inbox = deployment.inbox("demo-live", None).await?;

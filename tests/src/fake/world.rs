@@ -175,6 +175,17 @@ pub struct FakeKey {
     pub aliases: BTreeMap<String, String>,
 }
 
+impl World {
+    /// Puts a document of the bucket's; `None` deletes it.
+    pub fn set(&mut self, subresource: &str, document: Option<String>) {
+        let bucket = self.bucket.get_or_insert_default();
+        match document {
+            Some(document) => drop(bucket.insert(subresource.to_owned(), document)),
+            None => drop(bucket.remove(subresource)),
+        }
+    }
+}
+
 impl FakeKey {
     /// Enabled, rotating, with what the services need in its policy.
     pub fn good() -> Self {
