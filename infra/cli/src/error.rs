@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 use guardrail::work::verify::VerifyError;
 use guardrail_core::{
-    control::table::Control,
     decide::setup::BootstrapError,
     edge::registry::RegistryError,
     value::{
@@ -13,7 +12,7 @@ use guardrail_core::{
     },
 };
 
-use crate::network;
+use crate::{network, permissions::action};
 
 /// Why a command ends early.
 #[derive(Debug, thiserror::Error)]
@@ -97,40 +96,6 @@ pub(crate) fn next_step(error: &ApiError) -> String {
     }
 }
 
-/// The IAM action that a call needs.
-pub(crate) fn action(operation: &str) -> Option<String> {
-    let of_controls = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).find(|it| it.api == operation);
-    of_controls.map(|it| it.iam.to_owned()).or_else(|| {
-        let (service, action) = match operation {
-            "GetParameter" | "GetParametersByPath" | "PutParameter" | "DeleteParameter" => ("ssm", operation),
-            "DescribeTrails" | "GetTrailStatus" | "GetEventSelectors" | "LookupEvents" | "StopLogging"
-            | "DeleteTrail" => ("cloudtrail", operation),
-            "ListAliases" | "DescribeKey" | "DeleteAlias" | "ScheduleKeyDeletion" => ("kms", operation),
-            "GetBucketReplication" => ("s3", "GetReplicationConfiguration"),
-            "GetBucketWebsite" => ("s3", operation),
-            "GetObjectLockConfiguration" => ("s3", "GetBucketObjectLockConfiguration"),
-            "DeleteBucketInventoryConfiguration" => ("s3", "PutInventoryConfiguration"),
-            "GetObject" | "PutObject" | "DeleteBucketPolicy" => ("s3", operation),
-            "GetAccountSettings" | "GetFunctionConfiguration" => ("lambda", operation),
-            "ValidateTemplate" | "DescribeStacks" => ("cloudformation", operation),
-            "TestEventPattern" | "ListRules" => ("events", operation),
-            "SimulatePrincipalPolicy" => ("iam", operation),
-            "ListBuckets" => ("s3", "ListAllMyBuckets"),
-            "ListObjectsV2" => ("s3", "ListBucket"),
-            "DeletePublicAccessBlock" => ("s3", "PutBucketPublicAccessBlock"),
-            "DeleteBucketOwnershipControls" => ("s3", "PutBucketOwnershipControls"),
-            "DeleteBucketEncryption" => ("s3", "PutEncryptionConfiguration"),
-            "DeleteBucketLifecycle" => ("s3", "PutLifecycleConfiguration"),
-            "ListObjectVersions" => ("s3", "ListBucketVersions"),
-            "ListMultipartUploads" => ("s3", "ListBucketMultipartUploads"),
-            "DeleteObjects" => ("s3", "DeleteObjectVersion"),
-            "GetObjectLegalHold" | "GetObjectRetention" | "AbortMultipartUpload" | "DeleteBucket" => ("s3", operation),
-            _ => return None,
-        };
-        Some(format!("{service}:{action}"))
-    })
-}
-
 fn identity(profile: Option<&str>, source: &ApiError) -> String {
     let text = source.to_string();
     match profile {
@@ -201,15 +166,5 @@ mod tests {
         assert!(of("the credential provider was not enabled").contains("give --profile"));
         assert!(of("loading credentials: token expired").contains("sign in again"));
         assert!(of("dispatch failure").contains("AWS did not answer"));
-    }
-
-    #[test]
-    fn a_missing_permission_is_named_as_iam_names_it() {
-        assert_eq!(action("GetBucketLifecycleConfiguration").as_deref(), Some("s3:GetLifecycleConfiguration"));
-        assert_eq!(action("GetBucketAcl").as_deref(), Some("s3:GetBucketAcl"));
-        assert_eq!(action("GetParameter").as_deref(), Some("ssm:GetParameter"));
-        assert_eq!(action("DeleteObjects").as_deref(), Some("s3:DeleteObjectVersion"));
-        assert_eq!(action("ListObjectVersions").as_deref(), Some("s3:ListBucketVersions"));
-        assert_eq!(action("Other"), None);
     }
 }

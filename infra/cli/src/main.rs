@@ -18,6 +18,7 @@ mod list;
 mod models;
 mod network;
 mod output;
+mod permissions;
 mod plan;
 mod preflight;
 mod reconcile;

@@ -22,6 +22,7 @@ use crate::{
     Exit,
     diff::{ADDED, CHANGED, REMOVED, painted},
     error::{CliError, next_step},
+    permissions,
     session::Session,
 };
 
@@ -38,23 +39,6 @@ const BUCKETS_PER_PAGE: i32 = 1_000;
 const UNRESERVED: i32 = 100;
 
 const RESERVED_BY_US: i32 = 5;
-
-/// What the bootstrap and the registry need beside the controls' own calls.
-const ALSO_NEEDED: [&str; 13] = [
-    "s3:CreateBucket",
-    "s3:GetBucketWebsite",
-    "s3:GetReplicationConfiguration",
-    "s3:ListBucketVersions",
-    "kms:CreateKey",
-    "kms:ListKeys",
-    "kms:ListResourceTags",
-    "kms:TagResource",
-    "ssm:GetParameter",
-    "ssm:GetParameterHistory",
-    "ssm:GetParametersByPath",
-    "ssm:PutParameter",
-    "cloudtrail:CreateTrail",
-];
 
 /// What one look came to.
 #[derive(Debug)]
@@ -177,8 +161,7 @@ async fn registry_reads(session: &Session) -> Result<[Check; 2], CliError> {
 async fn simulated(session: &Session, bucket: Option<&BucketName>) -> Vec<Check> {
     let place = session.guardrail.config.place();
     let Some(principal) = principal(session).await else { return Vec::new() };
-    let of_controls = Control::ALL.iter().flat_map(|it| it.vocabulary().calls).map(|it| it.iam);
-    let needed: BTreeSet<&str> = of_controls.chain(ALSO_NEEDED).collect();
+    let needed: BTreeSet<&str> = permissions::needed().collect();
     let (of_buckets, others): (Vec<&str>, _) = needed.into_iter().partition(|it| it.starts_with("s3:"));
     let any = format!("arn:{}:s3:::{}", place.partition, bucket.map_or("*", BucketName::as_str));
     let mut checks = Vec::new();
