@@ -1,6 +1,7 @@
 //! The jobs, one file or folder each: they look, have it decided, and do it. Never a decision of their own.
 
 pub mod bootstrap;
+mod look;
 pub mod own_key;
 pub mod reconcile;
 pub mod remediate;

@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod proofs;
+mod site;
 mod wire;
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::{
     store::{log_bucket, registry},
     work::verify::{
         cleanup::{clean_up, run_id},
-        proofs::{Run, Seen, Settings, Site},
+        site::{Run, Seen, Settings, Site},
         wire::RequestIds,
     },
 };

@@ -1,0 +1,226 @@
+//! One look at a bucket: what is registered and what is there, read at once, and restored.
+
+use std::collections::HashMap;
+
+use guardrail_core::{
+    control::{
+        kms_key::{KmsKey, RequiredKey},
+        table::Control,
+        trail::Trail,
+    },
+    decide::{baseline::Baseline, echo::Echo, plan::Stance},
+    edge::{
+        event::Event,
+        registry::{Registration, RegistryError},
+    },
+    outcome::{
+        observed::Observation,
+        report::{Asked, BucketOutcome, Report, Work},
+    },
+    value::{
+        failure::chain,
+        names::{AccountId, BucketName, KeyArn},
+    },
+};
+
+use crate::{
+    Guardrail,
+    observe::{self, Scope, observe},
+    store::registry,
+    work::reconcile::reconcile,
+};
+
+/// What led to a bucket.
+pub(super) enum Reason {
+    Event(Box<Event>),
+    Sweep,
+    Request { dry_run: bool },
+}
+
+/// What was found and done, and what the registry said of the bucket.
+pub(super) struct Looked {
+    pub(super) report: Report,
+    pub(super) registration: Option<Registration>,
+}
+
+/// Keys and trails that earlier buckets of the same invocation found as they should be. Many buckets share one, and
+/// CloudTrail answers ten calls a second and no more.
+#[derive(Default)]
+pub(super) struct Known {
+    keys: HashMap<(String, Option<String>), KmsKey>,
+    trails: HashMap<String, Trail>,
+}
+
+/// Reads bucket and registry at once; restores what is ours to restore.
+///
+/// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
+/// the sweep and people's requests look at all of it.
+pub(super) async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Looked {
+    let Guardrail { config, ssm, .. } = guardrail;
+    // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
+    let owner = config.account();
+    let (registration, observed) =
+        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(guardrail.readers(), bucket));
+    let registered = match registered(registration, guardrail, &owner) {
+        Ok(Some(it)) => it,
+        Ok(None) => {
+            let report = Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger());
+            return Looked { report, registration: None };
+        }
+        Err(error) => {
+            let error = Report::error(bucket, chain(&error), reason.trigger());
+            return Looked { report: Report { dry_run: reason.is_dry_run(), ..error }, registration: None };
+        }
+    };
+    let (baseline, registration) = registered;
+    let mut seen = Observation::from(observed);
+    // What a bucket that is gone leans on is nobody's concern.
+    if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
+        let around = known.look(guardrail, bucket, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
+        seen = Observation { bucket: seen.bucket, ..around };
+    }
+    let gone = seen.is_gone();
+    let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, reason).await;
+    if !matches!(reason, Reason::Event(_)) && !gone {
+        for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
+            report = report.and(known.keep_former(guardrail, bucket, &baseline, &registration, key, reason).await);
+        }
+    }
+    Looked { report, registration: Some(registration) }
+}
+
+impl Known {
+    /// Looks at the key and the trail, as far as they are not known.
+    pub(super) async fn look(
+        &self,
+        guardrail: &Guardrail,
+        bucket: &BucketName,
+        baseline: &Baseline,
+        scope: Scope,
+    ) -> Observation {
+        let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
+        let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
+        let unknown =
+            Scope { bucket: false, kms_key: scope.kms_key && key.is_none(), trail: scope.trail && trail.is_none() };
+        let looked = Box::pin(observe::observe_in(guardrail, bucket, baseline, unknown)).await;
+        let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
+        let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
+        Observation { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
+    }
+
+    /// Keeps a key usable that the bucket had before.
+    pub(super) async fn keep_former(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: &BucketName,
+        baseline: &Baseline,
+        registration: &Registration,
+        key: &KeyArn,
+        reason: &Reason,
+    ) -> Report {
+        let Some(baseline) = baseline.with_former_key(key) else {
+            return Report::new(bucket.as_str(), BucketOutcome::Compliant, reason.trigger());
+        };
+        let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
+        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, reason)).await;
+        for finding in &mut report.findings {
+            finding.note = Some(format!(
+                "This is {key}, which the bucket had before: what was uploaded then cannot be read without it."
+            ));
+        }
+        report
+    }
+
+    /// Restores what was seen, and keeps what was good.
+    pub(super) async fn restore(
+        &mut self,
+        guardrail: &Guardrail,
+        bucket: &BucketName,
+        baseline: &Baseline,
+        registration: &Registration,
+        seen: Observation,
+        reason: &Reason,
+    ) -> Report {
+        let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
+        let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
+        let report = restore(guardrail, bucket, baseline, registration, seen, reason).await;
+        let good = |control| report.findings.iter().all(|it| it.control != control);
+        if let Some(required) = &baseline.kms_key {
+            let name = name_of_key(required);
+            match key.filter(|_| good(Control::KmsKey)) {
+                Some(key) => drop(self.keys.insert(name, key)),
+                None => drop(self.keys.remove(&name)),
+            }
+        }
+        if let Some(required) = &baseline.trail {
+            let arn = required.arn.as_str();
+            match trail.filter(|_| good(Control::Trail)) {
+                Some(trail) => drop(self.trails.insert(arn.to_owned(), trail)),
+                None => drop(self.trails.remove(arn)),
+            }
+        }
+        report
+    }
+}
+
+/// A key is looked at together with its alias.
+fn name_of_key(key: &RequiredKey) -> (String, Option<String>) {
+    (key.arn.to_string(), key.alias.as_ref().map(ToString::to_string))
+}
+
+fn registered(
+    registration: Result<Option<Registration>, RegistryError>,
+    guardrail: &Guardrail,
+    owner: &AccountId,
+) -> Result<Option<(Baseline, Registration)>, RegistryError> {
+    let Some(registration) = registration? else { return Ok(None) };
+    Ok(Some((Baseline::new(&registration, owner, &guardrail.config.role)?, registration)))
+}
+
+async fn restore(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    baseline: &Baseline,
+    registration: &Registration,
+    seen: Observation,
+    reason: &Reason,
+) -> Report {
+    let echo = match reason {
+        Reason::Event(event) => event.echo(&guardrail.config.role),
+        Reason::Sweep | Reason::Request { .. } => Echo::No,
+    };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: reason.is_dry_run(), echo };
+    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
+    Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, reason.trigger()) }
+}
+
+impl Reason {
+    pub(super) fn trigger(&self) -> Option<guardrail_core::outcome::trigger::Trigger> {
+        match self {
+            Self::Event(event) => Some(event.trigger.clone()),
+            Self::Sweep | Self::Request { .. } => None,
+        }
+    }
+
+    /// What was asked for, when no call led here.
+    pub(super) fn asked(&self, guardrail: &Guardrail) -> Option<Asked> {
+        match self {
+            Self::Event(_) => None,
+            Self::Sweep => Some(Asked { what: Work::Sweep, by: None }),
+            Self::Request { .. } => Some(Asked { what: Work::Reconcile, by: guardrail.caller.clone() }),
+        }
+    }
+
+    /// In a word, for the log.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Event(event) => &event.trigger.event_name,
+            Self::Sweep => "sweep",
+            Self::Request { .. } => "request",
+        }
+    }
+
+    pub(super) fn is_dry_run(&self) -> bool {
+        matches!(self, Self::Request { dry_run: true })
+    }
+}
