@@ -165,38 +165,68 @@ mod tests {
     #[test]
     fn each_outcome_has_its_advice() {
         let of = |outcome| report(BucketOutcome::Failed, vec![finding(Control::Versioning, outcome)]);
-        check(&report(BucketOutcome::Gone, vec![]), expect![[r#"
+        check(
+            &report(BucketOutcome::Gone, vec![]),
+            expect![[r#"
             If that was meant, delete the
-        "#]]);
-        check(&Report { error: Some("e".to_owned()), ..report(BucketOutcome::Failed, vec![]) }, expect![[r#"
+        "#]],
+        );
+        check(
+            &Report { error: Some("e".to_owned()), ..report(BucketOutcome::Failed, vec![]) },
+            expect![[r#"
             Mend what the error says. Until
-        "#]]);
-        check(&of(Outcome::Failed), expect![[r#"
+        "#]],
+        );
+        check(
+            &of(Outcome::Failed),
+            expect![[r#"
             Mend what the error of each
-        "#]]);
-        check(&of(Outcome::Unstable), expect![[r#"
+        "#]],
+        );
+        check(
+            &of(Outcome::Unstable),
+            expect![[r#"
             Something undoes the guardrail's writes, or
-        "#]]);
-        check(&of(Outcome::WouldRestore), expect![[r#"
+        "#]],
+        );
+        check(
+            &of(Outcome::WouldRestore),
+            expect![[r#"
             Set "mode": "enforce" in the registry
-        "#]]);
-        check(&of(Outcome::Restored), expect![[r#"
+        "#]],
+        );
+        check(
+            &of(Outcome::Restored),
+            expect![[r#"
             The settings shown as restored are
-        "#]]);
-        check(&of(Outcome::Exempt), expect![[r#"
+        "#]],
+        );
+        check(
+            &of(Outcome::Exempt),
+            expect![[r#"
             Nothing.
-        "#]]);
+        "#]],
+        );
         let left = Finding { left: true, ..finding(Control::Versioning, Outcome::WouldRestore) };
-        check(&report(BucketOutcome::Drifted, vec![left]), expect![[r#"
+        check(
+            &report(BucketOutcome::Drifted, vec![left]),
+            expect![[r#"
             Nothing.
-        "#]]);
-        check(&Report { missed_event: true, ..of(Outcome::Exempt) }, expect![[r#"
+        "#]],
+        );
+        check(
+            &Report { missed_event: true, ..of(Outcome::Exempt) },
+            expect![[r#"
             Find out why no event came:
-        "#]]);
+        "#]],
+        );
         let trigger = called("PutBucketWebsite", "console");
-        check(&Report { trigger, ..report(BucketOutcome::Compliant, vec![]) }, expect![[r#"
+        check(
+            &Report { trigger, ..report(BucketOutcome::Compliant, vec![]) },
+            expect![[r#"
             Nothing was undone: it belongs to
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -217,12 +247,18 @@ mod tests {
             detail: String::new(),
         };
         let endangered = || report(BucketOutcome::Endangered, vec![]);
-        check(&Report { hindrances: vec![hindrance], ..endangered() }, expect![[r#"
+        check(
+            &Report { hindrances: vec![hindrance], ..endangered() },
+            expect![[r#"
             Nothing has drifted by these statements
-        "#]]);
-        check(&Report { exposures: vec![exposure], ..endangered() }, expect![[r#"
+        "#]],
+        );
+        check(
+            &Report { exposures: vec![exposure], ..endangered() },
+            expect![[r#"
             What lets others in, or deletes
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
