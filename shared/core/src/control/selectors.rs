@@ -610,4 +610,40 @@ mod tests {
             assert_eq!(desired.exceeded(), None);
         }
     }
+
+    fn with_management(advanced: &[AdvancedEventSelector]) -> Vec<AdvancedEventSelector> {
+        Selectors { basic: Vec::new(), advanced: advanced.to_vec() }.with_management_writes().advanced
+    }
+
+    #[test]
+    fn only_another_selector_for_management_events_makes_ours_narrower() {
+        let named = |name: &str, category: &str, field| AdvancedEventSelector {
+            name: Some(name.to_owned()),
+            field_selectors: vec![FieldSelector::equal("eventCategory", category), field],
+        };
+        let whole = AdvancedEventSelector::management();
+        let reads = || FieldSelector::equal("readOnly", "true");
+        let data = named("theirs", "Data", reads());
+        assert_eq!(with_management(std::slice::from_ref(&data)), [data, whole.clone()]);
+        let misnamed = named(OUR_DATA_EVENTS, "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&misnamed)), [misnamed, whole.clone()]);
+        let ours = named(OUR_MANAGEMENT_EVENTS, "Management", reads());
+        let mended = AdvancedEventSelector { name: ours.name.clone(), ..whole };
+        assert_eq!(with_management(&[ours]), [mended], "it keeps its name");
+        let writes = |name: &str| named(name, "Management", FieldSelector::equal("readOnly", "false"));
+        let theirs = named("theirs", "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&theirs)), [theirs, writes(MANAGEMENT_EVENTS)]);
+        let theirs = named(MANAGEMENT_EVENTS, "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&theirs)), [theirs, writes(OUR_MANAGEMENT_EVENTS)]);
+    }
+
+    #[test]
+    fn a_call_that_is_restored_told_or_tampering_may_not_be_left_out() {
+        for (event_name, needed) in
+            [("PutBucketPolicy", true), ("CreateBucket", true), ("DisableRule", true), ("GenerateDataKey", false)]
+        {
+            let field = FieldSelector { not_equals: vec![event_name.to_owned()], ..FieldSelector::of("eventName") };
+            assert_eq!(field.leaves_out_only_unneeded_calls(), !needed, "{event_name}");
+        }
+    }
 }
