@@ -646,4 +646,17 @@ mod tests {
             assert_eq!(field.leaves_out_only_unneeded_calls(), !needed, "{event_name}");
         }
     }
+
+    #[test]
+    fn a_field_that_lets_reads_and_writes_through_narrows_nothing() {
+        let field = |values: &[&str]| {
+            let equals = values.iter().map(|it| (*it).to_owned()).collect();
+            FieldSelector { equals, ..FieldSelector::of("readOnly") }
+        };
+        for (values, selects) in [(&["true", "false"][..], true), (&["true"], false), (&["false"], false)] {
+            let mut selector = AdvancedEventSelector::objects(vec![OBJECTS.to_owned()]);
+            selector.field_selectors.push(field(values));
+            assert_eq!(selector.selects_objects(OBJECTS), selects, "{values:?}");
+        }
+    }
 }
