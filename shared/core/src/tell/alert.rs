@@ -718,7 +718,8 @@ mod tests {
             exempt until 2999-01-01T00:00:00Z, nothing was written (reason: migration; approved by: ann)
             not as it should be, and enforced all the same
             restored before, and drifted again at once; nothing more was written
-        "#]].assert_eq(&words(&[
+        "#]]
+        .assert_eq(&words(&[
             of(Outcome::Restored),
             of(Outcome::WouldRestore),
             Finding { left: true, ..of(Outcome::WouldRestore) },
@@ -818,7 +819,8 @@ mod tests {
             [TAMPERED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci, NOT all undone
             [ATTEMPTED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci, and failed
             [TAMPERED] s3-guardrail: PurgeQueue on something unnamed by role/dev-ci
-        "#]].assert_eq(&lines(&[
+        "#]]
+        .assert_eq(&lines(&[
             of(WatchOutcome::Broken, false, &[Restored]),
             of(WatchOutcome::Broken, false, &[Broken]),
             of(WatchOutcome::Broken, false, &[Restored, Restored]),
