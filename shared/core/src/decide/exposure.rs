@@ -489,6 +489,17 @@ mod tests {
             (anybody(), json!({"ForAnyValue:StringEquals": {"aws:PrincipalAccount": "111122223333"}}), None),
             (anybody(), json!({"StringEquals": {"kms:CallerAccount": "111122223333"}}), None),
             (anybody(), json!({"StringEquals": {"aws:SourceOwner": "111122223333"}}), None),
+            // Both must hold: what says most counts, wherever it stands, and of two that say as much the first.
+            (
+                anybody(),
+                json!({"StringEquals": {"aws:PrincipalAccount": "111122223333", "aws:SourceVpce": "vpce-1"}}),
+                None,
+            ),
+            (
+                anybody(),
+                json!({"StringEquals": {"aws:PrincipalOrgID": "o-1", "aws:SourceVpce": "vpce-1"}}),
+                Some("CannotTell: whoever has aws:principalorgid o-1"),
+            ),
             (anybody(), json!({"StringEquals": {"aws:PrincipalAccount": []}}), Some("Foreign: anybody")),
             (
                 anybody(),
