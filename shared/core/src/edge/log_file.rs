@@ -180,4 +180,26 @@ mod tests {
         assert_eq!(outcome(&nested(125)), (0, Some(Category::Syntax)));
         assert_eq!(outcome(&nested(1_000_000)), (0, Some(Category::Syntax)));
     }
+
+    #[test]
+    fn what_is_no_log_is_told_with_what_was_expected() {
+        let told = |text: &str| super::read(text.as_bytes(), &mut |_| ()).unwrap_err().to_string();
+        for (text, expected) in [
+            ("[]", "invalid type: sequence, expected an object with `Records`, or a record"),
+            (r#"{"Records": 7}"#, "invalid type: integer `7`, expected a list of records"),
+            ("{}", "neither `Records` nor `eventName`"),
+        ] {
+            assert!(told(text).starts_with(expected), "{}", told(text));
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_records_is_none() {
+        let record = record("");
+        let beside = json!({"eventName": "X", "Records": [record], "detail": record, "more": [1]});
+        assert_eq!(outcome(&beside.to_string()), (1, None));
+        let mut kept = Vec::new();
+        super::read(json!({"version": "0", "detail": record}).to_string().as_bytes(), &mut |it| kept.push(it)).unwrap();
+        assert_eq!(kept, [record], "as EventBridge delivers it");
+    }
 }
