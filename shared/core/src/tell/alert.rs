@@ -903,4 +903,30 @@ mod tests {
         let alert = swap_alert(&"acme-data".parse().unwrap(), &swapped, &unknown, PLACE);
         assert!(alert.message.contains("whoever invoked guardrail-bootstrap"), "{}", alert.message);
     }
+
+    #[test]
+    fn the_longer_the_whole_the_less_is_shown_of_each_value() {
+        // How much of each of so many values, each of so many bytes of JSON, a message holds.
+        let shown = |findings: usize, bytes: usize| {
+            let observed = json!("x".repeat(bytes - 2));
+            let long = Finding { observed, ..finding(Control::Versioning, Outcome::Restored) };
+            let report = report(BucketOutcome::Restored, "PutBucketVersioning", vec![long; findings]);
+            let message: Value = serde_json::from_str(&alert(&report, PLACE, false).unwrap().message).unwrap();
+            let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+            let observed = &machine["findings"][0]["observed"];
+            let start = observed["start"].as_str().map(|it| it.split("... (cut").next().unwrap().len());
+            start.unwrap_or_else(|| observed.to_string().len())
+        };
+        for (findings, bytes, length) in [
+            (1, 65_536, 65_536),
+            (1, 65_537, 32_768),
+            (13, 20_000, 8_192),
+            (16, 16_384, 2_048),
+            (13, 16_384, 16_384),
+            (30, 4_096, 4_096),
+            (45, 4_096, 256),
+        ] {
+            assert_eq!(shown(findings, bytes), length, "{findings} of {bytes}");
+        }
+    }
 }
