@@ -202,4 +202,18 @@ mod tests {
         super::read(json!({"version": "0", "detail": record}).to_string().as_bytes(), &mut |it| kept.push(it)).unwrap();
         assert_eq!(kept, [record], "as EventBridge delivers it");
     }
+
+    #[test]
+    fn a_file_that_cannot_be_read_on_is_not_at_its_end() {
+        struct TornOnce(bool);
+        impl Read for TornOnce {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) { Ok(0) } else { Err(io::Error::other("torn")) }
+            }
+        }
+        let text = record("").to_string();
+        let mut records = 0;
+        let error = super::read(text.as_bytes().chain(TornOnce(false)), &mut |_| records += 1).unwrap_err();
+        assert_eq!((records, error.classify()), (1, Category::Io));
+    }
 }
