@@ -522,4 +522,75 @@ mod tests {
         let desired = observed.requiring(&required);
         assert_eq!(observed, desired);
     }
+
+    #[test]
+    fn a_former_key_must_only_stay_usable() {
+        let required = RequiredKey { duty: Duty::Decrypt, alias: None, statements: Vec::new(), ..required() };
+        let usable = KmsKey { rotation: Some(false), alias_target: None, ..good() };
+        assert_eq!(usable.requiring(&required), usable, "nothing new is encrypted with it");
+        let disabled = KmsKey { state: KeyState::Disabled, ..usable.clone() };
+        assert_eq!(disabled.requiring(&required), usable);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_left_and_shown_as_unread() {
+        let parts = [KeyPart::State, KeyPart::Rotation, KeyPart::Alias, KeyPart::Policy];
+        for part in parts {
+            let unread = vec![(part, ApiError::new("Get", "denied"))];
+            let observed = KmsKey { alias_target: None, policy: Policy::default(), unread: unread.clone(), ..good() };
+            let desired = observed.requiring(&required());
+            assert_eq!(parts.map(|it| observed.knows(it)), parts.map(|it| it != part));
+            assert_eq!(desired.alias_target.is_none(), part == KeyPart::Alias, "{part:?}");
+            assert_eq!(desired.policy == Policy::default(), part == KeyPart::Policy, "{part:?}");
+            assert_eq!(desired.unread, unread);
+            let json = observed.to_json();
+            let shown: Vec<_> = json.as_object().unwrap().iter().filter(|it| it.1 == UNREAD).map(|it| it.0).collect();
+            let names = ["KeyState", "KeyRotationEnabled", "AliasTarget", "Policy"];
+            assert_eq!(shown, [names[parts.iter().position(|it| *it == part).unwrap()]]);
+        }
+    }
+
+    #[test]
+    fn people_see_what_a_key_is_and_what_it_is_for_if_that_is_wrong() {
+        let fine = KmsKey { policy: Policy::default(), ..good() };
+        assert_eq!(
+            fine.to_json(),
+            json!({
+                "KeyState": "Enabled", "KeyRotationEnabled": true, "AliasTarget": "arn:aws:kms:eu-west-2:111122223333:key/k",
+                "Policy": Policy::default().to_json(),
+            })
+        );
+        let signs = KmsKey { purpose: Purpose::parse(Some("SIGN_VERIFY"), Some("ECC_NIST_P256")), ..good() };
+        let json = signs.to_json();
+        assert_eq!((&json["KeyUsage"], &json["KeySpec"]), (&json!("SIGN_VERIFY"), &json!("ECC_NIST_P256")));
+    }
+
+    #[test]
+    fn a_key_that_is_called_back_is_read_again() {
+        for (state, again) in [
+            ("Enabled", false),
+            ("Creating", false),
+            ("Disabled", true),
+            ("PendingDeletion", true),
+            ("Unavailable", false),
+        ] {
+            let observed = KmsKey { state: KeyState::parse(state), ..good() };
+            let drift = Drift { desired: observed.requiring(&required()), observed };
+            assert_eq!(must_be_read_again(&drift), again, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_policy_fits_to_the_byte() {
+        let of_length = |bytes: usize| {
+            let statement = |fill: usize| json!({"Sid": "a", "Effect": "Allow", "Action": "x".repeat(fill)});
+            let policy = |fill: usize| Policy::parse(&json!({"Statement": [statement(fill)]}).to_string()).unwrap();
+            policy(bytes - policy(0).document().len())
+        };
+        assert_eq!(too_long(&of_length(MAX_POLICY_BYTES), &[]), None);
+        let long = of_length(MAX_POLICY_BYTES + 1);
+        let told = |ours: &[Statement]| too_long(&long, ours).unwrap().to_string();
+        assert!(told(&[]).contains("32769") && told(&[]).contains("statement `a`"), "{}", told(&[]));
+        assert!(told(&long.statements).contains("shorten a statement"), "{}", told(&long.statements));
+    }
 }

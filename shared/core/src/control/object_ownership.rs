@@ -91,3 +91,50 @@ impl BucketSetting for ObjectOwnership {
         self.object_ownership == before.object_ownership && self.acl_grants.as_ref().is_ok_and(Vec::is_empty)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ownership(object_ownership: Option<&str>, grants: &[&str]) -> ObjectOwnership {
+        let acl_grants = Ok(grants.iter().map(|it| it.parse().unwrap()).collect());
+        ObjectOwnership { object_ownership: object_ownership.map(str::to_owned), acl_grants }
+    }
+
+    fn unread() -> ObjectOwnership {
+        ObjectOwnership { acl_grants: Err(ApiError::new("GetBucketAcl", "denied")), ..ObjectOwnership::unset() }
+    }
+
+    #[test]
+    fn grants_have_no_order_and_what_was_not_read_is_nothing_alike() {
+        let both = ownership(None, &["a READ", "b WRITE"]);
+        assert!(both.is(&ownership(None, &["b WRITE", "a READ"])));
+        assert!(!both.is(&ownership(None, &["a READ"])));
+        assert!(!both.is(&ownership(Some("ObjectWriter"), &["a READ", "b WRITE"])));
+        assert!(!unread().is(&unread()) && !unread().is(&ObjectOwnership::unset()));
+    }
+
+    #[test]
+    fn a_record_says_whether_the_acl_could_be_read() {
+        let both = ownership(Some("ObjectWriter"), &["a READ", "b WRITE"]);
+        assert_eq!(both.to_json(), json!({"ObjectOwnership": "ObjectWriter", "AclGrants": ["a READ", "b WRITE"]}));
+        assert_eq!(ObjectOwnership::from_record(&both.to_json()).unwrap(), both);
+        assert_eq!(unread().to_json()["AclGrants"], Value::Null);
+        assert!(ObjectOwnership::from_record(&unread().to_json()).unwrap().acl_grants.is_err());
+        assert!(ObjectOwnership::from_record(&json!({"AclGrants": [1]})).is_err());
+    }
+
+    #[test]
+    fn halfway_back_nobody_is_granted_anything_yet() {
+        let before = ownership(Some("ObjectWriter"), &["a READ"]);
+        for (now, is_halfway) in [
+            (ownership(Some("ObjectWriter"), &[]), true),
+            (before.clone(), false),
+            (ObjectOwnership::enforced(), false),
+            (ownership(None, &[]), false),
+        ] {
+            assert_eq!(now.is_halfway_to(&before), is_halfway, "{now:?}");
+        }
+        assert!(!unread().is_halfway_to(&ObjectOwnership::unset()));
+    }
+}

@@ -483,3 +483,217 @@ impl AdvancedEventSelector {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTS: &str = "arn:aws:s3:::acme-data/";
+
+    fn basic(kind: &str, management: bool, data: &[(&str, &[&str])], excluded: &[&str]) -> EventSelector {
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        EventSelector {
+            read_write_type: kind.to_owned(),
+            include_management_events: management,
+            data_resources: data.iter().map(|it| (it.0.to_owned(), texts(it.1))).collect(),
+            exclude_management_event_sources: texts(excluded),
+        }
+    }
+
+    fn of_basic(basic: EventSelector) -> Selectors {
+        Selectors { basic: vec![basic], advanced: Vec::new() }
+    }
+
+    #[test]
+    fn only_what_nobody_configured_makes_way_for_selectors_with_more_room() {
+        let kinds = |selectors: Selectors| {
+            let desired = selectors.requiring(OBJECTS);
+            (desired.basic.len(), desired.advanced.len())
+        };
+        assert_eq!(kinds(of_basic(basic("All", true, &[], &[]))), (0, 2));
+        assert_eq!(kinds(of_basic(basic("All", false, &[], &[]))), (2, 0));
+        assert_eq!(kinds(of_basic(basic("WriteOnly", true, &[], &[]))), (2, 0));
+        assert_eq!(kinds(of_basic(basic("All", true, &[(S3_OBJECT, &[OBJECTS])], &[]))), (1, 0));
+        assert_eq!(kinds(of_basic(basic("All", true, &[], &["rdsdata.amazonaws.com"]))), (2, 0));
+    }
+
+    #[test]
+    fn ours_is_known_by_whole_buckets_and_nothing_else() {
+        for (value, is_whole) in [
+            (OBJECTS, true),
+            ("arn:aws-cn:s3:::acme-data/", true),
+            ("arn:aws:s3:::acme-data", false),
+            ("arn:aws:s3:::acme-data/logs/", false),
+            ("arn:aws:s3:::/", false),
+            ("arn:aws:s3:::", false),
+            ("arn:aws:lambda", false),
+        ] {
+            assert_eq!(is_whole_bucket(value), is_whole, "{value}");
+            assert_eq!(basic("All", false, &[(S3_OBJECT, &[value])], &[]).is_ours(), is_whole, "{value}");
+        }
+        let one: (&str, &[&str]) = (S3_OBJECT, &[OBJECTS]);
+        for (selector, is_ours) in [
+            (basic("All", true, &[one], &[]), true),
+            (basic("All", true, &[one], &["rdsdata.amazonaws.com"]), true),
+            (basic("All", true, &[one], &["kms.amazonaws.com"]), false),
+            (basic("WriteOnly", false, &[one], &[]), false),
+            (basic("All", false, &[("AWS::Lambda::Function", &[OBJECTS])], &[]), false),
+            (basic("All", false, &[one, ("AWS::Lambda::Function", &["arn:aws:lambda"])], &[]), false),
+            (basic("All", false, &[(S3_OBJECT, &[OBJECTS, "arn:aws:s3"])], &[]), false),
+            (basic("All", false, &[], &[]), false),
+        ] {
+            assert_eq!(selector.is_ours(), is_ours, "{selector:?}");
+        }
+    }
+
+    #[test]
+    fn objects_are_selected_by_reads_and_writes_of_what_their_arn_begins_with() {
+        for (kind, resource, values, selects) in [
+            ("All", S3_OBJECT, &[OBJECTS][..], true),
+            ("All", S3_OBJECT, &["arn:aws:s3"], true),
+            ("All", S3_OBJECT, &["arn:aws:s3:::other/", OBJECTS], true),
+            ("All", S3_OBJECT, &["arn:aws:s3:::acme-data/logs/"], false),
+            ("All", "AWS::Lambda::Function", &[OBJECTS], false),
+            ("WriteOnly", S3_OBJECT, &[OBJECTS], false),
+            ("ReadOnly", S3_OBJECT, &[OBJECTS], false),
+        ] {
+            let selector = basic(kind, false, &[(resource, values)], &[]);
+            assert_eq!(selector.selects_objects(OBJECTS), selects, "{selector:?}");
+        }
+    }
+
+    #[test]
+    fn all_objects_are_selected_by_their_common_beginning_only() {
+        for (value, all) in [
+            ("arn:aws:s3", true),
+            ("arn:aws:s3:::", true),
+            ("arn:aws-cn:s3:", true),
+            ("arn:aws:lambda", false),
+            ("arn:aws", false),
+            (OBJECTS, false),
+        ] {
+            assert_eq!(is_all_objects(value), all, "{value}");
+            assert_eq!(
+                of_basic(basic("All", true, &[(S3_OBJECT, &[value])], &[])).are_for_all_objects(),
+                all,
+                "{value}"
+            );
+            let advanced = vec![AdvancedEventSelector::objects(vec![value.to_owned()])];
+            assert_eq!(Selectors { basic: Vec::new(), advanced }.are_for_all_objects(), all, "{value}");
+        }
+        let unnarrowed = AdvancedEventSelector::objects(Vec::new());
+        assert!(Selectors { basic: Vec::new(), advanced: vec![unnarrowed] }.are_for_all_objects());
+    }
+
+    #[test]
+    fn services_are_unwanted_if_all_leave_them_out_and_nobody_needs_them() {
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let left_out = |all: &[&[&str]]| {
+            let all: Vec<_> = all.iter().map(|it| texts(it)).collect();
+            unwanted(&all.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        };
+        assert_eq!(left_out(&[]), texts(&[]));
+        assert_eq!(left_out(&[&["a", "kms.amazonaws.com"]]), ["a"]);
+        assert_eq!(left_out(&[&["a", "b"], &["b", "c"]]), ["b"]);
+        assert_eq!(left_out(&[&["a"], &[]]), texts(&[]));
+    }
+
+    #[test]
+    fn a_limit_says_how_many_of_what() {
+        let texts = [Limit::BasicSelectors, Limit::DataResources, Limit::Conditions].map(|it| it.to_string());
+        let expected = [
+            "5 basic event selectors a trail",
+            "250 data resources a trail",
+            "500 values in all advanced event selectors of a trail",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn what_passes_a_field_is_named_by_it_and_not_hidden() {
+        let one = |value: &str| vec![value.to_owned()];
+        let any = || FieldSelector::of("eventSource");
+        for (field, passes) in [
+            (any(), true),
+            (FieldSelector { equals: one("abc"), ..any() }, true),
+            (FieldSelector { equals: one("ab"), ..any() }, false),
+            (FieldSelector { starts_with: one("ab"), ..any() }, true),
+            (FieldSelector { starts_with: one("b"), ..any() }, false),
+            (FieldSelector { ends_with: one("bc"), ..any() }, true),
+            (FieldSelector { ends_with: one("b"), ..any() }, false),
+            (FieldSelector { equals: one("x"), starts_with: one("a"), ..any() }, true),
+            (FieldSelector { equals: one("x"), ends_with: one("c"), ..any() }, true),
+            (FieldSelector { not_equals: one("abc"), ..any() }, false),
+            (FieldSelector { not_equals: one("ab"), ..any() }, true),
+            (FieldSelector { not_starts_with: one("a"), ..any() }, false),
+            (FieldSelector { not_ends_with: one("c"), ..any() }, false),
+            (FieldSelector { equals: one("abc"), not_ends_with: one("c"), ..any() }, false),
+        ] {
+            assert_eq!(field.passes("abc"), passes, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_named_up_to_the_last_value_that_a_trail_has_room_for() {
+        for (theirs, ours, by_name) in [(0, 249, true), (0, 250, false), (100, 149, true), (101, 149, false)] {
+            let values =
+                |kind: &str, count: usize| (0..count).map(|n| format!("arn:aws:{kind}{n}/")).collect::<Vec<_>>();
+            let (mut functions, mut buckets) = (basic("WriteOnly", true, &[], &[]), basic("All", false, &[], &[]));
+            functions.data_resources = vec![("AWS::Lambda::Function".to_owned(), values("lambda", theirs))];
+            buckets.data_resources = vec![(S3_OBJECT.to_owned(), values("s3:::b", ours))];
+            let desired = Selectors { basic: vec![functions, buckets], advanced: Vec::new() }.requiring(OBJECTS);
+            assert!(desired.basic[1].selects_objects(OBJECTS));
+            assert_eq!(desired.are_for_all_objects(), !by_name, "{theirs} {ours}");
+            assert_eq!(desired.exceeded(), None);
+        }
+    }
+
+    fn with_management(advanced: &[AdvancedEventSelector]) -> Vec<AdvancedEventSelector> {
+        Selectors { basic: Vec::new(), advanced: advanced.to_vec() }.with_management_writes().advanced
+    }
+
+    #[test]
+    fn only_another_selector_for_management_events_makes_ours_narrower() {
+        let named = |name: &str, category: &str, field| AdvancedEventSelector {
+            name: Some(name.to_owned()),
+            field_selectors: vec![FieldSelector::equal("eventCategory", category), field],
+        };
+        let whole = AdvancedEventSelector::management();
+        let reads = || FieldSelector::equal("readOnly", "true");
+        let data = named("theirs", "Data", reads());
+        assert_eq!(with_management(std::slice::from_ref(&data)), [data, whole.clone()]);
+        let misnamed = named(OUR_DATA_EVENTS, "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&misnamed)), [misnamed, whole.clone()]);
+        let ours = named(OUR_MANAGEMENT_EVENTS, "Management", reads());
+        let mended = AdvancedEventSelector { name: ours.name.clone(), ..whole };
+        assert_eq!(with_management(&[ours]), [mended], "it keeps its name");
+        let writes = |name: &str| named(name, "Management", FieldSelector::equal("readOnly", "false"));
+        let theirs = named("theirs", "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&theirs)), [theirs, writes(MANAGEMENT_EVENTS)]);
+        let theirs = named(MANAGEMENT_EVENTS, "Management", reads());
+        assert_eq!(with_management(std::slice::from_ref(&theirs)), [theirs, writes(OUR_MANAGEMENT_EVENTS)]);
+    }
+
+    #[test]
+    fn a_call_that_is_restored_told_or_tampering_may_not_be_left_out() {
+        for (event_name, needed) in
+            [("PutBucketPolicy", true), ("CreateBucket", true), ("DisableRule", true), ("GenerateDataKey", false)]
+        {
+            let field = FieldSelector { not_equals: vec![event_name.to_owned()], ..FieldSelector::of("eventName") };
+            assert_eq!(field.leaves_out_only_unneeded_calls(), !needed, "{event_name}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_lets_reads_and_writes_through_narrows_nothing() {
+        let field = |values: &[&str]| {
+            let equals = values.iter().map(|it| (*it).to_owned()).collect();
+            FieldSelector { equals, ..FieldSelector::of("readOnly") }
+        };
+        for (values, selects) in [(&["true", "false"][..], true), (&["true"], false), (&["false"], false)] {
+            let mut selector = AdvancedEventSelector::objects(vec![OBJECTS.to_owned()]);
+            selector.field_selectors.push(field(values));
+            assert_eq!(selector.selects_objects(OBJECTS), selects, "{values:?}");
+        }
+    }
+}

@@ -589,4 +589,55 @@ mod tests {
         let drift = Drift { desired: Trail::requiring(observed.as_ref(), &required()), observed };
         assert_eq!((calls(&drift), unrestorable(&drift)), (vec![], Some(TrailRefusal::NoBucket)));
     }
+
+    #[test]
+    fn what_could_not_be_read_is_neither_restored_nor_told_to_be_wrong() {
+        let parts = [TrailPart::Settings, TrailPart::Status, TrailPart::Selectors];
+        let bare = Trail {
+            is_logging: false,
+            is_multi_region_trail: false,
+            log_file_validation_enabled: false,
+            kms_key_id: None,
+            s3_bucket_name: None,
+            latest_delivery_error: None,
+            latest_digest_delivery_error: None,
+            selectors: Selectors::default(),
+            unread: Vec::new(),
+        };
+        for (part, calls_left, told, shown) in [
+            (
+                TrailPart::Settings,
+                2,
+                None,
+                &["IsMultiRegionTrail", "LogFileValidationEnabled", "KmsKeyId", "S3BucketName"][..],
+            ),
+            (TrailPart::Status, 2, Some(TrailRefusal::NoBucket), &["IsLogging", "LatestDeliveryError"]),
+            (TrailPart::Selectors, 2, Some(TrailRefusal::NoBucket), &["EventSelectors"]),
+        ] {
+            let observed = Trail { unread: vec![(part, ApiError::new("Get", "denied"))], ..bare.clone() };
+            assert_eq!(parts.map(|it| observed.knows(it)), parts.map(|it| it != part));
+            let json = observed.to_json();
+            let unread: Vec<_> = json.as_object().unwrap().iter().filter(|it| it.1 == UNREAD).map(|it| it.0).collect();
+            assert_eq!(unread, shown);
+            let desired = Trail::requiring(Some(&observed), &required());
+            assert_eq!(desired.unread, observed.unread);
+            let drift = Drift { observed: Some(observed), desired };
+            assert_eq!((calls(&drift).len(), beyond(&drift)), (calls_left, told), "{part:?}");
+        }
+        assert_eq!(restore(Some(bare)).len(), 3);
+    }
+
+    #[test]
+    fn an_undelivered_digest_is_told_too() {
+        let told = |observed: Trail| {
+            let desired = Trail::requiring(Some(&observed), &required());
+            beyond(&Drift { observed: Some(observed), desired })
+        };
+        let error = || Some("AccessDenied".to_owned());
+        let digest = Trail { latest_digest_delivery_error: error(), ..good() };
+        assert_eq!(told(digest.clone()), Some(TrailRefusal::DigestUndelivered("AccessDenied".to_owned())));
+        let both = Trail { latest_delivery_error: error(), ..digest };
+        assert_eq!(told(both), Some(TrailRefusal::Undelivered("AccessDenied".to_owned())));
+        assert_eq!(told(good()), None);
+    }
 }

@@ -508,3 +508,418 @@ pub fn kept_for(
     let lifecycle = lifecycle.as_ref().ok().filter(|_| !accept.contains(&Breaks::DeletesVersions))?;
     owners_days(days, lifecycle)
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        control::{default_encryption::DefaultEncryption, kms_key::service_statements, trail::TrailPart},
+        decide::{echo::Echo, plan::Stance},
+        edge::registry::Registration,
+        outcome::observed::Observed,
+    };
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
+    const DAYS: u16 = 30;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn now() -> Timestamp {
+        time("2026-11-23T10:00:00Z")
+    }
+
+    fn registration() -> Registration {
+        let trail_arn = Some("arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().unwrap());
+        let account = "111122223333".parse().unwrap();
+        Registration { trail_arn, ..Registration::new("acme-data".parse().unwrap(), account, KEY.parse().unwrap()) }
+    }
+
+    fn baseline() -> Baseline {
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        Baseline::new(&registration(), &"111122223333".parse().unwrap(), &role).unwrap()
+    }
+
+    fn policy(statements: &[serde_json::Value]) -> Policy {
+        Policy::parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string()).unwrap()
+    }
+
+    fn lifecycle(rules: &[&str]) -> Lifecycle {
+        Lifecycle::parse(&format!("<LifecycleConfiguration>{}</LifecycleConfiguration>", rules.concat()), None).unwrap()
+    }
+
+    fn keeps(id: &str, days: &str, more: &str) -> String {
+        format!(
+            "<Rule><ID>{id}</ID><Filter/><Status>Enabled</Status><NoncurrentVersionExpiration>\
+             <NoncurrentDays>{days}</NoncurrentDays>{more}</NoncurrentVersionExpiration></Rule>"
+        )
+    }
+
+    fn compliant() -> Observed {
+        let baseline = baseline();
+        Observed {
+            public_access_block: Ok(PublicAccessBlock::ALL),
+            object_ownership: Ok(ObjectOwnership::enforced()),
+            bucket_policy: Ok(Policy::default().requiring(&baseline.policy)),
+            default_encryption: Ok(DefaultEncryption::default().requiring(&baseline.key)),
+            versioning: Ok(Versioning::default().enabled()),
+            lifecycle: Ok(Lifecycle::default().requiring(&baseline.lifecycle)),
+            ..Observed::empty()
+        }
+    }
+
+    fn unused() -> Usage {
+        Usage { website: Ok(None), replication: Ok(Vec::new()), versions: Ok(Versions::default()) }
+    }
+
+    fn unread<T>() -> Read<T> {
+        Err(ApiError::new("Get", "denied"))
+    }
+
+    /// What is asked of a bucket that is there, with the steps that would be taken.
+    fn with_site<T>(observed: Observed, variant: PolicyVariant, ask: impl FnOnce(Site<'_>) -> T) -> T {
+        let (baseline, registration) = (baseline(), registration());
+        let policy = observed.bucket_policy.as_ref().ok().cloned();
+        let stance = Stance { registration: &registration, now: now(), dry_run: false, echo: Echo::No };
+        let steps = plan::plan(&baseline, observed.into(), &stance);
+        let (bucket, days) = (&registration.bucket, LifecycleDays::default());
+        ask(Site { bucket, baseline: &baseline, variant, days, steps: &steps, policy: policy.as_ref(), now: now() })
+    }
+
+    fn lost(observed: Observed, usage: &Usage) -> Vec<Loss> {
+        with_site(observed, PolicyVariant::Strict, |site| losses(site, usage, &[]))
+    }
+
+    #[track_caller]
+    fn check(observed: Observed, usage: &Usage, breaks: &[Breaks]) {
+        assert_eq!(lost(observed, usage).iter().map(|it| it.breaks).collect::<Vec<_>>(), breaks);
+    }
+
+    fn lines(losses: &[Loss]) -> String {
+        losses.iter().map(|it| format!("{it}\n")).collect()
+    }
+
+    fn replication(enabled: bool, kms: bool) -> Replication {
+        Replication { id: format!("{enabled}-{kms}"), enabled, destination: "arn:aws:s3:::copies".to_owned(), kms }
+    }
+
+    fn open() -> PublicAccessBlock {
+        PublicAccessBlock::default()
+    }
+
+    fn public_policy() -> Policy {
+        let public = json!({"Sid": "Public", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-data/*"});
+        let private = json!({"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-data/*"});
+        policy(&[private, public]).requiring(&baseline().policy)
+    }
+
+    fn granting(grants: &[&str]) -> ObjectOwnership {
+        let acl_grants = Ok(grants.iter().map(|it| it.parse().unwrap()).collect());
+        ObjectOwnership { object_ownership: Some("ObjectWriter".to_owned()), acl_grants }
+    }
+
+    const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers READ";
+
+    #[test]
+    fn everything_that_a_bucket_does_is_lost_by_its_name() {
+        let observed = Observed {
+            public_access_block: Ok(open()),
+            object_ownership: Ok(granting(&[ALL_USERS, "http://acs.amazonaws.com/groups/s3/LogDelivery WRITE"])),
+            bucket_policy: Ok(policy(
+                &public_policy().statements[..2].iter().map(|it| it.0.clone()).collect::<Vec<_>>(),
+            )),
+            lifecycle: Ok(lifecycle(&[&keeps("theirs", "90", "")])),
+            ..Observed::empty()
+        };
+        let usage = Usage {
+            website: Ok(Some(Website::Documents { index: "index.html".to_owned() })),
+            replication: Ok(vec![replication(true, false), replication(true, true), replication(false, false)]),
+            versions: Ok(Versions { any: true, old: 3, bytes: 1_250_000, more: true, before: None }),
+        };
+        expect![[r#"
+            deletes-versions (acme-data): at least 3 versions (1.2 MB) have not been current for 30 days, and the rule for old versions would remove them at once; old versions would go after 30 days, though a rule says `theirs` keeps them for 90 days; for more time, give the bucket first a rule for noncurrent versions with as many days as you want: the baseline then takes them over
+            breaks-website (acme-data): it serves a website (index document index.html), and S3's websites speak plain HTTP to anybody: Block Public Access and the statement for TLS end that; serve it with CloudFront and an origin access control instead
+            breaks-public-read (acme-data): anybody is let in by statement `Public`, the ACL (http://acs.amazonaws.com/groups/global/AllUsers READ); Block Public Access ends that
+            drops-acl-grants (acme-data): the ACL gives http://acs.amazonaws.com/groups/global/AllUsers READ, http://acs.amazonaws.com/groups/s3/LogDelivery WRITE; with ACLs off (BucketOwnerEnforced) that ends. Give it by the bucket policy instead, S3's server access logs to the principal logging.s3.amazonaws.com
+            breaks-replication (acme-data): replication leaves out what KMS encrypts, and from now on that is every new object: rule `true-false` to arn:aws:s3:::copies; give it SourceSelectionCriteria.SseKmsEncryptedObjects, EncryptionConfiguration.ReplicaKmsKeyID, and its role the use of both keys
+            denies-uploads (acme-data): it is in use, and the policy denies every upload whose headers do not name aws:kms and the key; who sends none cannot be seen from here. Change these clients first, or register the bucket before with `"policy":"default-encryption"`: see `Before you enforce` in the README
+        "#]].assert_eq(&lines(&lost(observed, &usage)));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_up_counts_as_used() {
+        let usage = Usage { website: unread(), replication: unread(), versions: unread() };
+        expect![[r#"
+            deletes-versions (acme-data): old versions could not be looked up, so it may be: Get: denied
+            breaks-website (acme-data): a website could not be looked up, so it may be: Get: denied
+            breaks-replication (acme-data): replication could not be looked up, so it may be: Get: denied
+            denies-uploads (acme-data): whether it is in use could not be looked up, so it may be: Get: denied
+        "#]]
+        .assert_eq(&lines(&lost(Observed::empty(), &usage)));
+    }
+
+    #[test]
+    fn what_is_not_written_breaks_nothing() {
+        let used = || Usage {
+            website: Ok(Some(Website::Redirect { host: "example.com".to_owned() })),
+            replication: Ok(vec![replication(true, false)]),
+            versions: Ok(Versions { any: true, old: 1, ..Versions::default() }),
+        };
+        check(compliant(), &used(), &[]);
+        check(Observed::empty(), &unused(), &[]);
+        let block = Observed { public_access_block: Ok(open()), ..compliant() };
+        check(block, &used(), &[Breaks::BreaksWebsite]);
+        let encryption = Observed { default_encryption: Ok(DefaultEncryption::default()), ..compliant() };
+        check(encryption, &used(), &[Breaks::BreaksReplication]);
+        let rules = Observed { lifecycle: Ok(Lifecycle::default()), ..compliant() };
+        check(rules, &used(), &[Breaks::DeletesVersions]);
+        let unencrypted = || Observed { bucket_policy: Ok(Policy::default()), ..compliant() };
+        check(unencrypted(), &used(), &[Breaks::BreaksWebsite, Breaks::BreaksReplication, Breaks::DeniesUploads]);
+        let lenient = with_site(unencrypted(), PolicyVariant::DefaultEncryption, |site| losses(site, &used(), &[]));
+        assert!(lenient.iter().all(|it| it.breaks != Breaks::DeniesUploads), "{lenient:?}");
+        // The statement for TLS alone denies no upload for its encryption.
+        let without_tls = policy(&baseline().policy[1..].iter().map(|it| it.0.clone()).collect::<Vec<_>>());
+        check(Observed { bucket_policy: Ok(without_tls), ..compliant() }, &used(), &[Breaks::BreaksWebsite]);
+    }
+
+    #[test]
+    fn only_rules_in_force_that_leave_kms_out_stop_replicating() {
+        let encryption = || Observed { default_encryption: Ok(DefaultEncryption::default()), ..compliant() };
+        for (enabled, kms, stops) in
+            [(true, false, true), (true, true, false), (false, false, false), (false, true, false)]
+        {
+            let usage = Usage { replication: Ok(vec![replication(enabled, kms)]), ..unused() };
+            assert_eq!(lost(encryption(), &usage).len(), usize::from(stops), "{enabled} {kms}");
+        }
+    }
+
+    #[test]
+    fn who_is_let_in_by_nothing_today_loses_nothing() {
+        let observed = |block, grants: &[&str]| Observed {
+            public_access_block: Ok(block),
+            bucket_policy: Ok(public_policy()),
+            object_ownership: Ok(granting(grants)),
+            ..compliant()
+        };
+        let told = |block, grants: &[&str]| {
+            let losses = lost(observed(block, grants), &unused());
+            losses.iter().map(|it| format!("{}\n", it.detail)).collect::<String>()
+        };
+        expect![[r#"
+            anybody is let in by statement `Public`; Block Public Access ends that
+        "#]]
+        .assert_eq(&told(open(), &[]));
+        expect![[r#"
+            anybody is let in by the ACL (http://acs.amazonaws.com/groups/global/AllUsers READ); Block Public Access ends that
+            the ACL gives http://acs.amazonaws.com/groups/global/AllUsers READ; with ACLs off (BucketOwnerEnforced) that ends. Give it by the bucket policy instead
+        "#]].assert_eq(&told(PublicAccessBlock { restrict_public_buckets: true, ..open() }, &[ALL_USERS]));
+        expect![[r#"
+            anybody is let in by statement `Public`; Block Public Access ends that
+            the ACL gives ann@example.com READ; with ACLs off (BucketOwnerEnforced) that ends. Give it by the bucket policy instead
+        "#]]
+            .assert_eq(&told(PublicAccessBlock { ignore_public_acls: true, ..open() }, &["ann@example.com READ"]));
+        let shut = PublicAccessBlock { ignore_public_acls: true, restrict_public_buckets: true, ..open() };
+        expect![[r#"
+            the ACL gives http://acs.amazonaws.com/groups/global/AllUsers READ; with ACLs off (BucketOwnerEnforced) that ends. Give it by the bucket policy instead
+        "#]].assert_eq(&told(shut, &[ALL_USERS]));
+        expect![[""]].assert_eq(&told(PublicAccessBlock::ALL, &[]));
+    }
+
+    #[test]
+    fn old_versions_go_by_count_and_by_the_rules_that_keep_them() {
+        let told = |rules: &[&str], old, more| {
+            let observed = Observed { lifecycle: Ok(lifecycle(rules)), ..compliant() };
+            let usage = Usage { versions: Ok(Versions { any: true, old, bytes: old, more, before: None }), ..unused() };
+            let losses = lost(observed, &usage);
+            losses.iter().map(|it| it.detail.split("; for more time").next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let none: [String; 0] = [];
+        assert_eq!(told(&[], 0, true), none);
+        assert_eq!(told(&[&keeps("a", "30", "")], 0, false), none, "as long as ours");
+        assert_eq!(told(&[&keeps("expire-noncurrent-30days", "90", "")], 0, false), none, "ours, whatever its days");
+        expect!["1 versions (1 bytes) have not been current for 30 days, and the rule for old versions would remove them at once"].assert_eq(&told(&[], 1, false).join("\n"));
+        expect!["at least 2 versions (2 bytes) have not been current for 30 days, and the rule for old versions would remove them at once"].assert_eq(&told(&[], 2, true).join("\n"));
+        expect!["old versions would go after 30 days, though a rule says `a` keeps them for 31 days"]
+            .assert_eq(&told(&[&keeps("a", "31", ""), &keeps("b", "30", "")], 0, false).join("\n"));
+        let newest = keeps("c", "5", "<NewerNoncurrentVersions>2</NewerNoncurrentVersions>");
+        expect!["old versions would go after 30 days, though a rule says `c` keeps the newest 2 of each object for ever, and others for 5 days"].assert_eq(&told(&[&newest], 0, false).join("\n"));
+    }
+
+    #[test]
+    fn a_size_is_in_the_largest_unit_that_it_has_one_of() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1_000, "1.0 KB"),
+            (999_999, "999.9 KB"),
+            (1_000_000, "1.0 MB"),
+            (2_550_000_000, "2.5 GB"),
+            (31_900_000_000_000, "31.9 TB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_version_is_old_since_its_successor() {
+        let listed = |key: &str, day: &str, latest, size| Listed {
+            key: key.to_owned(),
+            modified: time(&format!("2026-{day}T00:00:00Z")),
+            latest,
+            size,
+        };
+        let taken = |pages: Vec<Vec<Listed>>, cutoff: Option<&str>| {
+            let mut versions = Versions::default();
+            pages.into_iter().for_each(|it| versions.take(it, cutoff.map(time)));
+            (versions.any, versions.old, versions.bytes)
+        };
+        let cutoff = Some("2026-10-05T00:00:00Z");
+        let old_and_new = || {
+            vec![
+                listed("b", "09-20", false, Some(300)),
+                listed("b", "10-10", true, Some(1)),
+                listed("b", "10-01", false, Some(20)),
+                listed("b", "09-10", false, None),
+                listed("c", "08-02", true, Some(4_000)),
+                listed("c", "08-01", false, Some(50_000)),
+            ]
+        };
+        assert_eq!(taken(vec![], cutoff), (false, 0, 0));
+        assert_eq!(taken(vec![vec![]], cutoff), (false, 0, 0));
+        assert_eq!(taken(vec![old_and_new()], None), (true, 0, 0), "nothing would be removed sooner than now");
+        assert_eq!(taken(vec![old_and_new()], cutoff), (true, 2, 50_300));
+        assert_eq!(taken(vec![old_and_new(), vec![]], cutoff), (true, 2, 50_300), "an empty page takes nothing back");
+        let marker = vec![listed("a", "01-02", true, None), listed("a", "01-01", false, None)];
+        assert_eq!(taken(vec![marker], cutoff), (true, 0, 0), "delete markers are no data");
+        // The successor is at the end of the page before, if it is of the same key.
+        let page = |key| vec![listed(key, "10-10", true, Some(1))];
+        let next = || vec![listed("b", "10-01", false, Some(20))];
+        assert_eq!(taken(vec![page("b"), next()], cutoff), (true, 0, 0));
+        assert_eq!(taken(vec![page("a"), next()], cutoff), (true, 1, 20));
+    }
+
+    #[test]
+    fn the_owners_longer_time_is_taken_over() {
+        let days = LifecycleDays::default();
+        let kept = |rules: &[&str]| owners_days(days, &lifecycle(rules)).map(|it| it.0.noncurrent.get());
+        let ours = keeps("expire-noncurrent-30days", "60", "");
+        for (rules, expected) in [
+            (vec![], None),
+            (vec![keeps("a", "30", "")], None),
+            (vec![keeps("a", "29", "")], None),
+            (vec![keeps("a", "31", "")], Some(31)),
+            (vec![keeps("a", "31", ""), keeps("b", "90", "")], Some(90)),
+            (vec![keeps("a", "90", ""), ours], Some(60)),
+            (vec![keeps("a", "70000", "")], Some(u16::MAX)),
+        ] {
+            assert_eq!(kept(&rules.iter().map(String::as_str).collect::<Vec<_>>()), expected, "{rules:?}");
+        }
+        let theirs = lifecycle(&[&keeps("a", "90", "")]);
+        let (taken, note) = owners_days(days, &theirs).unwrap();
+        assert_eq!(taken.abort_multipart, days.abort_multipart);
+        expect!["old versions are kept for 90 days, not 30: the rule `a` that is there keeps them for 90; --accept deletes-versions would cut that short"].assert_eq(&note);
+        assert_eq!(kept_for(days, &Ok(theirs.clone()), &[Breaks::BreaksWebsite]), Some((taken, note)));
+        assert_eq!(kept_for(days, &Ok(theirs), &[Breaks::DeletesVersions]), None, "it may be cut short");
+        assert_eq!(kept_for(days, &unread(), &[]), None);
+    }
+
+    #[test]
+    fn only_a_rule_for_all_that_is_as_soon_leaves_nothing_to_remove() {
+        let days = LifecycleDays::default();
+        let some = Some(time("2026-10-24T10:00:00Z"));
+        let prefixed = keeps("a", "30", "").replace("<Filter/>", "<Filter><Prefix>logs/</Prefix></Filter>");
+        for (rule, expected) in [
+            (String::new(), some),
+            (keeps("a", &DAYS.to_string(), ""), None),
+            (keeps("a", "1", ""), None),
+            (keeps("a", "31", ""), some),
+            (keeps("a", "30", "<NewerNoncurrentVersions>1</NewerNoncurrentVersions>"), some),
+            (prefixed, some),
+        ] {
+            assert_eq!(cutoff(days, &lifecycle(&[&rule]), now()), expected, "{rule}");
+        }
+    }
+
+    fn refused(observed: Observed) -> String {
+        with_site(observed, PolicyVariant::Strict, refusals).iter().map(|it| format!("{it}\n")).collect()
+    }
+
+    #[test]
+    fn what_aws_would_refuse_is_told_before() {
+        assert_eq!(refused(compliant()), "");
+        assert_eq!(refused(Observed::empty()), "");
+        let dead = json!({"Sid": "Dead", "Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLE"}, "Action": "s3:*", "Resource": "*"});
+        let lock = json!({"Sid": "Lock", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"});
+        expect![[r#"
+            bucket-policy of acme-data: S3 refuses a policy that names a deleted user or role: statement `Dead`; remove it, or set `drop_dead_principals` in the registry document
+        "#]].assert_eq(&refused(Observed { bucket_policy: Ok(policy(&[dead])), ..compliant() }));
+        expect![[r#"
+            bucket-policy of acme-data: statement `Lock` denies s3:GetBucketPolicy to the guardrail's own role arn:aws:iam::111122223333:role/guardrail; remove that statement, as root if need be
+        "#]].assert_eq(&refused(Observed { bucket_policy: Ok(policy(&[lock])), ..compliant() }));
+        expect![[r#"
+            bucket-policy of acme-data: it could not be read: Get: denied
+        "#]]
+        .assert_eq(&refused(Observed { bucket_policy: unread(), ..compliant() }));
+        let suspended = |mfa_delete| Observed {
+            versioning: Ok(Versioning { status: Some("Suspended".to_owned()), mfa_delete }),
+            ..compliant()
+        };
+        assert_eq!(refused(suspended(false)), "");
+        expect![[r#"
+            versioning of acme-data: MFA Delete is on: only the root user with its second factor can enable versioning
+        "#]]
+        .assert_eq(&refused(suspended(true)));
+    }
+
+    #[test]
+    fn a_keys_policy_that_stays_is_not_refused() {
+        let account = "111122223333".parse().unwrap();
+        let is = policy(&[
+            json!({"Sid": "Dead", "Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLE"}, "Action": "kms:*", "Resource": "*"}),
+        ]);
+        let with_ours = |is: &Policy| is.requiring(&service_statements("aws", &account, None));
+        let key = KEY.parse().unwrap();
+        assert_eq!(key_refusal(&is, &is, &key), None);
+        assert_eq!(key_refusal(&Policy::default(), &with_ours(&Policy::default()), &key), None);
+        expect!["kms-key arn:aws:kms:eu-west-2:111122223333:key/k: KMS refuses a key policy that names a deleted user or role: statement `Dead`; remove it from the key's policy, or set `drop_dead_principals` in the registry document"].assert_eq(&key_refusal(&is, &with_ours(&is), &key).unwrap());
+        let long = |sid: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "kms:Decrypt", "Resource": "x".repeat(40_000)});
+        let is = policy(&[long("Theirs")]);
+        let told = key_refusal(&is, &with_ours(&is), &key).unwrap();
+        assert!(told.contains("`Theirs`"), "not one of ours, which are new: {told}");
+    }
+
+    #[test]
+    fn a_trail_that_nothing_helps_is_refused() {
+        let baseline = baseline();
+        let good = || Trail::requiring(None, baseline.trail.as_ref().unwrap());
+        assert_eq!(trail_refusal(&baseline, Some(good())), None);
+        assert_eq!(trail_refusal(&baseline, None), None);
+        let undelivered = Trail { latest_delivery_error: Some("AccessDenied".to_owned()), ..good() };
+        assert_eq!(trail_refusal(&baseline, Some(undelivered)), None, "its bucket's policy is about to be written");
+        let unread = Trail { unread: vec![(TrailPart::Status, ApiError::new("GetTrailStatus", "denied"))], ..good() };
+        expect!["trail: it could not be read: GetTrailStatus: denied"]
+            .assert_eq(&trail_refusal(&baseline, Some(unread)).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_written_until_all_of_it_is_accepted_and_nothing_is_refused() {
+        let usage = Usage { website: unread(), replication: unread(), versions: unread() };
+        let adoption = |accept: &[Breaks], refusals: &[&str]| Adoption {
+            losses: with_site(Observed::empty(), PolicyVariant::Strict, |site| losses(site, &usage, accept)),
+            refusals: refusals.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        assert!(!Adoption::default().stops() && !adoption(&Breaks::ALL, &[]).stops());
+        assert!(adoption(&Breaks::ALL, &["r"]).stops() && adoption(&Breaks::ALL[..3], &[]).stops());
+        assert_eq!(adoption(&Breaks::ALL, &["r"]).to_string(), "would be refused: r");
+        let both = adoption(&[], &["r"]).and(adoption(&Breaks::ALL[..1], &["s"]));
+        assert_eq!(both.unaccepted(), ["deletes-versions", "breaks-website", "breaks-replication", "denies-uploads"]);
+        assert_eq!((both.losses.len(), both.refusals.len()), (8, 2));
+        expect![[r#"deletes-versions (acme-data): old versions could not be looked up, so it may be: Get: denied; breaks-website (acme-data): a website could not be looked up, so it may be: Get: denied; breaks-replication (acme-data): replication could not be looked up, so it may be: Get: denied; denies-uploads (acme-data): whether it is in use could not be looked up, so it may be: Get: denied; breaks-website (acme-data): a website could not be looked up, so it may be: Get: denied; breaks-replication (acme-data): replication could not be looked up, so it may be: Get: denied; denies-uploads (acme-data): whether it is in use could not be looked up, so it may be: Get: denied; would be refused: r; would be refused: s. Mend that first, or accept what is meant: `--accept deletes-versions,breaks-website,breaks-replication,denies-uploads`, `"accept":["deletes-versions","breaks-website","breaks-replication","denies-uploads"]`"#]].assert_eq(&both.to_string());
+        let name = |it: Breaks| json!(it).as_str().unwrap() == it.name();
+        assert!(Breaks::ALL.into_iter().all(name), "accepted by the name that is told");
+    }
+}

@@ -97,4 +97,10 @@ mod tests {
         }
         assert_eq!(of_new_trail(&answered(400, "TrailAlreadyExistsException"), 0), None);
     }
+
+    #[test]
+    fn no_wait_reaches_to_the_end_of_what_is_left() {
+        let waits = |spent| of_write(&answered(503, "SlowDown"), 0, Duration::from_millis(spent));
+        assert_eq!((waits(19_899), waits(19_900)), (Some(Duration::from_millis(100)), None));
+    }
 }

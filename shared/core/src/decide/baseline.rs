@@ -88,3 +88,26 @@ impl Baseline {
         is_own.then(|| Self { kms_key: Some(required()), trail: None, ..self.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_key_is_ours_to_keep_in_our_account_only() {
+        let key = |account: &str| format!("arn:aws:kms:eu-west-2:{account}:key/former").parse().unwrap();
+        let owner: AccountId = "111122223333".parse().unwrap();
+        let now = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
+        let registration = Registration {
+            trail_arn: "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().ok(),
+            ..Registration::new("acme-data".parse().unwrap(), owner.clone(), now)
+        };
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        let baseline = Baseline::new(&registration, &owner, &role).unwrap();
+        let former = baseline.with_former_key(&key("111122223333")).unwrap();
+        let required = former.kms_key.unwrap();
+        assert_eq!((required.arn, required.duty, required.alias), (key("111122223333"), Duty::Decrypt, None));
+        assert!(former.trail.is_none() && baseline.trail.is_some(), "only the key is asked for");
+        assert!(baseline.with_former_key(&key("999922223333")).is_none());
+    }
+}

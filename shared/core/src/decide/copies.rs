@@ -29,3 +29,41 @@ pub fn compare(documents: &BTreeMap<BucketName, Option<Registration>>, copies: B
     let lost = copies.into_iter().filter(gone).take(COPIES_PER_SWEEP).map(|(_, kept)| kept).collect();
     Compared { to_keep, lost }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(bucket: &str, key: &str) -> Registration {
+        let key = format!("arn:aws:kms:eu-west-2:111122223333:key/{key}").parse().unwrap();
+        Registration::new(bucket.parse().unwrap(), "111122223333".parse().unwrap(), key)
+    }
+
+    fn kept(bucket: &str, told_gone: bool) -> (BucketName, Kept) {
+        let since = "2026-11-23T10:00:00Z".parse().unwrap();
+        (bucket.parse().unwrap(), Kept { registration: registration(bucket, "k"), since, told_gone })
+    }
+
+    #[test]
+    fn a_copy_is_made_of_what_is_new_and_people_hear_once_of_what_is_gone() {
+        let document = |bucket: &str, key| (bucket.parse().unwrap(), Some(registration(bucket, key)));
+        let documents = BTreeMap::from([
+            document("changed", "other"),
+            document("fresh", "k"),
+            document("restored", "k"),
+            document("same", "k"),
+            ("torn".parse().unwrap(), None),
+        ]);
+        let copies = BTreeMap::from([
+            kept("changed", false),
+            kept("gone", false),
+            kept("gone-and-told", true),
+            kept("restored", true),
+            kept("same", false),
+            kept("torn", false),
+        ]);
+        let Compared { to_keep, lost } = compare(&documents, copies);
+        assert_eq!(to_keep.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>(), ["changed", "fresh", "restored"]);
+        assert_eq!(lost.iter().map(|it| it.registration.bucket.as_str()).collect::<Vec<_>>(), ["gone"]);
+    }
+}

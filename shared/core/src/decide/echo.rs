@@ -62,3 +62,86 @@ pub fn is_news(report: &Report, is_own: bool) -> bool {
         && report.exposures.is_empty();
     !is_own || !is_left && report.outcome != BucketOutcome::Compliant
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::outcome::{
+        exposure::{Exposure, ExposureKind},
+        finding::{Finding, Outcome},
+        hindrance::{Document, Hindrance},
+    };
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
+
+    #[test]
+    fn an_echo_is_a_call_of_this_very_role_and_its_mark_counts_the_second() {
+        let echo = |issuer: &str, event_name: &str, user_agent: &str| {
+            let event = json!({"detail": {
+                "eventSource": "s3.amazonaws.com", "eventName": event_name, "userAgent": user_agent,
+                "requestParameters": {"bucketName": "acme-data"},
+                "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
+            }});
+            Event::parse(&event).unwrap().echo(&ROLE.parse().unwrap())
+        };
+        let versioning = Some(Control::Versioning);
+        let marked = "aws-sdk-rust/1.3 app/s3-guardrail-echo";
+        assert_eq!(echo("arn:aws:iam::111122223333:role/dev-ci", "PutBucketVersioning", marked), Echo::No);
+        assert_eq!(echo(ROLE, "PutBucketVersioning", "aws-sdk-rust/1.3"), Echo::Of(versioning));
+        assert_eq!(echo(ROLE, "PutBucketVersioning", marked), Echo::Again(versioning));
+        assert_eq!(echo(ROLE, "PutBucketTagging", "aws-sdk-rust/1.3"), Echo::Of(None));
+    }
+
+    #[test]
+    fn only_the_second_echo_leaves_what_others_did() {
+        for (echo, is_of_versioning, leaves_others) in [
+            (Echo::No, false, false),
+            (Echo::Of(Some(Control::Versioning)), true, false),
+            (Echo::Of(Some(Control::Lifecycle)), false, false),
+            (Echo::Of(None), false, false),
+            (Echo::Again(Some(Control::Versioning)), true, true),
+            (Echo::Again(None), false, true),
+        ] {
+            assert_eq!((echo.is_of(Control::Versioning), echo.leaves_others()), (is_of_versioning, leaves_others));
+        }
+    }
+
+    #[test]
+    fn of_our_own_calls_people_hear_what_those_left_undone() {
+        let finding = |left| {
+            let finding = Finding::new(Control::Versioning, Outcome::WouldRestore, (Value::Null, Value::Null));
+            Finding { left, ..finding }
+        };
+        let report = |outcome, findings| Report { findings, ..Report::new("acme-data", outcome, None) };
+        let left = || report(BucketOutcome::Drifted, vec![finding(true)]);
+        let hindrance = Hindrance {
+            r#in: Document::BucketPolicy,
+            statement: None,
+            named: None,
+            actions: Vec::new(),
+            service: None,
+            certain: true,
+        };
+        let exposure = Exposure {
+            kind: ExposureKind::EarlyDeletion,
+            control: Control::Lifecycle,
+            answer: None,
+            id: String::new(),
+            detail: String::new(),
+        };
+        for (report, is_own_news) in [
+            (report(BucketOutcome::Compliant, vec![]), false),
+            (left(), false),
+            (report(BucketOutcome::Drifted, vec![finding(true), finding(false)]), true),
+            (report(BucketOutcome::Failed, vec![finding(true)]), true),
+            (report(BucketOutcome::Restored, vec![]), true),
+            (Report { hindrances: vec![hindrance], ..left() }, true),
+            (Report { exposures: vec![exposure], ..left() }, true),
+        ] {
+            assert_eq!(is_news(&report, true), is_own_news, "{report:?}");
+            assert!(is_news(&report, false), "somebody else's call always is");
+        }
+    }
+}

@@ -430,4 +430,124 @@ mod tests {
             assert_eq!(early_deletion(&lifecycle, &required(LifecycleDays::default())), []);
         }
     }
+
+    #[test]
+    fn the_worst_comes_first_and_an_unread_policy_says_nothing() {
+        use crate::{
+            control::kms_key::{KeyState, KmsKey, Purpose},
+            edge::registry::Registration,
+            outcome::observed::Observed,
+            value::failure::ApiError,
+        };
+        let account: AccountId = "111122223333".parse().unwrap();
+        let key = "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap();
+        let registration = Registration::new("acme-data".parse().unwrap(), account.clone(), key);
+        let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
+        let baseline = Baseline::new(&registration, &account, &role).unwrap();
+        let policy = |principal: Value| {
+            let statement = json!({"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"});
+            Policy::parse(&json!({"Statement": [statement]}).to_string()).unwrap()
+        };
+        let rule = "<LifecycleConfiguration><Rule><ID>x</ID><Status>Enabled</Status><Filter/><Expiration><Days>2</Days></Expiration></Rule></LifecycleConfiguration>";
+        let seen = |unread| Seen {
+            bucket: Some(Observed {
+                bucket_policy: Ok(policy(json!({"Service": "sns.amazonaws.com"}))),
+                lifecycle: Ok(Lifecycle::parse(rule, None).unwrap()),
+                ..Observed::empty()
+            }),
+            kms_key: Some(Ok(KmsKey {
+                state: KeyState::Enabled,
+                purpose: Purpose::SymmetricEncryption,
+                rotation: None,
+                alias_target: None,
+                policy: policy(json!("*")),
+                unread,
+            })),
+            trail: None,
+        };
+        let ids = |seen: &Seen| exposures(&baseline, seen).into_iter().map(|it| it.id).collect::<Vec<_>>();
+        let (rule, key) = ("lifecycle/x/removes current objects after 2 days", "kms-key//anybody/kms:*");
+        let service = "bucket-policy//sns.amazonaws.com, whoever it works for/kms:* on *";
+        assert_eq!(ids(&seen(Vec::new())), [rule, key, service]);
+        let unread = vec![(KeyPart::Policy, ApiError::new("GetKeyPolicy", "denied"))];
+        assert_eq!(ids(&seen(unread)), [rule, service]);
+        assert!(exposures(&baseline, &Seen::default()).is_empty());
+        let told = |seen: &Seen| exposures(&baseline, seen)[1].detail.clone();
+        assert_eq!(told(&seen(Vec::new())), "statement 1 (without Sid) of the key policy lets anybody do kms:*");
+    }
+
+    #[test]
+    fn a_condition_narrows_by_what_must_be_so() {
+        let anybody = || json!("*");
+        for (principal, condition, expected) in [
+            (anybody(), json!({"Null": {"aws:PrincipalAccount": "111122223333"}}), Some("Foreign: anybody")),
+            (
+                anybody(),
+                json!({"ForAllValues:StringEquals": {"aws:PrincipalAccount": "111122223333"}}),
+                Some("Foreign: anybody"),
+            ),
+            (anybody(), json!({"ForAnyValue:StringEquals": {"aws:PrincipalAccount": "111122223333"}}), None),
+            (anybody(), json!({"StringEquals": {"kms:CallerAccount": "111122223333"}}), None),
+            (anybody(), json!({"StringEquals": {"aws:SourceOwner": "111122223333"}}), None),
+            // Both must hold: what says most counts, wherever it stands, and of two that say as much the first.
+            (
+                anybody(),
+                json!({"StringEquals": {"aws:PrincipalAccount": "111122223333", "aws:SourceVpce": "vpce-1"}}),
+                None,
+            ),
+            (
+                anybody(),
+                json!({"StringEquals": {"aws:PrincipalOrgID": "o-1", "aws:SourceVpce": "vpce-1"}}),
+                Some("CannotTell: whoever has aws:principalorgid o-1"),
+            ),
+            (anybody(), json!({"StringEquals": {"aws:PrincipalAccount": []}}), Some("Foreign: anybody")),
+            (
+                anybody(),
+                json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}),
+                Some("CannotTell: whoever has aws:sourcearn arn:aws:s3:::acme"),
+            ),
+            (anybody(), json!({"Bool": {"aws:PrincipalIsAWSService": "false"}}), Some("Foreign: anybody")),
+            (anybody(), json!({"StringLike": {"aws:SourceVpce": "*"}}), Some("Foreign: anybody")),
+            (anybody(), json!({"IpAddress": {"aws:SourceIp": "::/0"}}), Some("Foreign: anybody")),
+            (
+                anybody(),
+                json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}),
+                Some("CannotTell: whoever has aws:sourceip 203.0.113.0/24"),
+            ),
+            (anybody(), json!({"StringEquals": {"aws:PrincipalTag/team": "data"}}), Some("Foreign: anybody")),
+            (
+                json!({"Service": "sns.amazonaws.com"}),
+                json!({"StringEquals": {"aws:PrincipalAccount": "111122223333"}}),
+                Some("CannotTell: sns.amazonaws.com, whoever it works for"),
+            ),
+            (json!({"Federated": "arn:aws:iam::111122223333:saml-provider/x"}), json!(null), None),
+            (
+                json!({"Federated": "cognito-identity.amazonaws.com"}),
+                json!(null),
+                Some("CannotTell: cognito-identity.amazonaws.com"),
+            ),
+            (json!({"AWS": "AIDAEXAMPLEDEAD"}), json!(null), None),
+            (
+                json!({"AWS": "444455556666", "Service": "sns.amazonaws.com"}),
+                json!(null),
+                Some("Foreign: account 444455556666"),
+            ),
+        ] {
+            assert_eq!(let_in(principal.clone(), condition.clone()).as_deref(), expected, "{principal} {condition}");
+        }
+    }
+
+    #[test]
+    fn a_rule_says_which_objects_it_is_for() {
+        let of = |inner: &str| scope(&Element::parse(&format!("<Rule>{inner}</Rule>")).unwrap());
+        for (inner, text) in [
+            ("", ""),
+            ("<Filter/>", ""),
+            ("<Prefix/>", ""),
+            ("<Filter><Prefix>a</Prefix></Filter>", " below `a`"),
+            ("<Filter><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter>", ", some of the objects"),
+        ] {
+            assert_eq!(of(inner), text, "{inner}");
+        }
+    }
 }

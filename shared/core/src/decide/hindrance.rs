@@ -249,4 +249,43 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_is_certain_comes_first_and_what_is_not_known_hinders_nothing() {
+        use crate::{
+            control::kms_key::{KeyState, KmsKey, Purpose},
+            edge::registry::Registration,
+            outcome::observed::Observed,
+            value::failure::ApiError,
+        };
+        let account = "111122223333".parse().unwrap();
+        let registration = Registration::new("acme-data".parse().unwrap(), account, KEY.parse().unwrap());
+        let baseline = Baseline::new(&registration, &registration.account, &ROLE.parse().unwrap()).unwrap();
+        let perhaps = deny(
+            json!({"Action": "s3:PutBucketPolicy", "Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}),
+        );
+        let bare_key = |unread| KmsKey {
+            state: KeyState::Enabled,
+            purpose: Purpose::SymmetricEncryption,
+            rotation: None,
+            alias_target: None,
+            policy: Policy::default(),
+            unread,
+        };
+        let found = |kms_key| {
+            let bucket = Observed { bucket_policy: Ok(policy(&perhaps)), ..Observed::empty() };
+            let seen = Seen { bucket: Some(bucket), kms_key, trail: None };
+            let found = hindrances(&baseline, &seen, Timestamp::UNIX_EPOCH);
+            found.iter().map(|it| (it.r#in, it.certain)).collect::<Vec<_>>()
+        };
+        let (in_bucket, in_key) = ((Document::BucketPolicy, false), (Document::KeyPolicy, true));
+        assert_eq!(found(Some(Ok(bare_key(Vec::new())))), [in_key, in_bucket]);
+        let unread = vec![(KeyPart::Policy, ApiError::new("GetKeyPolicy", "denied"))];
+        assert_eq!(found(Some(Ok(bare_key(unread)))), [in_bucket]);
+        assert_eq!(found(None), [in_bucket]);
+        assert!(hindrances(&baseline, &Seen::default(), Timestamp::UNIX_EPOCH).is_empty());
+        let others = Baseline { kms_key: None, ..baseline };
+        let seen = Seen { kms_key: Some(Ok(bare_key(Vec::new()))), ..Seen::default() };
+        assert!(hindrances(&others, &seen, Timestamp::UNIX_EPOCH).is_empty(), "another account's key is not ours");
+    }
 }

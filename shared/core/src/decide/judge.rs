@@ -332,4 +332,43 @@ mod tests {
             assert_eq!(overall(outcomes.clone()), whole, "{outcomes:?}");
         }
     }
+
+    #[test]
+    fn an_answer_is_one_line_for_people() {
+        assert_eq!(Answer::Accepted.text(), "accepted");
+        assert_eq!(refused("AccessDenied", "").text(), "refused: AccessDenied");
+        assert_eq!(refused("AccessDenied", "no").text(), "refused: AccessDenied: no");
+        assert_eq!(Answer::Unanswered("timeout".to_owned()).text(), "no answer: timeout");
+        assert_eq!(Stored::default().text(), "encryption none, key none, bucket key off");
+        let right = Stored { algorithm: Some("aws:kms".to_owned()), key: Some("arn:k".to_owned()), bucket_key: true };
+        assert_eq!(right.text(), "encryption aws:kms, key arn:k, bucket key on");
+    }
+
+    #[test]
+    fn each_wording_of_a_refusal_has_its_cause() {
+        for (message, expected) in [
+            ("with an explicit deny in a resource-based policy", Cause::ResourcePolicy),
+            ("by S3 Block Public Access", Cause::BlockPublicAccess),
+            ("by the BlockPublicAcls setting", Cause::BlockPublicAccess),
+            ("with an explicit deny in a permissions boundary", Cause::Caller),
+            ("because no session policy allows it", Cause::Caller),
+            ("Access Denied", Cause::NotSaid),
+        ] {
+            assert_eq!(cause(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_proven_says_why() {
+        let why = |verdict: Verdict| verdict.reason.unwrap_or_default();
+        assert_eq!(why(Verdict::proven()), "");
+        assert_eq!(
+            Verdict::skipped("no rule"),
+            Verdict { outcome: Outcome::Skipped, reason: Some("no rule".to_owned()) }
+        );
+        let slow = refusal(Refuser::BucketPolicy, true, &refused("SlowDown", ""));
+        assert_eq!(why(slow), "SlowDown is not the refusal that the rule gives");
+        let kms = refusal(Refuser::NoPermission, true, &refused("KMS.NotFoundException", ""));
+        assert_eq!(kms.outcome, Outcome::Inconclusive, "only the bucket's policy has KMS behind it");
+    }
 }

@@ -74,3 +74,75 @@ pub fn differences(drift: &Drift<KmsKey>) -> Vec<String> {
     say(*policy != desired.policy, "its policy lacked a statement that alerts or logs need".to_owned());
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        control::kms_key::{KeyState, Purpose},
+        edge::config::Needs,
+        value::policy::Policy,
+    };
+
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+    fn config(key: Option<&str>) -> Config {
+        let lookup = |name: &str| {
+            let value = match name {
+                "GUARDRAIL_TOPIC_ARN" => "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts",
+                "GUARDRAIL_ROLE_ARN" => "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2",
+                "AWS_REGION" => "eu-west-2",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        Config { key: key.map(|it| it.parse().unwrap()), ..Config::from_vars(Needs::NoQueue, lookup).unwrap() }
+    }
+
+    #[test]
+    fn the_own_key_has_an_arn_an_id_and_an_alias() {
+        let alias = "arn:aws:kms:eu-west-2:111122223333:alias/s3-guardrail";
+        for (text, is_ours) in [
+            (KEY, true),
+            ("1234abcd-12ab-34cd-56ef-1234567890ab", true),
+            ("alias/s3-guardrail", true),
+            (alias, true),
+            ("alias/theirs", false),
+            (&alias.replace("s3-guardrail", "theirs"), false),
+            (&alias.replace("eu-west-2", "eu-west-1"), false),
+            (&alias.replace("111122223333", "999922223333"), false),
+            (&KEY.replace("1234abcd", "5678abcd"), false),
+            ("key/1234abcd-12ab-34cd-56ef-1234567890ab", false),
+        ] {
+            let part = is_ours.then(|| PART.to_owned());
+            assert_eq!(named(text, &config(Some(KEY))), part, "{text}");
+            assert_eq!(named(text, &config(None)), None, "nobody watches over it");
+        }
+    }
+
+    #[test]
+    fn what_differs_of_the_own_key_is_told_part_by_part() {
+        let required = required(&KEY.parse().unwrap(), config(None).place());
+        let sids: Vec<_> = required.statements.iter().filter_map(Statement::sid).collect();
+        assert_eq!(sids, ["Account", "AlarmsToTopic", "Logs"]);
+        let bare = KmsKey {
+            state: KeyState::Enabled,
+            purpose: Purpose::SymmetricEncryption,
+            rotation: Some(true),
+            alias_target: None,
+            policy: Policy::default(),
+            unread: Vec::new(),
+        };
+        let desired = bare.requiring(&required);
+        let told = |observed: KmsKey| differences(&Drift { observed, desired: desired.clone() });
+        let nothing: [String; 0] = [];
+        assert_eq!(told(desired.clone()), nothing);
+        assert_eq!(told(KmsKey { state: KeyState::Disabled, ..desired.clone() }), ["it was Disabled"]);
+        assert_eq!(told(KmsKey { rotation: Some(false), ..desired.clone() }), ["it did not rotate"]);
+        let unaliased = KmsKey { alias_target: None, ..desired.clone() };
+        assert_eq!(told(unaliased), ["alias/s3-guardrail did not lead to it"]);
+        let unsaid = KmsKey { policy: Policy::default(), ..desired.clone() };
+        assert_eq!(told(unsaid), ["its policy lacked a statement that alerts or logs need"]);
+    }
+}

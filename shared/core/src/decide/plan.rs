@@ -693,4 +693,120 @@ mod tests {
         assert!(check_rules(998).is_ok());
         assert!(matches!(check_rules(999), Err(Refusal::TooManyRules(1001))));
     }
+
+    #[test]
+    fn an_acl_that_could_not_be_read_is_unreadable_beside_what_is_restored() {
+        let denied = || Err(ApiError::new("GetBucketAcl", "denied"));
+        let off = ObjectOwnership { acl_grants: denied(), ..ObjectOwnership::enforced() };
+        check(Observed { object_ownership: Ok(off), ..compliant() }, expect![["unreadable object-ownership\n"]]);
+        let on = || ObjectOwnership { object_ownership: None, acl_grants: denied() };
+        check(
+            Observed { object_ownership: Ok(on()), ..compliant() },
+            expect![["restore object-ownership\nunreadable object-ownership\n"]],
+        );
+        let noted = |observed| restore_object_ownership(observed).unwrap().note();
+        assert!(noted(on()).is_some_and(|it| it.contains("no rollback")));
+        assert_eq!(noted(ObjectOwnership { acl_grants: Ok(Vec::new()), ..on() }), None);
+    }
+
+    #[test]
+    fn a_part_that_is_not_known_does_not_keep_the_rest_from_being_restored() {
+        let baseline = with_trail();
+        let planned = |seen| text(&plan(&baseline, seen, &stance(&registration())));
+        let denied = || ApiError::new("Get", "denied");
+        let key = KmsKey { unread: vec![(kms_key::KeyPart::Alias, denied())], ..bare_key("Disabled") };
+        let good = Trail::requiring(None, baseline.trail.as_ref().unwrap());
+        let trail = Trail { is_logging: false, unread: vec![(trail::TrailPart::Selectors, denied())], ..good };
+        expect![["restore kms-key\nunreadable kms-key\nrestore trail\nunreadable trail\n"]]
+            .assert_eq(&planned(around(Ok(key), Ok(Some(trail)))));
+    }
+
+    #[test]
+    fn what_no_call_restores_is_refused_and_what_some_call_does_is_tried() {
+        let baseline = with_trail();
+        let good_key = || bare_key("Enabled").requiring(baseline.kms_key.as_ref().unwrap());
+        let good_trail = || Trail::requiring(None, baseline.trail.as_ref().unwrap());
+        let planned = |key, trail| text(&plan(&baseline, around(Ok(key), Ok(Some(trail))), &stance(&registration())));
+        let undelivered = || Trail { latest_delivery_error: Some("AccessDenied".to_owned()), ..good_trail() };
+        let lost = || KmsKey { state: KeyState::PendingImport, ..good_key() };
+        expect![["refused kms-key\nrefused trail\n"]].assert_eq(&planned(lost(), undelivered()));
+        let also_stopped = Trail { is_logging: false, ..undelivered() };
+        let also_bare = KmsKey { policy: Policy::default(), ..lost() };
+        expect![["restore kms-key\nrestore trail\n"]].assert_eq(&planned(also_bare, also_stopped));
+    }
+
+    #[test]
+    fn with_a_key_of_another_kind_encryption_is_refused_though_it_is_as_it_should_be() {
+        let signs = KmsKey { purpose: Purpose::parse(Some("SIGN_VERIFY"), None), ..bare_key("Enabled") };
+        let seen = Seen { bucket: Some(compliant()), kms_key: Some(Ok(signs)), trail: None };
+        let steps = plan(&baseline(), seen, &stance(&registration()));
+        assert!(matches!(steps[0], Step::Refused(Change::DefaultEncryption(_), Refusal::Key(_))), "{steps:?}");
+    }
+
+    #[test]
+    fn a_keys_dead_principals_go_only_with_a_policy_that_is_written() {
+        let dead =
+            r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":"AIDAEXAMPLE"},"Action":"kms:*","Resource":"*"}}"#;
+        let named = |drop_dead_principals, key: KmsKey| {
+            let baseline = Baseline { drop_dead_principals, ..with_trail() };
+            let Some(Change::KmsKey(drift)) = restore_kms_key(&baseline, key) else { panic!("no drift") };
+            drift.desired.to_json().to_string().contains("AIDAEXAMPLE")
+        };
+        let policy = Policy::parse(dead).unwrap();
+        let bare = || KmsKey { policy: policy.clone(), ..bare_key("Enabled") };
+        assert!(named(false, bare()) && !named(true, bare()));
+        let required = with_trail().kms_key.unwrap();
+        let disabled = KmsKey { state: KeyState::Disabled, ..bare().requiring(&required) };
+        assert!(named(true, disabled), "its policy is not written");
+    }
+
+    #[test]
+    fn a_policy_that_locks_us_out_is_not_written() {
+        let lock = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"}}"#;
+        let change = restore_bucket_policy(&baseline(), Policy::parse(lock).unwrap()).unwrap();
+        let checked = super::check(&baseline(), &change, Timestamp::UNIX_EPOCH);
+        assert!(matches!(checked, Err(Refusal::Policy(_))), "{checked:?}");
+    }
+
+    #[test]
+    fn what_was_known_before_and_is_not_now_does_not_look_restored() {
+        let unread = |parts: &[u8]| parts.iter().map(|it| (*it, ApiError::new("Get", "denied"))).collect::<Vec<_>>();
+        for (before, now, known) in [
+            (&[][..], &[][..], true),
+            (&[1], &[1], true),
+            (&[1], &[], true),
+            (&[], &[1], false),
+            (&[1], &[1, 2], false),
+        ] {
+            assert_eq!(still_known(&unread(before), &unread(now)).is_ok(), known, "{before:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_write_is_explained_where_aws_does_not() {
+        let explained = |change: Change, code: &str| change.explain(&refused(code)).unwrap_or_default();
+        let dead = r#"{"Statement":{"Sid":"Dead","Effect":"Allow","Principal":{"AWS":"AIDAEXAMPLE"},"Action":"*","Resource":"*"}}"#;
+        let dead = || Policy::parse(dead).unwrap();
+        let policy = || restore_bucket_policy(&baseline(), dead()).unwrap();
+        assert!(explained(policy(), "MalformedPolicy").contains("`Dead`"));
+        assert_eq!(explained(policy(), "NoSuchBucket"), "");
+        let key = || restore_kms_key(&with_trail(), KmsKey { policy: dead(), ..bare_key("Enabled") }).unwrap();
+        assert!(explained(key(), "MalformedPolicyDocumentException").contains("`Dead`"));
+        let trail = || restore_trail(&with_trail(), None).unwrap();
+        assert!(explained(trail(), "MaximumNumberOfTrailsExceededException").contains("trail_arn"));
+        assert_eq!(explained(trail(), "AccessDenied"), "");
+    }
+
+    #[test]
+    fn a_trail_that_grows_to_all_objects_is_noted() {
+        let baseline = with_trail();
+        let trail = |selectors| Trail { selectors, ..Trail::requiring(None, baseline.trail.as_ref().unwrap()) };
+        let mut full = crate::control::selectors::Selectors::default();
+        for n in 0..497 {
+            full = full.requiring(&format!("arn:aws:s3:::b{n}/"));
+        }
+        let noted = |observed| restore_trail(&baseline, observed).unwrap().note();
+        assert!(noted(Some(trail(full))).is_some_and(|it| it.contains("$0.10")));
+        assert_eq!(noted(None), None);
+    }
 }

@@ -492,4 +492,29 @@ mod tests {
         }
         assert_eq!(super::mend(&rule, None, arn), [RuleCall::Put, put_target("function")]);
     }
+
+    #[test]
+    fn a_rule_wakes_on_events_or_by_a_schedule() {
+        let rules = rules(PREFIX, PLACE);
+        let of = |name: &str| &rules.iter().find(|it| it.name == name).unwrap().wakes;
+        let sweep = of("s3-guardrail-sweep");
+        assert_eq!((sweep.pattern(), sweep.schedule()), (None, Some("rate(15 minutes)")));
+        let key = of("s3-guardrail-key-changed");
+        assert_eq!(key.schedule(), None);
+        expect_test::expect![[r#"{"source":["aws.kms"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventSource":["kms.amazonaws.com"],"managementEvent":[true],"eventName":["DisableKey","ScheduleKeyDeletion","DeleteImportedKeyMaterial","DisableKeyRotation","PutKeyPolicy","DeleteAlias","UpdateAlias"]}}"#]].assert_eq(&key.pattern().unwrap());
+        expect_test::expect![[r#"{"source":["aws.lambda","aws.logs","aws.monitoring"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DeleteLogGroup","DeleteLogStream","PutRetentionPolicy","PutDataProtectionPolicy","DisassociateKmsKey","DeleteAlarms","DisableAlarmActions","PutMetricAlarm","PutCompositeAlarm","SetAlarmState",{"prefix":"UpdateEventSource"},{"prefix":"DeleteEventSource"}],"$or":[{"requestParameters":{"logGroupName":[{"prefix":"/aws/lambda/guardrail-"}]}},{"requestParameters":{"logGroupIdentifier":[{"prefix":"/aws/lambda/guardrail-"},{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"resourceIdentifier":[{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"alarmName":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"alarmNames":[{"prefix":"s3-guardrail-"}]}},{"responseElements":{"functionArn":[{"prefix":"arn:aws:lambda:eu-west-2:111122223333:function:guardrail-"}]}}]}}"#]].assert_eq(&of("s3-guardrail-beside-tampered").pattern().unwrap());
+    }
+
+    #[test]
+    fn owners_settings_and_tags_come_through_with_what_is_restored() {
+        let rules = rules(PREFIX, PLACE);
+        let Wakes::OnEvents(pattern) = &rules[0].wakes else { panic!("{:?}", rules[0]) };
+        let names = pattern.pointer("/detail/eventName").and_then(Value::as_array).unwrap();
+        for name in
+            ["PutBucketVersioning", "PutBucketTagging", "PutBucketReplication", "DeleteBucketInventoryConfiguration"]
+        {
+            assert!(names.contains(&json!(name)), "{name}");
+        }
+        assert!(!names.contains(&json!("PutObject")));
+    }
 }

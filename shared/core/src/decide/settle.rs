@@ -151,4 +151,51 @@ mod tests {
             assert_eq!(step.without_write().unwrap().outcome, outcome);
         }
     }
+
+    #[test]
+    fn what_is_not_written_says_why() {
+        use crate::{control::object_ownership::ObjectOwnership, outcome::exemption::Exemption};
+        let acl_grants = Err(ApiError::new("GetBucketAcl", "no"));
+        let observed = ObjectOwnership { object_ownership: None, acl_grants };
+        let noted =
+            || Change::ObjectOwnership(Drift { observed: observed.clone(), desired: ObjectOwnership::enforced() });
+        let note = noted().note();
+        assert!(note.is_some());
+        let finding = |step: Step| step.without_write().unwrap();
+        assert_eq!(finding(Step::Tell(noted())).note, note);
+        let exemption = Exemption {
+            control: Control::Versioning,
+            until: "2999-01-01T00:00:00Z".parse().unwrap(),
+            reason: String::new(),
+            approved_by: String::new(),
+        };
+        let exempt = finding(Step::Exempt(versioning(), exemption.clone()));
+        assert_eq!((exempt.exemption, exempt.outcome), (Some(exemption), Outcome::Exempt));
+        let left = finding(Step::Left(versioning()));
+        assert!(left.left && left.note.as_deref() == Some(LEFT));
+        let refused = finding(Step::Refused(versioning(), Refusal::TooManyRules(1001)));
+        assert!(refused.error.is_some_and(|it| it.contains("1001")));
+        let restored = Restored { change: noted(), written: true, result: Ok(()) };
+        assert_eq!(restored.into_finding(false).note, note);
+        let failed = |above| {
+            Restored { change: versioning(), written: false, result: Err(denied()) }.into_finding(above).error.unwrap()
+        };
+        assert_eq!(failed(false), "denied");
+        assert_eq!(failed(true), "enforced for the whole account, so not fought over: denied");
+    }
+
+    #[test]
+    fn a_problem_is_what_aws_or_the_guardrail_said() {
+        use crate::value::failure::Answer;
+        let answer = Answer { arrived: true, code: Some("AccessDenied"), ..Answer::default() };
+        let error = ApiError::answered("Put", answer, &std::fmt::Error);
+        let problem = Problem::from(error.clone());
+        assert_eq!((problem.text, problem.denied_by), (error.to_string(), Some(Denial::Unsaid)));
+        let problem = Problem::from(Refusal::TooManyRules(1001));
+        assert!(problem.text.contains("1001") && problem.denied_by.is_none());
+        let unexplained = Problem { text: String::new(), denied_by: None };
+        let block = Drift { observed: PublicAccessBlock::default(), desired: PublicAccessBlock::ALL };
+        let ended = Restored { change: Change::PublicAccessBlock(block), written: true, result: Err(unexplained) };
+        assert!(!ended.may_be_enforced_above(), "nobody denied it");
+    }
 }

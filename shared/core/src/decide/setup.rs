@@ -276,7 +276,10 @@ pub(super) fn check_address(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::edge::config::Needs;
 
     #[test]
     fn an_address_is_one_that_can_be_mailed() {
@@ -285,5 +288,125 @@ mod tests {
         for bad in ["", "ann", "@example.com", "ann@", "ann@host", "a nn@example.com", &long] {
             assert!(check_address(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_may_have_fifty_characters() {
+        let of_length = |length: usize| check_address(&format!("{}@example.com", "a".repeat(length - 12)));
+        assert!(of_length(50).is_ok() && of_length(51).is_err());
+    }
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
+    const OTHER: &str = "arn:aws:kms:eu-west-2:111122223333:key/other";
+
+    fn config() -> Config {
+        let lookup = |name: &str| {
+            let value = match name {
+                "GUARDRAIL_TOPIC_ARN" => "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts",
+                "GUARDRAIL_ROLE_ARN" => "arn:aws:iam::111122223333:role/s3-guardrail-bootstrap-eu-west-2",
+                "AWS_REGION" => "eu-west-2",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        Config::from_vars(Needs::NoQueue, lookup).unwrap()
+    }
+
+    fn setup(changes: serde_json::Value, registered: Option<&Registration>) -> Result<Setup, String> {
+        let mut request = json!({"bucket": "acme-data"});
+        request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let request = serde_json::from_value(request).unwrap();
+        Setup::new(&config(), request, registered).map_err(|it| it.to_string())
+    }
+
+    fn inventory_of(format: &str) -> Observed {
+        let json = json!({
+            "IsEnabled": true, "IncludedObjectVersions": "All", "Frequency": "Daily", "Format": format,
+            "Bucket": "arn:aws:s3:::lists", "AccountId": null, "Prefix": null, "Encryption": "Absent",
+            "FilterPrefix": null, "OptionalFields": [],
+        });
+        Observed { inventory: Ok(serde_json::from_value(json).unwrap()), ..Observed::empty() }
+    }
+
+    #[test]
+    fn a_new_document_says_what_was_asked_for_or_is_there() {
+        let asked = json!({"log_bucket": "acme-logs", "trail": "tra"});
+        let setup = setup(asked, None).unwrap();
+        let alias: KeyAlias = "alias/a".parse().unwrap();
+        let registered = |observed| setup.registration(KEY.parse().unwrap(), Some(alias.clone()), None, &observed);
+        let document = registered(Observed::empty());
+        let expected = json!({
+            "bucket": "acme-data", "account": "111122223333", "key_arn": KEY, "key_alias": "alias/a",
+            "trail_arn": "arn:aws:cloudtrail:eu-west-2:111122223333:trail/tra", "log_bucket": "acme-logs",
+            "inventory": {"bucket": "acme-data-inventory", "format": "Parquet"},
+        });
+        let json = serde_json::to_value(&document).unwrap();
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(&json[field], value, "{field}");
+        }
+        for (format, registered_as) in
+            [("CSV", InventoryFormat::Csv), ("Parquet", InventoryFormat::Parquet), ("ORC", InventoryFormat::Parquet)]
+        {
+            assert_eq!(registered(inventory_of(format)).inventory.format, Some(registered_as), "{format}");
+        }
+        assert_eq!(setup.own_trail(), Some(&setup.trail));
+    }
+
+    #[test]
+    fn a_key_that_is_exchanged_is_a_former_one_from_then_on() {
+        let key = |arn: &str| arn.parse::<KeyArn>().unwrap();
+        let third = || key("arn:aws:kms:eu-west-2:111122223333:key/third");
+        let registered = Registration {
+            former_keys: vec![third(), key(OTHER)],
+            drop_dead_principals: true,
+            ..Registration::new("acme-data".parse().unwrap(), "111122223333".parse().unwrap(), key(KEY))
+        };
+        let setup = setup(json!({}), Some(&registered)).unwrap();
+        let with = |arn| setup.registration(key(arn), None, Some(&registered), &inventory_of("CSV"));
+        assert_eq!(with(KEY).former_keys, [third(), key(OTHER)], "nothing is exchanged");
+        assert_eq!(with(OTHER).former_keys, [third(), key(KEY)], "and what comes back is none any more");
+        assert_eq!((with(OTHER).key_arn, with(OTHER).drop_dead_principals), (key(OTHER), true));
+        assert_eq!(with(KEY).inventory.format, None, "what is registered already stays");
+        let again = Registration { former_keys: vec![key(KEY)], ..registered };
+        let twice = setup.registration(key(OTHER), None, Some(&again), &Observed::empty());
+        assert_eq!(twice.former_keys, [key(KEY)], "each once");
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_meant_names_its_field() {
+        let other = || {
+            let key = "arn:aws:kms:eu-west-2:999922223333:key/k".parse().unwrap();
+            Registration::new("acme-data".parse().unwrap(), "999922223333".parse().unwrap(), key)
+        };
+        let field = |changes, registered: Option<&Registration>| {
+            let error = setup(changes, registered).unwrap_err();
+            error.split(": ").nth(1).unwrap_or_default().to_owned()
+        };
+        for (changes, expected) in [
+            (json!({"log_bucket": "acme-data"}), "log_bucket"),
+            (json!({"inventory_bucket": "acme-data"}), "inventory_bucket"),
+            (json!({"trail": "-t"}), "trail"),
+            (json!({"key_users": ["ann"]}), "key_users"),
+            (json!({"key_administrators": ["arn:aws:s3:::acme"]}), "key_administrators"),
+            (json!({"zero_spend_budget": "ann"}), "zero_spend_budget"),
+        ] {
+            assert_eq!(field(changes, None), expected);
+        }
+        assert_eq!(field(json!({}), Some(&other())), "bucket");
+        let users =
+            json!({"key_users": ["arn:aws:iam::111122223333:user/ann", "arn:aws:sts::111122223333:assumed-role/r/s"]});
+        assert_eq!(setup(users, None).unwrap().key_users.len(), 2);
+    }
+
+    #[test]
+    fn the_trail_of_another_account_is_not_ours() {
+        let trail = "arn:aws:cloudtrail:eu-west-2:999922223333:trail/organization";
+        let setup = setup(json!({"trail": trail}), None).unwrap();
+        assert_eq!((setup.trail.as_str(), setup.own_trail()), (trail, None));
+    }
+
+    #[test]
+    fn what_was_there_is_adopted_or_unchanged() {
+        assert_eq!((Action::on_existing(true), Action::on_existing(false)), (Action::Adopted, Action::Unchanged));
     }
 }

@@ -41,3 +41,59 @@ pub fn uses_trail(registration: &Registration, named: &str) -> bool {
     let Some(trail) = &registration.trail_arn else { return false };
     named == trail.as_str() || trail.parts().resource.strip_prefix("trail/") == Some(named)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";
+    const FORMER: &str = "arn:aws:kms:eu-west-2:111122223333:key/former";
+    const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t";
+
+    fn registration() -> Registration {
+        let key: KeyArn = KEY.parse().unwrap();
+        Registration {
+            key_alias: "alias/acme".parse().ok(),
+            // The present one may still stand there.
+            former_keys: vec![key.clone(), FORMER.parse().unwrap()],
+            trail_arn: TRAIL.parse().ok(),
+            ..Registration::new("acme-data".parse().unwrap(), "111122223333".parse().unwrap(), key)
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_by_arn_id_or_alias() {
+        let registration = registration();
+        let former: KeyArn = FORMER.parse().unwrap();
+        let (present, former) = (WhichKey::Present, WhichKey::Former(&former));
+        for (names, keys) in [
+            (&[][..], &[][..]),
+            (&[KEY], &[present]),
+            (&["k"], &[present]),
+            (&["key/k"], &[]),
+            (&["alias/acme"], &[present]),
+            (&["arn:aws:kms:eu-west-2:111122223333:alias/acme"], &[present]),
+            (&["arn:aws:kms:eu-west-2:111122223333:alias/theirs"], &[]),
+            (&["arn:aws:kms:eu-west-1:111122223333:alias/acme"], &[]),
+            (&["arn:aws:kms:eu-west-2:999922223333:alias/acme"], &[]),
+            (&["arn:aws:kms:eu-west-2:111122223333:key/other"], &[]),
+            (&["alias/theirs", "other"], &[]),
+            (&[FORMER], &[former]),
+            (&["former"], &[former]),
+            (&["other", "former", "k"], &[present, former]),
+        ] {
+            let names: Vec<_> = names.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(keys_named(&registration, &names, "eu-west-2"), keys, "{names:?}");
+        }
+        let nameless = Registration { key_alias: None, ..registration };
+        assert_eq!(keys_named(&nameless, &["alias/acme".to_owned()], "eu-west-2"), []);
+    }
+
+    #[test]
+    fn a_trail_is_named_by_arn_or_name() {
+        for (named, uses) in [(TRAIL, true), ("t", true), ("trail/t", false), ("other", false), ("", false)] {
+            assert_eq!(uses_trail(&registration(), named), uses, "{named}");
+            assert!(!uses_trail(&Registration { trail_arn: None, ..registration() }, named), "it has none");
+        }
+    }
+}

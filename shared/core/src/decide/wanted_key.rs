@@ -161,4 +161,18 @@ mod tests {
         let error = choose(Some(ONE), Some("b"), named, Some(TWO)).unwrap_err();
         assert!(error.contains("alias/b points at"), "{error}");
     }
+
+    #[test]
+    fn a_key_is_called_by_what_is_known_of_it() {
+        let label = |asked: Option<&str>, asked_alias: Option<&str>, registered: Option<Option<&str>>| {
+            let registered = registered.map(|name| RegisteredKey { arn: key(TWO), alias: name.map(alias) });
+            let asked_alias = asked_alias.map(alias);
+            WantedKey { asked: asked.map(key), asked_alias, registered, default_alias: alias("default") }.label()
+        };
+        assert_eq!(label(Some(ONE), Some("a"), None), format!("key {ONE}"));
+        assert_eq!(label(None, Some("a"), Some(Some("b"))), "key alias/a");
+        assert_eq!(label(None, None, Some(Some("b"))), "key alias/b");
+        assert_eq!(label(None, None, Some(None)), format!("key {TWO}"));
+        assert_eq!(label(None, None, None), "key alias/default");
+    }
 }

@@ -138,4 +138,30 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
     }
+
+    #[test]
+    fn what_is_set_is_read_and_what_is_empty_is_missing() {
+        let region = ("AWS_REGION", "eu-west-2");
+        let key = ("GUARDRAIL_KEY_ARN", "arn:aws:kms:eu-west-2:111122223333:key/k");
+        let full = config(&[TOPIC, ROLE, QUEUE, region, key]).unwrap();
+        assert_eq!((full.queue_url.as_deref(), full.key.as_ref().map(KeyArn::as_str)), (Some(QUEUE.1), Some(key.1)));
+        assert_eq!(full.account().as_str(), "111122223333");
+        let Place { partition, account, region: place } = full.place();
+        assert_eq!((partition, account, place), ("aws", "111122223333", "eu-west-2"));
+        assert_eq!(config(&[TOPIC, ROLE, QUEUE, region]).unwrap().key, None);
+        let error = config(&[TOPIC, ROLE, ("GUARDRAIL_QUEUE_URL", ""), region]).unwrap_err();
+        assert!(error.to_string().contains("GUARDRAIL_QUEUE_URL is missing"), "{error}");
+        let vars = [TOPIC, ROLE, ("AWS_DEFAULT_REGION", "eu-west-1")];
+        let lookup = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
+        let without_queue = Config::from_vars(Needs::NoQueue, lookup).unwrap();
+        assert_eq!((without_queue.queue_url, without_queue.region.as_str()), (None, "eu-west-1"));
+    }
+
+    #[test]
+    fn a_prefix_begins_and_ends_with_a_slash_and_skips_none() {
+        assert_eq!(parameter_prefix("/a/b/").as_deref(), Ok("/a/b/"));
+        for bad in ["a/b/", "/a/b", "/a//b/", ""] {
+            assert!(parameter_prefix(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -295,4 +295,100 @@ mod tests {
         assert_eq!(event.trigger.user_agent.unwrap().len(), MAX_TEXT);
         assert_eq!(event.trigger.actor.as_deref(), Some("AWSService config.amazonaws.com"));
     }
+
+    fn event(detail: Value) -> Event {
+        Event::parse(&json!({ "detail": detail })).unwrap()
+    }
+
+    fn of_s3(event_name: &str, more: Value) -> Option<Subject> {
+        let mut detail = json!({"eventName": event_name, "eventSource": "s3.amazonaws.com"});
+        detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Event::parse(&json!({ "detail": detail })).ok().map(|it| it.subject)
+    }
+
+    #[test]
+    fn each_service_names_its_parts_in_its_own_way() {
+        let parts = |source: &str, more: Value| {
+            let mut detail = json!({"eventName": "X", "eventSource": format!("{source}.amazonaws.com")});
+            detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            match event(detail).subject {
+                Subject::Part(names) => names,
+                other => panic!("{other:?}"),
+            }
+        };
+        let named = |parameters: Value| json!({ "requestParameters": parameters });
+        assert_eq!(parts("events", named(json!({"name": "r", "rule": "rule/s"}))), ["rule/r", "rule/s"]);
+        assert_eq!(parts("logs", named(json!({"logGroupName": "/aws/lambda/f"}))), ["/aws/lambda/f"]);
+        assert_eq!(parts("monitoring", named(json!({"alarmNames": ["a", "b"]}))), ["alarm:a", "alarm:b"]);
+        assert_eq!(parts("iam", named(json!({"roleName": "r"}))), ["r"]);
+        assert_eq!(parts("sns", named(json!({"topicArn": "t", "subscriptionArn": "s"}))), ["t", "s"]);
+        assert_eq!(parts("sqs", named(json!({"queueUrl": "q"}))), ["q"]);
+        let mapping = json!({"requestParameters": {"uUID": "u"}, "responseElements": {"functionArn": "f"}});
+        assert_eq!(parts("lambda", mapping), ["f"]);
+        let many = vec!["n"; 100];
+        assert_eq!(parts("ssm", named(json!({"names": many}))).len(), 64);
+    }
+
+    #[test]
+    fn a_call_is_ours_by_the_role_that_issued_its_credentials() {
+        let own: RoleArn = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2".parse().unwrap();
+        let session = "arn:aws:sts::111122223333:assumed-role/s3-guardrail-sweep-eu-west-2/guardrail-sweep";
+        let called = |arn: &str, issuer: &str, error: Option<&str>| {
+            let identity = json!({"arn": arn, "sessionContext": {"sessionIssuer": {"arn": issuer}}});
+            let call = json!({"eventName": "X", "requestParameters": {"bucketName": "acme-data"}, "userIdentity": identity, "errorCode": error});
+            let event = event(call);
+            (event.is_own(&own, "eu-west-2"), event.is_of(&own), event.is_own_failure(&own))
+        };
+        let theirs = "arn:aws:iam::111122223333:role/dev-ci";
+        assert_eq!(called(session, own.as_str(), None), (true, true, false));
+        assert_eq!(called(session, own.as_str(), Some("AccessDenied")), (true, true, true));
+        assert_eq!(called(session, theirs, Some("AccessDenied")), (true, false, false));
+        assert_eq!(called(theirs, theirs, Some("AccessDenied")), (false, false, false));
+        assert_eq!(called(theirs, own.as_str(), None), (true, true, false));
+    }
+
+    #[test]
+    fn calls_of_s3_control_name_a_bucket_or_an_access_point() {
+        let bucket = |name: &str| Some(Subject::Bucket(Ok(name.parse().unwrap())));
+        let nobody = || Some(Subject::Bucket(Err(String::new())));
+        let point = || Some(Subject::AccessPoint("ap".to_owned()));
+        let named = |parameters: Value| json!({ "requestParameters": parameters });
+        let tagged = |arn: &str| json!({"requestParameters": {"resourceArn": arn}});
+        for (event_name, more, subject) in [
+            ("CreateAccessPoint", named(json!({"name": "ap", "bucket": "acme-data"})), bucket("acme-data")),
+            (
+                "CreateAccessPoint",
+                named(json!({"CreateAccessPointRequest": {"Bucket": "acme-data"}})),
+                bucket("acme-data"),
+            ),
+            ("DeleteAccessPoint", named(json!({"name": "ap", "bucket": "acme-data"})), point()),
+            ("PutAccessPointPolicy", named(json!({"Name": "ap"})), point()),
+            (
+                "PutAccessPointPolicy",
+                json!({"resources": [{"ARN": "arn:aws:s3:eu-west-2:111122223333:accesspoint/ap"}]}),
+                point(),
+            ),
+            ("TagResource", tagged("arn:aws:s3:::acme-data"), bucket("acme-data")),
+            ("TagResource", tagged("arn:aws:s3:eu-west-2:111122223333:accesspoint/ap"), nobody()),
+            ("TagResource", tagged("arn:aws:sns:eu-west-2:111122223333:t"), nobody()),
+            ("PutBucketTagging", json!({}), None),
+            ("PutObject", json!({}), None),
+            ("PutObject", tagged("arn:aws:s3:::acme-data"), None),
+        ] {
+            assert_eq!(of_s3(event_name, more.clone()), subject, "{event_name} {more}");
+        }
+    }
+
+    #[test]
+    fn an_input_that_makes_no_sense_says_where() {
+        assert!(Request::from_body(r#"{"bucket":"acme-data","dry_run":true}"#).unwrap().dry_run);
+        let error = Request::from_body(r#"{"bucket":"acme-data","dry_run":1}"#).unwrap_err().to_string();
+        assert!(error.starts_with("the message is not valid: dry_run: "), "{error}");
+        let error = decode::<Request>("request", json!({"bucket": "A"})).unwrap_err().to_string();
+        assert!(error.starts_with("the request is not valid: bucket: "), "{error}");
+        assert_eq!(decode::<Request>("request", json!({"bucket": "acme-data"})).unwrap().bucket.as_str(), "acme-data");
+        let error = |detail: Value| Event::parse(&json!({ "detail": detail })).unwrap_err().to_string();
+        assert_eq!(error(json!({})), "the event has no detail.eventName");
+        assert!(error(json!({"eventName": "X"})).starts_with("the event X names no bucket"));
+    }
 }

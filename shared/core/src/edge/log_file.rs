@@ -180,4 +180,40 @@ mod tests {
         assert_eq!(outcome(&nested(125)), (0, Some(Category::Syntax)));
         assert_eq!(outcome(&nested(1_000_000)), (0, Some(Category::Syntax)));
     }
+
+    #[test]
+    fn what_is_no_log_is_told_with_what_was_expected() {
+        let told = |text: &str| super::read(text.as_bytes(), &mut |_| ()).unwrap_err().to_string();
+        for (text, expected) in [
+            ("[]", "invalid type: sequence, expected an object with `Records`, or a record"),
+            (r#"{"Records": 7}"#, "invalid type: integer `7`, expected a list of records"),
+            ("{}", "neither `Records` nor `eventName`"),
+        ] {
+            assert!(told(text).starts_with(expected), "{}", told(text));
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_records_is_none() {
+        let record = record("");
+        let beside = json!({"eventName": "X", "Records": [record], "detail": record, "more": [1]});
+        assert_eq!(outcome(&beside.to_string()), (1, None));
+        let mut kept = Vec::new();
+        super::read(json!({"version": "0", "detail": record}).to_string().as_bytes(), &mut |it| kept.push(it)).unwrap();
+        assert_eq!(kept, [record], "as EventBridge delivers it");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_on_is_not_at_its_end() {
+        struct TornOnce(bool);
+        impl Read for TornOnce {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) { Ok(0) } else { Err(io::Error::other("torn")) }
+            }
+        }
+        let text = record("").to_string();
+        let mut records = 0;
+        let error = super::read(text.as_bytes().chain(TornOnce(false)), &mut |_| records += 1).unwrap_err();
+        assert_eq!((records, error.classify()), (1, Category::Io));
+    }
 }

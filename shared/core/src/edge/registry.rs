@@ -263,4 +263,34 @@ mod tests {
         let error = Registration::parse(&document, &bucket).unwrap().inventory_bucket().unwrap_err().to_string();
         assert!(error.contains("inventory.bucket: missing"), "{error}");
     }
+
+    #[test]
+    fn a_document_is_of_its_bucket_and_no_longer_than_the_store_keeps() {
+        let of_length = |bytes: usize| {
+            let document = format!("{{{REQUIRED}}}");
+            let document = format!("{document}{}", " ".repeat(bytes - document.len()));
+            Registration::parse(&document, &"acme-data".parse().unwrap()).map_err(|it| it.to_string())
+        };
+        assert!(of_length(32_768).is_ok());
+        let error = of_length(32_769).unwrap_err();
+        assert!(error.contains("32769 bytes, and the Parameter Store keeps no more than 32768"), "{error}");
+        let error = Registration::parse(&format!("{{{REQUIRED}}}"), &"other".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`acme-data` stands under another bucket's name"), "{error}");
+    }
+
+    #[test]
+    fn what_is_named_comes_before_what_is_derived() {
+        let named = parse(r#","log_bucket":"acme-logs","inventory":{"bucket":"acme-lists"}"#).unwrap();
+        let names = |it: &Registration| [it.log_bucket(), it.inventory_bucket()].map(|it| it.unwrap().to_string());
+        assert_eq!(names(&named), ["acme-logs", "acme-lists"]);
+        assert_eq!(names(&parse("").unwrap()), ["acme-data-logs", "acme-data-inventory"]);
+    }
+
+    #[test]
+    fn an_exemption_is_over_at_the_moment_it_names() {
+        let until = json!([{"control": "lifecycle", "until": "2027-01-01T00:00:00Z"}]);
+        let registration = parse(&format!(",\"exemptions\":{until}")).unwrap();
+        let in_force = |now: &str| registration.exemption(Control::Lifecycle, now.parse().unwrap()).is_some();
+        assert!(in_force("2026-12-31T23:59:59Z") && !in_force("2027-01-01T00:00:00Z"));
+    }
 }

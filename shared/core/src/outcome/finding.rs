@@ -124,3 +124,29 @@ impl Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        control::versioning::Versioning,
+        value::{drift::Drift, failure::Answer},
+    };
+
+    #[test]
+    fn a_finding_says_what_was_written_or_why_nothing_is_known() {
+        let enabled = Versioning::default().enabled();
+        let change = Change::Versioning(Drift { observed: Versioning::default(), desired: enabled });
+        let restored = Finding::restored(change.clone());
+        assert_eq!(restored.written.as_ref().map(Written::change), Some(&change));
+        assert_eq!((&restored.observed["Status"], &restored.desired["Status"]), (&Value::Null, &json!("Enabled")));
+        let denied = Answer { arrived: true, code: Some("AccessDenied"), ..Answer::default() };
+        let error = ApiError::answered("GetBucketVersioning", denied, &std::fmt::Error);
+        let unreadable = Finding::unreadable(Control::Versioning, &error);
+        assert_eq!(unreadable.denied_by, Some(Denial::Unsaid));
+        assert_eq!(unreadable.error, Some(error.to_string()));
+        assert!(unreadable.written.is_none() && unreadable.observed.is_null());
+    }
+}

@@ -68,3 +68,37 @@ impl Observed {
         self.errors().into_iter().filter_map(|(_, error)| error).any(ApiError::is_gone) && !self.is_gone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::failure::Answer;
+
+    #[test]
+    fn a_bucket_of_which_only_some_reads_are_gone_is_neither_there_nor_gone() {
+        let refused = |code: &str| {
+            let answer = Answer { arrived: true, code: Some(code), ..Answer::default() };
+            ApiError::answered("Get", answer, &std::fmt::Error)
+        };
+        let gone = || Observed {
+            public_access_block: Err(refused("NoSuchBucket")),
+            object_ownership: Err(refused("NoSuchBucket")),
+            bucket_policy: Err(refused("NoSuchBucket")),
+            default_encryption: Err(refused("NoSuchBucket")),
+            versioning: Err(refused("NoSuchBucket")),
+            lifecycle: Err(refused("NoSuchBucket")),
+            inventory: Err(refused("NoSuchBucket")),
+        };
+        for (observed, is_gone, is_partly_gone) in [
+            (gone(), true, false),
+            (Observed { versioning: Ok(BucketSetting::unset()), ..gone() }, false, true),
+            (Observed { versioning: Err(refused("AccessDenied")), ..gone() }, false, true),
+            (Observed { versioning: Err(refused("AccessDenied")), ..Observed::empty() }, false, false),
+            (Observed::empty(), false, false),
+        ] {
+            assert_eq!((observed.is_gone(), observed.is_partly_gone()), (is_gone, is_partly_gone), "{observed:?}");
+            assert_eq!(Seen::from(observed).is_gone(), is_gone);
+        }
+        assert!(!Seen::default().is_gone(), "it was not looked at");
+    }
+}

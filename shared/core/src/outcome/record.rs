@@ -162,3 +162,86 @@ impl Entry {
         Ok(parse(&self.observed)?.zip(parse(&self.desired)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        control::versioning::Versioning,
+        outcome::step::Change,
+        value::{drift::Drift, failure::ApiError},
+    };
+
+    fn versioning(status: &str) -> Versioning {
+        Versioning { status: Some(status.to_owned()), mfa_delete: false }
+    }
+
+    fn change() -> Change {
+        Change::Versioning(Drift { observed: versioning("Suspended"), desired: versioning("Enabled") })
+    }
+
+    fn record(findings: Vec<Finding>) -> Record {
+        let report = Report { findings, ..Report::new("acme-data", BucketOutcome::Restored, None) };
+        let (bucket, account) = ("acme-data".parse().unwrap(), "111122223333".parse().unwrap());
+        Record::new(&report, &bucket, &account, "eu-west-2", Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_strangers_event_id_does_not_leave_the_buckets_folder() {
+        let now = "2026-11-23T09:14:07.123Z".parse().unwrap();
+        let key = |event_id: &str| record_key(&"acme-data".parse().unwrap(), event_id, now, 255);
+        let named = |id: &str| format!("s3-guardrail/history/acme-data/2026/11/23/091407.123Z-{id}.json");
+        assert_eq!(key("0b4a7e2c-5f1d"), named("0b4a7e2c-5f1d"));
+        assert_eq!(key("../../a/b.c"), named("abc"));
+        assert_eq!(key(&"x".repeat(65)), named(&"x".repeat(64)));
+        for nothing in ["", "/../"] {
+            assert_eq!(key(nothing), named("00000000000000ff"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_again_and_says_which_settings_were_written() {
+        let written = Finding::restored(change());
+        let by_another = Finding { written: Some(Written::ByAnother(change())), ..written.clone() };
+        let unread = Finding::unreadable(Control::KmsKey, &ApiError::new("DescribeKey", "denied"));
+        let left = Finding::of(&change(), Outcome::WouldRestore);
+        let record = record(vec![written, by_another, unread, left]);
+        let read = Record::parse(&serde_json::to_string(&record).unwrap()).unwrap();
+        assert_eq!(json!(read), json!(record));
+        let flags: Vec<_> = read.findings.iter().map(|it| (it.written, it.by_another, it.is_changed())).collect();
+        assert_eq!(flags, [(true, false, true), (false, true, true), (false, false, false), (false, false, false)]);
+        let (was, is) = (Setting::Versioning(versioning("Suspended")), Setting::Versioning(versioning("Enabled")));
+        for index in [0, 1, 3] {
+            assert_eq!(read.findings[index].settings().unwrap(), Some((was.clone(), is.clone())));
+        }
+        assert_eq!(read.findings[2].settings().unwrap(), None, "the key is no setting of the bucket's own");
+        assert_eq!(read.findings[2].error.as_deref(), Some("DescribeKey: denied"));
+        let back = Entry::rolled_back(Control::Versioning, &is, &was, None);
+        assert!(back.written && !back.by_another && back.outcome == Outcome::Exempt);
+        assert_eq!(back.settings().unwrap(), Some((is, was)));
+    }
+
+    #[test]
+    fn a_record_of_another_version_or_without_end_is_refused() {
+        let text = serde_json::to_string(&record(Vec::new())).unwrap();
+        let refused = |text: &str| Record::parse(text).unwrap_err().to_string();
+        assert_eq!(
+            refused(&text.replace(SCHEMA, "s3-guardrail-record/2")),
+            "not a record of this version (s3-guardrail-record/1) but `s3-guardrail-record/2`"
+        );
+        assert!(refused("{}").contains("missing field"), "{}", refused("{}"));
+        let of_length = |bytes: usize| format!("{text}{}", " ".repeat(bytes - text.len()));
+        assert!(Record::parse(&of_length(32 * 1024 * 1024)).is_ok());
+        assert_eq!(refused(&of_length(32 * 1024 * 1024 + 1)), "33554433 bytes, and no record has more than 33554432");
+    }
+
+    #[test]
+    fn an_entry_that_is_no_setting_is_told_with_its_control() {
+        let mut record = record(vec![Finding::restored(change())]);
+        record.findings[0].observed = json!("Suspended");
+        let error = record.findings[0].settings().unwrap_err().to_string();
+        assert!(error.starts_with("versioning: what was there cannot be read from the record: "), "{error}");
+    }
+}

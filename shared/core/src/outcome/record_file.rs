@@ -43,3 +43,22 @@ impl FromStr for RecordFile {
         parsed().ok_or_else(|| NameError::new(text, "a record (s3://LOG-BUCKET/s3-guardrail/history/BUCKET/...json)"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_named_by_its_url_and_nothing_else_is() {
+        let url = "s3://acme-logs/s3-guardrail/history/acme-data/2026/11/23/091407.123Z-0b4a7e2c.json";
+        let file: RecordFile = url.parse().unwrap();
+        assert_eq!((file.log_bucket.as_str(), file.bucket.as_str()), ("acme-logs", "acme-data"));
+        assert_eq!((file.to_string().as_str(), serde_json::to_value(&file).unwrap().as_str()), (url, Some(url)));
+        for (was, is) in
+            [("s3://", "https://"), ("acme-logs", "A"), ("history", "theirs"), ("acme-data", "A"), (".json", "")]
+        {
+            let error = url.replace(was, is).parse::<RecordFile>().unwrap_err().to_string();
+            assert!(error.contains("is not a record"), "{error}");
+        }
+    }
+}

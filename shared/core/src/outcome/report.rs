@@ -282,4 +282,68 @@ mod tests {
         assert_eq!(took(None, Some("2026-11-23T10:00:01Z")), None);
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), None), None);
     }
+
+    fn endangering() -> (Hindrance, Exposure) {
+        use crate::outcome::{exposure::ExposureKind, hindrance::Document};
+        let hindrance = Hindrance {
+            r#in: Document::BucketPolicy,
+            statement: None,
+            named: None,
+            actions: Vec::new(),
+            service: None,
+            certain: true,
+        };
+        let (kind, control) = (ExposureKind::ForeignAccess, Control::BucketPolicy);
+        (hindrance, Exposure { kind, control, answer: None, id: String::new(), detail: String::new() })
+    }
+
+    #[test]
+    fn what_was_open_before_the_call_is_its_owners() {
+        let of = |event_name: Option<&str>, hindered: bool| {
+            let (hindrance, exposure) = endangering();
+            let hindrances = hindered.then_some(hindrance).into_iter().collect();
+            let reconciled =
+                Reconciled::Bucket { findings: Vec::new(), hindrances, exposures: vec![exposure], restored_at: None };
+            let trigger = event_name.map(|it| Trigger { event_name: it.to_owned(), ..Trigger::default() });
+            let report = Report::of(&"acme-data".parse().unwrap(), reconciled, trigger);
+            (report.outcome, report.hindrances.len(), report.exposures.len())
+        };
+        assert_eq!(of(None, false), (BucketOutcome::Compliant, 0, 1));
+        assert_eq!(of(Some("PutBucketPolicy"), false), (BucketOutcome::Endangered, 0, 1));
+        assert_eq!(of(Some("PutBucketVersioning"), false), (BucketOutcome::Compliant, 0, 0));
+        assert_eq!(of(Some("PutBucketVersioning"), true), (BucketOutcome::Endangered, 1, 0));
+        assert_eq!(of(None, true), (BucketOutcome::Endangered, 1, 1));
+    }
+
+    #[test]
+    fn two_reports_together_are_as_bad_as_the_worse() {
+        let endangered = || {
+            let (hindrance, exposure) = endangering();
+            let (hindrances, exposures) = (vec![hindrance], vec![exposure]);
+            Report { hindrances, exposures, outcome: BucketOutcome::Endangered, ..report(&[]) }
+        };
+        for (one, other, outcome) in [
+            (report(&[]), report(&[]), BucketOutcome::Compliant),
+            (report(&[]), report(&[Outcome::Restored]), BucketOutcome::Restored),
+            (report(&[Outcome::Failed]), report(&[Outcome::Restored]), BucketOutcome::Failed),
+            (endangered(), report(&[]), BucketOutcome::Endangered),
+            (report(&[]), endangered(), BucketOutcome::Endangered),
+        ] {
+            assert_eq!(one.and(other).outcome, outcome);
+        }
+        let both = endangered().and(Report { drift_to_restored_ms: Some(7), ..endangered() });
+        assert_eq!((both.hindrances.len(), both.exposures.len(), both.drift_to_restored_ms), (2, 2, Some(7)));
+        let mut unrecorded = Report { drift_to_restored_ms: Some(5), ..report(&[]) }.and(both);
+        assert_eq!(unrecorded.drift_to_restored_ms, Some(5));
+        unrecorded.record = "s3://acme-logs/s3-guardrail/history/acme-data/1.json".parse().ok();
+        unrecorded.unrecorded("no".to_owned());
+        assert_eq!((unrecorded.record, unrecorded.record_error.as_deref()), (None, Some("no")));
+    }
+
+    #[test]
+    fn work_is_called_the_same_in_json_and_in_text() {
+        for work in [Work::Sweep, Work::Reconcile, Work::Bootstrap, Work::Rollback] {
+            assert_eq!(serde_json::to_value(work).unwrap(), work.as_str());
+        }
+    }
 }

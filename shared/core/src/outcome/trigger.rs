@@ -35,3 +35,36 @@ impl Trigger {
         self.error_code.is_none() && (made_anew || Control::of_event(&self.event_name) == Some(control))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_can_have_changed_what_it_is_about_if_it_succeeded() {
+        let trigger = |event_name: &str, error: Option<&str>| Trigger {
+            event_name: event_name.to_owned(),
+            error_code: error.map(str::to_owned),
+            ..Trigger::default()
+        };
+        for (event_name, error, versioning, trail) in [
+            ("PutBucketVersioning", None, true, false),
+            ("PutBucketVersioning", Some("AccessDenied"), false, false),
+            ("CreateBucket", None, true, false),
+            ("CreateBucket", Some("BucketAlreadyExists"), false, false),
+            ("StopLogging", None, false, true),
+            ("PutBucketPolicy", None, false, false),
+            ("PutBucketTagging", None, false, false),
+        ] {
+            let changed = |control| trigger(event_name, error).can_have_changed(control);
+            assert_eq!((changed(Control::Versioning), changed(Control::Trail)), (versioning, trail), "{event_name}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_not_guessed() {
+        let time = |text: Option<&str>| Trigger { event_time: text.map(str::to_owned), ..Trigger::default() }.time();
+        assert_eq!(time(Some("1970-01-01T00:00:05Z")), Timestamp::from_second(5).ok());
+        assert_eq!((time(Some("yesterday")), time(None)), (None, None));
+    }
+}

@@ -108,3 +108,195 @@ fn is_infrastructure_code(user_agent: &str) -> bool {
     let agent = user_agent.to_ascii_lowercase();
     ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::outcome::{
+        exposure::{Exposure, ExposureKind},
+        hindrance::{Document, Hindrance},
+        trigger::Trigger,
+    };
+
+    fn finding(control: Control, outcome: Outcome) -> Finding {
+        Finding::new(control, outcome, (Value::Null, Value::Null))
+    }
+
+    fn report(outcome: BucketOutcome, findings: Vec<Finding>) -> Report {
+        Report { findings, ..Report::new("acme-data", outcome, None) }
+    }
+
+    fn called(event_name: &str, user_agent: &str) -> Option<Trigger> {
+        let (event_name, user_agent) = (event_name.to_owned(), Some(user_agent.to_owned()));
+        Some(Trigger { event_name, user_agent, ..Trigger::default() })
+    }
+
+    /// The first words of each line.
+    #[track_caller]
+    fn check(report: &Report, expected: Expect) {
+        let words = |line: &str| line.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
+        expected.assert_eq(&advice(report).lines().map(|it| format!("{}\n", words(it))).collect::<String>());
+    }
+
+    #[test]
+    fn a_registry_document_is_put_back_by_another_way_than_other_parts() {
+        let advised = |outcome, part: Option<&str>| {
+            let part = part.map(str::to_owned);
+            watch_advice(&Watched { outcome, part, trigger: None, findings: Vec::new(), notified: false })
+        };
+        let (document, other) =
+            (Some("registry parameter /s3-guardrail/buckets/acme"), Some("queue s3-guardrail-work"));
+        assert!(advised(WatchOutcome::Tampered, document).contains("guardrail restore-registration BUCKET"));
+        for part in [other, None] {
+            assert!(advised(WatchOutcome::Tampered, part).contains("run infra/deploy.sh again"));
+        }
+        assert!(advised(WatchOutcome::Attempted, document).contains("It changed nothing"));
+        assert!(advised(WatchOutcome::Broken, document).contains("has each part"));
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_done_that_is_said() {
+        assert_eq!(advice(&report(BucketOutcome::Compliant, vec![])), "  Nothing.\n");
+    }
+
+    #[test]
+    fn each_outcome_has_its_advice() {
+        let of = |outcome| report(BucketOutcome::Failed, vec![finding(Control::Versioning, outcome)]);
+        check(
+            &report(BucketOutcome::Gone, vec![]),
+            expect![[r#"
+            If that was meant, delete the
+        "#]],
+        );
+        check(
+            &Report { error: Some("e".to_owned()), ..report(BucketOutcome::Failed, vec![]) },
+            expect![[r#"
+            Mend what the error says. Until
+        "#]],
+        );
+        check(
+            &of(Outcome::Failed),
+            expect![[r#"
+            Mend what the error of each
+        "#]],
+        );
+        check(
+            &of(Outcome::Unstable),
+            expect![[r#"
+            Something undoes the guardrail's writes, or
+        "#]],
+        );
+        check(
+            &of(Outcome::WouldRestore),
+            expect![[r#"
+            Set "mode": "enforce" in the registry
+        "#]],
+        );
+        check(
+            &of(Outcome::Restored),
+            expect![[r#"
+            The settings shown as restored are
+        "#]],
+        );
+        check(
+            &of(Outcome::Exempt),
+            expect![[r#"
+            Nothing.
+        "#]],
+        );
+        let left = Finding { left: true, ..finding(Control::Versioning, Outcome::WouldRestore) };
+        check(
+            &report(BucketOutcome::Drifted, vec![left]),
+            expect![[r#"
+            Nothing.
+        "#]],
+        );
+        check(
+            &Report { missed_event: true, ..of(Outcome::Exempt) },
+            expect![[r#"
+            Find out why no event came:
+        "#]],
+        );
+        let trigger = called("PutBucketWebsite", "console");
+        check(
+            &Report { trigger, ..report(BucketOutcome::Compliant, vec![]) },
+            expect![[r#"
+            Nothing was undone: it belongs to
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_endangers_is_the_owners_to_mend() {
+        let hindrance = Hindrance {
+            r#in: Document::BucketPolicy,
+            statement: None,
+            named: None,
+            actions: Vec::new(),
+            service: None,
+            certain: true,
+        };
+        let exposure = Exposure {
+            kind: ExposureKind::EarlyDeletion,
+            control: Control::Lifecycle,
+            answer: None,
+            id: String::new(),
+            detail: String::new(),
+        };
+        let endangered = || report(BucketOutcome::Endangered, vec![]);
+        check(
+            &Report { hindrances: vec![hindrance], ..endangered() },
+            expect![[r#"
+            Nothing has drifted by these statements
+        "#]],
+        );
+        check(
+            &Report { exposures: vec![exposure], ..endangered() },
+            expect![[r#"
+            What lets others in, or deletes
+        "#]],
+        );
+    }
+
+    #[test]
+    fn whoever_denied_the_role_is_named_by_the_kind_of_policy() {
+        let denied = |control, denial| {
+            let finding = Finding { denied_by: Some(denial), ..finding(control, Outcome::Unreadable) };
+            advice(&report(BucketOutcome::Failed, vec![finding]))
+        };
+        for (control, denial, way) in [
+            (Control::BucketPolicy, Denial::ResourcePolicy, "root-task/S3UnlockBucketPolicy"),
+            (Control::KmsKey, Denial::ResourcePolicy, "One of the key's administrators"),
+            (Control::Versioning, Denial::ServiceControlPolicy, "policy of the organization"),
+            (Control::KmsKey, Denial::ResourceControlPolicy, "policy of the organization"),
+            (Control::Versioning, Denial::IdentityPolicy, "infra/deploy.sh"),
+            (Control::KmsKey, Denial::PermissionsBoundary, "infra/deploy.sh"),
+            (Control::Versioning, Denial::SessionPolicy, "infra/deploy.sh"),
+            (Control::Versioning, Denial::VpcEndpointPolicy, "VPC endpoint"),
+            (Control::KmsKey, Denial::Unsaid, "AWS does not say"),
+        ] {
+            let advised = denied(control, denial);
+            assert!(advised.lines().count() == 1 && advised.contains(way), "{control} {denial:?}: {advised}");
+        }
+    }
+
+    #[test]
+    fn infrastructure_code_is_blamed_for_its_own_change_only() {
+        let restored = || vec![finding(Control::Versioning, Outcome::Restored)];
+        let advised = |event_name, user_agent| {
+            let trigger = called(event_name, user_agent);
+            advice(&Report { trigger, ..report(BucketOutcome::Restored, restored()) }).contains("infrastructure code")
+        };
+        for agent in ["[Terraform/1.13.4]", "OpenTofu", "pulumi", "cloudformation.amazonaws.com", "crossplane"] {
+            assert!(advised("PutBucketVersioning", agent), "{agent}");
+            assert!(!advised("PutBucketPolicy", agent), "{agent}: another call's");
+        }
+        assert!(!advised("PutBucketVersioning", "aws-cli/2.31"));
+        let record = "s3://acme-logs/s3-guardrail/history/acme-data/1.json".parse().ok();
+        let recorded = advice(&Report { record, ..report(BucketOutcome::Restored, restored()) });
+        assert!(recorded.contains("guardrail rollback RECORD"), "{recorded}");
+    }
+}

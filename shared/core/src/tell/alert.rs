@@ -397,6 +397,12 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::outcome::{
+        exemption::Exemption,
+        exposure::{Answer, ExposureKind},
+        hindrance::{Document, Hindrance},
+        report::Work,
+    };
 
     const PLACE: Place<'_> = Place { partition: "aws", account: "111122223333", region: "eu-west-2" };
 
@@ -590,5 +596,323 @@ mod tests {
             differences.iter().map(line).collect::<Vec<_>>(),
             ["a: 1 -> null", "list: - 1", "list: + 3", "new.b: null -> true"]
         );
+    }
+
+    fn email_of(report: &Report) -> String {
+        let message: Value = serde_json::from_str(&alert(report, PLACE, false).unwrap().message).unwrap();
+        message["email"].as_str().unwrap().to_owned()
+    }
+
+    fn hindrance(certain: bool) -> Hindrance {
+        Hindrance {
+            r#in: Document::BucketPolicy,
+            statement: Some("s".repeat(300)),
+            named: Some("statement `X`".to_owned()),
+            actions: vec!["s3:PutBucketPolicy"],
+            service: None,
+            certain,
+        }
+    }
+
+    fn exposure(answer: Option<Answer>) -> Exposure {
+        Exposure {
+            kind: ExposureKind::ForeignAccess,
+            control: Control::BucketPolicy,
+            answer,
+            id: "id".to_owned(),
+            detail: "statement `X` lets anybody in".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_endangers_is_as_loud_as_it_is_certain_and_new() {
+        let endangered = |hindrances, exposures, by_call: bool| {
+            let mut report = report(BucketOutcome::Endangered, "PutBucketPolicy", vec![]);
+            report.trigger.take_if(|_| !by_call);
+            Report { hindrances, exposures, ..report }
+        };
+        let foreign = || vec![exposure(Some(Answer::Foreign))];
+        let unknown = || vec![exposure(Some(Answer::CannotTell))];
+        for (report, told, swept) in [
+            (endangered(vec![hindrance(true)], vec![], false), Some(Severity::Critical), Some(Severity::Critical)),
+            (endangered(vec![hindrance(false)], vec![], false), Some(Severity::Warning), None),
+            (endangered(vec![hindrance(false)], vec![], true), Some(Severity::Warning), None),
+            (endangered(vec![], foreign(), true), Some(Severity::Critical), None),
+            (endangered(vec![], foreign(), false), None, None),
+            (endangered(vec![], unknown(), true), Some(Severity::Warning), None),
+            (endangered(vec![], vec![exposure(None)], true), Some(Severity::Critical), None),
+        ] {
+            assert_eq!((severity(&report, false), severity(&report, true)), (told, swept), "{report:?}");
+        }
+        let owners = report(BucketOutcome::Compliant, "PutBucketWebsite", vec![]);
+        assert_eq!(severity(&owners, false), Some(Severity::Warning), "it can void the baseline");
+    }
+
+    #[test]
+    fn no_more_than_twenty_of_a_kind_are_named_and_the_rest_is_counted() {
+        let with = |count: usize| Report {
+            hindrances: vec![hindrance(true); count],
+            exposures: vec![exposure(None); count + 1],
+            ..report(BucketOutcome::Endangered, "PutBucketPolicy", vec![])
+        };
+        let machine = |report: &Report| machine(report, Severity::Critical, PLACE, 1000);
+        let few = machine(&with(19));
+        assert_eq!((few["hindrances"].as_array().unwrap().len(), few["exposures"].as_array().unwrap().len()), (19, 20));
+        assert!(few.get("more_hindrances").is_none() && few.get("more_exposures").is_none());
+        assert!(!email_of(&with(19)).contains("more like these"));
+        let many = machine(&with(21));
+        assert_eq!(
+            (many["hindrances"].as_array().unwrap().len(), many["exposures"].as_array().unwrap().len()),
+            (20, 20)
+        );
+        assert_eq!((&many["more_hindrances"], &many["more_exposures"]), (&json!(1), &json!(2)));
+        assert!(many["hindrances"][0]["statement"].as_str().unwrap().ends_with("(cut, 300 bytes in all)"));
+        let email = email_of(&with(21));
+        assert!(email.contains("... and 1 more like these") && email.contains("... and 2 more like these"), "{email}");
+        assert_eq!(email.matches("lets anybody in").count(), 20);
+    }
+
+    #[test]
+    fn a_value_is_cut_where_it_is_longer_than_the_limit() {
+        let value = json!("x".repeat(98));
+        let cut_at = |limit: usize| {
+            let finding = Finding { observed: value.clone(), ..finding(Control::Versioning, Outcome::Restored) };
+            let report = report(BucketOutcome::Restored, "PutBucketVersioning", vec![finding]);
+            machine(&report, Severity::Warning, PLACE, limit)["findings"][0]["observed"].clone()
+        };
+        assert_eq!(cut_at(100), value);
+        assert_eq!(cut_at(101), value);
+        let (cut, start) = (cut_at(99), format!("\"{}... (cut, 100 bytes in all)", "x".repeat(48)));
+        assert_eq!(cut, json!({"cut": true, "bytes": 100, "start": start}));
+        assert_eq!(super::cut("aé", 2), "a... (cut, 3 bytes in all)", "no character is cut in two");
+        assert_eq!(super::cut("aé", 3), "aé");
+    }
+
+    #[test]
+    fn each_finding_says_in_words_what_was_done() {
+        let until = "2999-01-01T00:00:00Z".parse().unwrap();
+        let (reason, approved_by) = ("migration".to_owned(), "ann".to_owned());
+        let exemption = Some(Exemption { control: Control::Versioning, until, reason, approved_by });
+        let of = |outcome| finding(Control::Versioning, outcome);
+        let words = |all: &[Finding]| all.iter().map(|it| format!("{}\n", outcome_in_words(it))).collect::<String>();
+        expect![[r#"
+            restored
+            not as it should be; observe mode, so nothing was written
+            not as it should be; left for now
+            NOT restored
+            could not be read, so nobody knows
+            exempt until 2999-01-01T00:00:00Z, nothing was written (reason: migration; approved by: ann)
+            not as it should be, and enforced all the same
+            restored before, and drifted again at once; nothing more was written
+        "#]]
+        .assert_eq(&words(&[
+            of(Outcome::Restored),
+            of(Outcome::WouldRestore),
+            Finding { left: true, ..of(Outcome::WouldRestore) },
+            of(Outcome::Failed),
+            of(Outcome::Unreadable),
+            Finding { exemption, ..of(Outcome::Exempt) },
+            of(Outcome::Exempt),
+            of(Outcome::Unstable),
+        ]));
+    }
+
+    #[test]
+    fn the_mail_says_what_the_call_cannot_have_done() {
+        let told = |event_name, error: Option<&str>, controls: &[Control]| {
+            let findings = controls.iter().map(|it| finding(*it, Outcome::Restored)).collect();
+            let mut report = report(BucketOutcome::Restored, event_name, findings);
+            report.trigger.as_mut().unwrap().error_code = error.map(str::to_owned);
+            innocence(&report).unwrap_or_default()
+        };
+        let both = [Control::Versioning, Control::Lifecycle];
+        assert_eq!(told("PutBucketVersioning", None, &both[..1]), "");
+        assert_eq!(
+            told("PutBucketVersioning", None, &both),
+            "This call led here; it can have changed versioning, but not lifecycle."
+        );
+        assert_eq!(told("PutBucketPolicy", None, &both), "This call led here; it cannot have changed what is below.");
+        assert_eq!(
+            told("PutBucketVersioning", Some("AccessDenied"), &both),
+            "This call failed and so changed nothing; it led here."
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_read_has_no_differences_and_what_is_long_is_cut() {
+        let unreadable =
+            report(BucketOutcome::Failed, "StopLogging", vec![finding(Control::Trail, Outcome::Unreadable)]);
+        assert!(!email_of(&unreadable).contains("Suspended"));
+        let missed = Report {
+            missed_event: true,
+            error: Some("the error".to_owned()),
+            ..report(BucketOutcome::Failed, "PutBucketWebsite", vec![])
+        };
+        let mail = email_of(&missed);
+        for part in ["The sweep found this.", "\nthe error\n", "The call decides whether it is served as a website."] {
+            assert!(mail.contains(part), "{mail}");
+        }
+        let changed = Finding {
+            observed: json!((0..10).map(|it| it.to_string()).collect::<Vec<_>>()),
+            desired: json!([]),
+            ..finding(Control::Trail, Outcome::Restored)
+        };
+        let report = report(BucketOutcome::Restored, "StopLogging", vec![changed]);
+        let lines = |limit| email(&report, PLACE, limit).lines().filter(|it| it.starts_with("    ")).count();
+        // Eight bytes a line; the last line says that there are more.
+        assert_eq!((lines(1000), lines(81), lines(80), lines(20)), (10, 10, 10, 3));
+        assert!(super::email(&report, PLACE, 20).contains("and more, cut here"));
+    }
+
+    #[test]
+    fn nothing_there_differs_as_an_empty_object_or_list_does() {
+        let lines = |before: &Value, after: &Value| {
+            let mut lines = Vec::new();
+            differ("p", before, after, &mut lines);
+            lines
+        };
+        assert_eq!(lines(&Value::Null, &json!({"a": 1})), ["p.a: null -> 1"]);
+        assert_eq!(lines(&Value::Null, &json!([1])), ["p: + 1"]);
+        assert_eq!(lines(&json!([1]), &Value::Null), ["p: [1] -> null"]);
+        assert_eq!(lines(&json!(1), &json!(1)), Vec::<String>::new());
+        assert_eq!(lines(&json!({"a": 1}), &json!({})), ["p.a: 1 -> null"]);
+    }
+
+    fn watched(outcome: WatchOutcome, by_call: bool, findings: &[PartOutcome]) -> Watched {
+        Watched {
+            outcome,
+            part: by_call.then(|| "queue s3-guardrail-work".to_owned()),
+            trigger: by_call.then(|| trigger("PurgeQueue")),
+            findings: findings.iter().map(|it| PartFinding::new("rule r", *it, "it was off")).collect(),
+            notified: false,
+        }
+    }
+
+    #[test]
+    fn what_happened_to_the_guardrail_is_one_sentence() {
+        use PartOutcome::{Broken, Restored};
+        let of = |outcome, by_call, findings: &[PartOutcome]| watched(outcome, by_call, findings);
+        let unnamed = Watched { part: None, ..of(WatchOutcome::Tampered, true, &[]) };
+        let lines =
+            |all: &[Watched]| all.iter().map(|it| format!("{}\n", watch_alert(it, PLACE).subject)).collect::<String>();
+        expect![[r#"
+            [BROKEN] s3-guardrail: rule r was not as it should be, put back
+            [BROKEN] s3-guardrail: rule r is not as it should be
+            [BROKEN] s3-guardrail: 2 parts were not as they should be, put back
+            [BROKEN] s3-guardrail: 3 parts are not as they should be, 2 of them still
+            [TAMPERED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci
+            [TAMPERED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci, undone
+            [TAMPERED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci, NOT all undone
+            [ATTEMPTED] s3-guardrail: PurgeQueue on queue s3-guardrail-work by role/dev-ci, and failed
+            [TAMPERED] s3-guardrail: PurgeQueue on something unnamed by role/dev-ci
+        "#]]
+        .assert_eq(&lines(&[
+            of(WatchOutcome::Broken, false, &[Restored]),
+            of(WatchOutcome::Broken, false, &[Broken]),
+            of(WatchOutcome::Broken, false, &[Restored, Restored]),
+            of(WatchOutcome::Broken, false, &[Restored, Broken, Broken]),
+            of(WatchOutcome::Tampered, true, &[]),
+            of(WatchOutcome::Tampered, true, &[Restored]),
+            of(WatchOutcome::Tampered, true, &[Restored, Broken]),
+            of(WatchOutcome::Attempted, true, &[]),
+            unnamed,
+        ]));
+    }
+
+    #[test]
+    fn an_alert_of_the_guardrail_itself_names_each_part_and_what_to_do() {
+        use PartOutcome::{Broken, Failed, Restored, Unreadable};
+        let alert = watch_alert(&watched(WatchOutcome::Tampered, true, &[Restored, Broken, Failed, Unreadable]), PLACE);
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        expect![[r#"
+            The guardrail itself: PurgeQueue on queue s3-guardrail-work by role/dev-ci, NOT all undone.
+
+            Call    PurgeQueue
+            Who     arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711
+            When    2026-11-23T09:14:05Z
+            From    203.0.113.17 with [Terraform/1.13.4]
+            Where   account 111122223333, eu-west-2
+            Event   https://eu-west-2.console.aws.amazon.com/cloudtrailv2/home?region=eu-west-2#/events/0b4a7e2c-5f1d-4f0e-9d62-6a7f3d1c8e11
+
+            rule r: put back
+                it was off
+
+            rule r: NOT put back, that is yours to do
+                it was off
+
+            rule r: could NOT be put back
+                it was off
+
+            rule r: could not be read, so nobody knows
+                it was off
+
+            What to do now
+              If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, "TAMPERED", says what else to look at.
+        "#]].assert_eq(message["email"].as_str().unwrap());
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!((&machine["severity"], &machine["outcome"]), (&json!("CRITICAL"), &json!("tampered")));
+        assert_eq!((&machine["notified"], machine["findings"].as_array().unwrap().len()), (&json!(true), 4));
+        assert_eq!(alert.attributes[0], ("severity", "String", "CRITICAL".to_owned()));
+        let attempted = watch_alert(&watched(WatchOutcome::Attempted, true, &[]), PLACE);
+        assert_eq!(attempted.attributes[0].2, "WARNING");
+    }
+
+    #[test]
+    fn an_exchange_is_told_with_what_was_there_before() {
+        let swap = |field, to: Option<&str>| Swap { field, from: format!("{field}-a"), to: to.map(str::to_owned) };
+        let by = Some("arn:aws:iam::111122223333:user/ann".to_owned());
+        let asked = Asked { what: Work::Bootstrap, by };
+        let swapped = [swap("key", Some("key-b")), swap("trail", None)];
+        let alert = swap_alert(&"acme-data".parse().unwrap(), &swapped, &asked, PLACE);
+        assert_eq!(alert.subject, "[SWAPPED] acme-data: key, trail exchanged with bootstrap by user/ann");
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        expect![[r#"
+            acme-data: key, trail exchanged with bootstrap by user/ann.
+
+            Who     arn:aws:iam::111122223333:user/ann
+            Where   account 111122223333, eu-west-2
+
+            key
+                key-a -> key-b
+
+            trail
+                trail-a -> none
+
+            What to do now
+              If this was meant, nothing: the earlier ones are left as they are, and objects that a key encrypted still need it.
+              If not, take the caller's rights away, then run bootstrap with the earlier values.
+        "#]].assert_eq(message["email"].as_str().unwrap());
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!(machine["swapped"], json!(swapped));
+        assert_eq!(alert.attributes[1], ("outcome", "String", "swapped".to_owned()));
+        let unknown = Asked { by: None, ..asked };
+        let alert = swap_alert(&"acme-data".parse().unwrap(), &swapped, &unknown, PLACE);
+        assert!(alert.message.contains("whoever invoked guardrail-bootstrap"), "{}", alert.message);
+    }
+
+    #[test]
+    fn the_longer_the_whole_the_less_is_shown_of_each_value() {
+        // How much of each of so many values, each of so many bytes of JSON, a message holds.
+        let shown = |findings: usize, bytes: usize| {
+            let observed = json!("x".repeat(bytes - 2));
+            let long = Finding { observed, ..finding(Control::Versioning, Outcome::Restored) };
+            let report = report(BucketOutcome::Restored, "PutBucketVersioning", vec![long; findings]);
+            let message: Value = serde_json::from_str(&alert(&report, PLACE, false).unwrap().message).unwrap();
+            let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+            let observed = &machine["findings"][0]["observed"];
+            let start = observed["start"].as_str().map(|it| it.split("... (cut").next().unwrap().len());
+            start.unwrap_or_else(|| observed.to_string().len())
+        };
+        for (findings, bytes, length) in [
+            (1, 65_536, 65_536),
+            (1, 65_537, 32_768),
+            (13, 20_000, 8_192),
+            (16, 16_384, 2_048),
+            (13, 16_384, 16_384),
+            (30, 4_096, 4_096),
+            (45, 4_096, 256),
+        ] {
+            assert_eq!(shown(findings, bytes), length, "{findings} of {bytes}");
+        }
     }
 }

@@ -143,4 +143,20 @@ mod tests {
         assert_eq!(lines(&report(&[Outcome::Unreadable]))[1]["Drift"], 0);
         assert_eq!(lines(&report(&[Outcome::Exempt]))[1]["Drift"], 1);
     }
+
+    #[test]
+    fn a_sweep_and_what_happened_to_the_guardrail_are_a_line_each() {
+        let now = Timestamp::UNIX_EPOCH;
+        let swept = sweep(7, now);
+        assert_eq!((&swept["Sweeps"], &swept["SweptBuckets"]), (&json!(1), &json!(7)));
+        for (outcome, name) in [
+            (WatchOutcome::Tampered, "Tampered"),
+            (WatchOutcome::Attempted, "TamperingAttempted"),
+            (WatchOutcome::Broken, "ChainBroken"),
+            (WatchOutcome::Unguarded, "ChainBroken"),
+        ] {
+            let happened = Watched { outcome, part: None, trigger: None, findings: Vec::new(), notified: false };
+            assert_eq!(watched(&happened, now)[name], json!(1), "{outcome:?}");
+        }
+    }
 }

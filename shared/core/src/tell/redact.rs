@@ -208,4 +208,37 @@ mod tests {
             prop_assert!(once.as_bytes().windows(12).all(|it| !it.iter().all(u8::is_ascii_digit)), "{once}");
         }
     }
+
+    #[test]
+    fn what_only_looks_like_a_secret_stays_and_each_kind_goes_to_its_last_letter() {
+        for (text, masked) in [
+            ("203.0.113.7 x", "**** x"),
+            ("v1203.0.113.7", "v1203.0.113.7"),
+            ("1.2.3", "1.2.3"),
+            ("1.2.3.4444", "1.2.3.4444"),
+            ("1,2,3,4", "1,2,3,4"),
+            ("a :: b", "a :: b"),
+            ("a ::. b", "a ::. b"),
+            ("::1", "****"),
+            ("2001:db8::1.", "****."),
+            ("2001:db8::1:", "****:"),
+            ("x2001:db8::1", "x2001:db8::1"),
+            ("11112222333", "11112222333"),
+            ("1111222233334", "****"),
+            ("AKIA2222222222222", "****"),
+            ("AKIA22222222222", "AKIA22222222222"),
+            ("ASIAAAAAAAAAAAAA", "****"),
+            ("AROAAAAAAAAAAAAA:x", "****:x"),
+            ("1234abcd-12ab-34cd-56ef-1234567890ag", "1234abcd-12ab-34cd-56ef-1234567890ag"),
+            ("1234abcd012ab-34cd-56ef-1234567890ab", "1234abcd012ab-34cd-56ef-1234567890ab"),
+            ("mrk-1234abcd12ab34cd56ef1234567890a", "mrk-1234abcd12ab34cd56ef1234567890a"),
+            ("mrk-1234abcd12ab34cd56ef1234567890ab0", "****"),
+            ("arn:aws:sts::x:federated-user/ann is", "arn:aws:sts::x:federated-user/**** is"),
+            ("arn:aws:sts::x:assumed-role/deploy", "arn:aws:sts::x:assumed-role/deploy"),
+            ("arn:aws:sts::x:assumed-role/deploy is", "arn:aws:sts::x:assumed-role/deploy is"),
+            ("arn:aws:sts::x:assumed-role/a/b!", "arn:aws:sts::x:assumed-role/a/****!"),
+        ] {
+            assert_eq!(redact(text), masked, "{text}");
+        }
+    }
 }

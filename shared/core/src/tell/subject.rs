@@ -144,3 +144,207 @@ pub fn owners_setting(report: &Report) -> Option<&'static str> {
 pub fn text_of(value: &impl Serialize) -> String {
     json!(value).as_str().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        control::table::Control,
+        outcome::{
+            exemption::Exemption,
+            exposure::Exposure,
+            hindrance::{Document, Hindrance},
+        },
+    };
+
+    const OWN: &str = "111122223333";
+
+    fn trigger(event_name: &str) -> Trigger {
+        Trigger {
+            event_name: event_name.to_owned(),
+            actor: Some("arn:aws:iam::111122223333:user/ann".to_owned()),
+            ..Trigger::default()
+        }
+    }
+
+    fn report(outcome: BucketOutcome, event_name: Option<&str>, findings: &[(Control, Outcome)]) -> Report {
+        let finding = |it: &(Control, Outcome)| Finding::new(it.0, it.1, (Value::Null, Value::Null));
+        let findings = findings.iter().map(finding).collect();
+        Report { findings, ..Report::new("acme-data", outcome, event_name.map(trigger)) }
+    }
+
+    fn failed(event_name: &str) -> Option<Trigger> {
+        Some(Trigger { error_code: Some("AccessDenied".to_owned()), ..trigger(event_name) })
+    }
+
+    fn hindrance(document: Document, certain: bool) -> Hindrance {
+        Hindrance { r#in: document, statement: None, named: None, actions: Vec::new(), service: None, certain }
+    }
+
+    fn exposure(kind: ExposureKind) -> Exposure {
+        Exposure { kind, control: Control::BucketPolicy, answer: None, id: String::new(), detail: String::new() }
+    }
+
+    fn headlines(reports: &[Report]) -> String {
+        reports.iter().map(|it| format!("{}\n", headline(it, OWN))).collect()
+    }
+
+    #[test]
+    fn what_was_restored_is_said_to_be_changed_by_whoever_can_have_done_it() {
+        use BucketOutcome::Restored;
+        let one = &[(Control::Versioning, Outcome::Restored)][..];
+        let timed = |ms, report| Report { drift_to_restored_ms: Some(ms), ..report };
+        expect![[r#"
+            versioning changed by user/ann, restored within 1 s
+            versioning changed by user/ann, restored within 2 s
+            versioning changed by user/ann, restored
+            versioning drifted, restored; found on PutBucketPolicy by user/ann
+            versioning drifted, restored
+            public-access-block and object-ownership drifted, restored
+            7 controls drifted, restored
+            versioning changed by user/ann, restored
+            versioning changed by somebody, restored
+        "#]]
+        .assert_eq(&headlines(&[
+            timed(0, report(Restored, Some("PutBucketVersioning"), one)),
+            timed(1_001, report(Restored, Some("PutBucketVersioning"), one)),
+            report(Restored, Some("PutBucketVersioning"), one),
+            timed(1_000, report(Restored, Some("PutBucketPolicy"), one)),
+            report(Restored, None, one),
+            report(
+                Restored,
+                None,
+                &Control::OF_BUCKET[..2].iter().map(|it| (*it, Outcome::Restored)).collect::<Vec<_>>(),
+            ),
+            report(Restored, None, &Control::OF_BUCKET.map(|it| (it, Outcome::Restored))),
+            // What was left beside it is not what happened.
+            report(Restored, Some("PutBucketVersioning"), &[one[0], (Control::Lifecycle, Outcome::Exempt)]),
+            Report {
+                trigger: Some(Trigger { actor: None, ..trigger("PutBucketVersioning") }),
+                ..report(Restored, None, one)
+            },
+        ]));
+    }
+
+    #[test]
+    fn what_was_left_says_why() {
+        use BucketOutcome::Drifted;
+        let exempted = || {
+            let mut exempted = report(Drifted, Some("PutBucketVersioning"), &[(Control::Versioning, Outcome::Exempt)]);
+            let until = "2999-01-01T00:00:00Z".parse().unwrap();
+            let (reason, approved_by) = (String::new(), String::new());
+            exempted.findings[0].exemption =
+                Some(Exemption { control: Control::Versioning, until, reason, approved_by });
+            exempted
+        };
+        let mixed = [(Control::Versioning, Outcome::Exempt), (Control::Lifecycle, Outcome::WouldRestore)];
+        expect![[r#"
+            versioning changed by user/ann, left so: exempt
+            versioning changed by user/ann, left so: enforced by the account
+            versioning and lifecycle drifted, left so: observe mode
+            lifecycle drifted, left so: observe mode; found on PutBucketPolicy by user/ann
+        "#]]
+        .assert_eq(&headlines(&[
+            exempted(),
+            report(Drifted, Some("PutBucketVersioning"), &mixed[..1]),
+            report(Drifted, None, &mixed),
+            report(Drifted, Some("PutBucketPolicy"), &mixed[1..]),
+        ]));
+    }
+
+    #[test]
+    fn what_failed_says_how() {
+        let failed = |outcomes: &[Outcome]| {
+            let findings: Vec<_> = Control::ALL.into_iter().zip(outcomes.iter().copied()).collect();
+            report(BucketOutcome::Failed, None, &findings)
+        };
+        use Outcome::*;
+        expect![[r#"
+            not guarded, the registry cannot be used
+            not guarded, the registry cannot be used
+            public-access-block NOT restored; drifted
+            public-access-block cannot be read; drifted
+            public-access-block and object-ownership cannot be read; drifted
+            public-access-block does not stay restored; drifted
+            public-access-block and object-ownership NOT restored; drifted
+        "#]]
+        .assert_eq(&headlines(&[
+            failed(&[]),
+            failed(&[Restored, Exempt]),
+            failed(&[Failed, Restored]),
+            failed(&[Unreadable]),
+            failed(&[Unreadable, Unreadable]),
+            failed(&[Unstable]),
+            failed(&[Unstable, Unreadable]),
+        ]));
+    }
+
+    #[test]
+    fn what_endangers_names_the_document_or_the_owners_setting() {
+        let endangered = |event_name| report(BucketOutcome::Endangered, event_name, &[]);
+        let hindered = |hindrances| Report { hindrances, ..endangered(None) };
+        let exposed = |exposures| Report { exposures, ..endangered(Some("PutBucketPolicy")) };
+        let (bucket, key) =
+            (|certain| hindrance(Document::BucketPolicy, certain), |certain| hindrance(Document::KeyPolicy, certain));
+        let (foreign, early) = (exposure(ExposureKind::ForeignAccess), exposure(ExposureKind::EarlyDeletion));
+        expect![[r#"
+            the bucket policy keeps the guardrail from its work
+            the bucket policy may keep the guardrail from its work
+            the bucket policy and the key policy may keep the guardrail from its work; found on PutKeyPolicy by user/ann
+            open to others than this account by user/ann, left so
+            set to delete early by user/ann, left so
+            open to others than this account and set to delete early, left so
+        "#]]
+        .assert_eq(&headlines(&[
+            hindered(vec![bucket(false), bucket(true)]),
+            hindered(vec![bucket(false), bucket(false)]),
+            Report { trigger: Some(trigger("PutKeyPolicy")), ..hindered(vec![key(false), bucket(false)]) },
+            exposed(vec![foreign.clone()]),
+            exposed(vec![early.clone()]),
+            Report { trigger: None, ..exposed(vec![foreign, early]) },
+        ]));
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_restored_the_call_is_told() {
+        let told = |outcome, event_name| report(outcome, event_name, &[]);
+        let gone = |trigger| Report { trigger, ..told(BucketOutcome::Gone, None) };
+        expect![[r#"
+            the guarded bucket does not exist
+            the guarded bucket was deleted by user/ann
+            the guarded bucket does not exist
+            the guarded bucket does not exist
+            nothing to restore
+            PutBucketTagging by user/ann, nothing to restore
+            PutBucketWebsite by user/ann, the owner's to undo
+        "#]]
+        .assert_eq(&headlines(&[
+            gone(None),
+            gone(Some(trigger("DeleteBucket"))),
+            gone(failed("DeleteBucket")),
+            gone(Some(trigger("PutBucketTagging"))),
+            told(BucketOutcome::Compliant, None),
+            told(BucketOutcome::Compliant, Some("PutBucketTagging")),
+            told(BucketOutcome::Unguarded, Some("PutBucketWebsite")),
+        ]));
+        let setting = |trigger| owners_setting(&Report { trigger, ..told(BucketOutcome::Compliant, None) });
+        assert_eq!(setting(Some(trigger("PutBucketWebsite"))), Some("whether it is served as a website"));
+        assert_eq!(setting(failed("PutBucketWebsite")), None, "nothing came of it");
+        assert_eq!((setting(Some(trigger("PutBucketTagging"))), setting(None)), (None, None));
+    }
+
+    #[test]
+    fn a_subject_is_what_sns_takes() {
+        assert_eq!(plain("a\té\u{7f}b"), "a???b");
+        assert_eq!(plain(&"x".repeat(99)), "x".repeat(99));
+        assert_eq!(plain(&"x".repeat(100)), format!("{}...", "x".repeat(96)));
+        assert_eq!(
+            subject(&report(BucketOutcome::Gone, None, &[]), OWN),
+            "[GONE] acme-data: the guarded bucket does not exist"
+        );
+        assert_eq!((text_of(&Outcome::WouldRestore), text_of(&1)), ("would-restore".to_owned(), String::new()));
+    }
+}

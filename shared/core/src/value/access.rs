@@ -503,4 +503,114 @@ mod tests {
         }
         assert!(!glob(&"*a".repeat(2000), &"a".repeat(1999)), "in reasonable time");
     }
+
+    #[test]
+    fn who_is_meant_is_said_by_kind_and_name() {
+        check(
+            Truth::Yes,
+            &[
+                json!({"Principal": {"AWS": ROLE}}),
+                json!({"Principal": "111122223333"}),
+                json!({"Principal": {"Service": "s3.amazonaws.com", "AWS": "*"}}),
+                json!({"Principal": null, "NotPrincipal": {"Service": "*"}}),
+                json!({"Principal": null, "NotPrincipal": {"Federated": "111122223333"}}),
+            ],
+        );
+        check(
+            Truth::No,
+            &[
+                json!({"Principal": {"Federated": "*"}}),
+                json!({"Principal": {"AWS": "arn:aws:sts::111122223333:root"}}),
+                json!({"Principal": {"AWS": "arn:aws:iam::999922223333:root"}}),
+                json!({"Principal": {"AWS": "arn:aws:iam::111122223333:user/root"}}),
+                json!({"Principal": 1}),
+                json!({"Principal": null}),
+            ],
+        );
+        check(
+            Truth::Perhaps,
+            &[json!({"Principal": null, "NotPrincipal": {"AWS": "111122223333"}}), json!({"Action": [1]})],
+        );
+    }
+
+    #[test]
+    fn each_operator_and_key_that_is_known_decides() {
+        check(
+            Truth::Yes,
+            &[
+                on(json!({"StringEqualsIgnoreCase": {"aws:PrincipalType": "assumedrole"}})),
+                on(json!({"Bool": {"aws:PrincipalIsAWSService": "False"}})),
+                on(json!({"StringEquals": {"s3:ResourceAccount": "111122223333"}})),
+                on(json!({"StringEquals": {"kms:CallerAccount": "111122223333"}})),
+                on(
+                    json!({"StringEquals": {"aws:PrincipalArn": "arn:aws:iam::${aws:PrincipalAccount}:role/s3-guardrail-remediate"}}),
+                ),
+                on(json!({"Null": {"aws:TokenIssueTime": "false"}})),
+                on(json!({"Null": {"aws:username": "true"}})),
+                on(json!({"ArnEquals": {"aws:PrincipalArn": "*"}})),
+                on(json!({"NumericGreaterThan": {"aws:EpochTime": 1}})),
+                on(json!({"NumericLessThan": {"aws:EpochTime": 4_000_000_000_i64}})),
+            ],
+        );
+        check(
+            Truth::No,
+            &[
+                on(json!({"StringEquals": {"aws:PrincipalType": "assumedrole"}})),
+                on(json!({"Bool": {"aws:ViaAWSService": "true"}})),
+                on(json!({"Null": {"aws:username": "false"}})),
+                on(json!({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::999922223333:role/s3-guardrail-remediate"}})),
+                on(json!({"ArnLike": {"aws:PrincipalType": "*:*:*:*:*:*"}})),
+                // The moment itself is over.
+                on(json!({"DateLessThan": {"aws:CurrentTime": "2026-11-25T10:00:00Z"}})),
+            ],
+        );
+        check(
+            Truth::Perhaps,
+            &[
+                on(json!({"Null": {"aws:SourceVpce": "true"}})),
+                on(json!({"StringLike": {"aws:userid": "AROA*"}})),
+                on(json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})),
+                on(json!({"DateEquals": {"aws:CurrentTime": "2030-01-01"}})),
+                on(json!({"DateLessThan": {"aws:CurrentTime": "tomorrow"}})),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_service_has_no_account_of_its_own() {
+        let trail = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t";
+        let caller = Caller::Service { name: "cloudtrail.amazonaws.com", account: "111122223333", source: trail };
+        let about = |changes: Value| {
+            let mut statement = json!({"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"});
+            statement.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            statement.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            let call = Call { caller, action: "kms:Decrypt", resource: "k", now: Timestamp::UNIX_EPOCH };
+            applies(&Statement(statement), call)
+        };
+        for (changes, truth) in [
+            (json!({"Principal": {"AWS": "*"}}), Truth::Yes),
+            (json!({"Principal": {"Service": "*"}}), Truth::Yes),
+            (json!({"Principal": {"Federated": "*"}}), Truth::No),
+            (json!({"Principal": {"AWS": "cloudtrail.amazonaws.com"}}), Truth::No),
+            (json!({"Principal": null, "NotPrincipal": {"Service": "cloudtrail.amazonaws.com"}}), Truth::No),
+            (json!({"Principal": null, "NotPrincipal": {"Service": "s3.amazonaws.com"}}), Truth::Yes),
+            (on(json!({"Bool": {"aws:PrincipalIsAWSService": "true"}})), Truth::Yes),
+            (on(json!({"StringEquals": {"aws:PrincipalServiceName": "cloudtrail.amazonaws.com"}})), Truth::Yes),
+            (on(json!({"StringEquals": {"aws:ResourceAccount": "111122223333"}})), Truth::Yes),
+            (on(json!({"StringEquals": {"aws:PrincipalAccount": "111122223333"}})), Truth::No),
+            (on(json!({"Null": {"aws:SourceIp": "true"}})), Truth::Yes),
+            (on(json!({"StringEquals": {"aws:PrincipalOrgPaths": "o-1/"}})), Truth::Perhaps),
+        ] {
+            assert_eq!(about(changes.clone()), truth, "{changes}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_condition_are_known_if_it_is_understood() {
+        let keys = |condition: Value| condition_keys(&Statement(condition)).map(|it| Vec::from_iter(it).join(" "));
+        assert_eq!(keys(json!({})).as_deref(), Some(""));
+        let two = on(json!({"Bool": {"AWS:SecureTransport": "false"}, "StringLike": {"aws:Referer": "x"}}));
+        assert_eq!(keys(two).as_deref(), Some("aws:referer aws:securetransport"));
+        assert_eq!(keys(on(json!({"Bool": "true"}))), None);
+    }
 }

@@ -53,3 +53,62 @@ pub fn short(caller: &str, own: &str) -> String {
     let foreign = if account == own { String::new() } else { format!(" of {account}") };
     format!("{name}{foreign}{delegate}")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_is_named_by_the_arn_or_by_all_that_is_known() {
+        let arn = "arn:aws:iam::111122223333:user/ann";
+        for (identity, name) in [
+            (json!({}), None),
+            (json!({"type": "", "accountId": ""}), None),
+            (json!({"type": "IAMUser", "accountId": "111122223333", "arn": arn}), Some(arn)),
+            (
+                json!({"arn": arn, "invokedByDelegate": {"accountId": "444455556666"}}),
+                Some("arn:aws:iam::111122223333:user/ann for 444455556666"),
+            ),
+            (json!({"type": "AWSService", "invokedBy": "s3.amazonaws.com"}), Some("AWSService s3.amazonaws.com")),
+            (
+                json!({"type": "AWSAccount", "accountId": "999922223333", "principalId": "AIDAEXAMPLE"}),
+                Some("AWSAccount 999922223333 (AIDAEXAMPLE)"),
+            ),
+            (
+                json!({"type": "AWSAccount", "accountId": "999922223333", "principalId": "AROAEXAMPLE:ann", "userName": "ann"}),
+                Some("AWSAccount 999922223333 (AROAEXAMPLE:ann)"),
+            ),
+            (
+                json!({"type": "IdentityCenterUser", "onBehalfOf": {"userId": "u-1", "identityStoreArn": "d-1"}}),
+                Some("IdentityCenterUser u-1 (d-1)"),
+            ),
+            (json!({"type": "SAMLUser", "principalId": "p", "userName": "ann"}), Some("SAMLUser ann (p)")),
+            (json!({"userName": "ann"}), Some("Unknown ann")),
+            (json!({"type": "Unknown"}), Some("Unknown")),
+            // An ARN without an account says too little.
+            (
+                json!({"type": "WebIdentityUser", "arn": "arn:aws:iam:::user/x", "accountId": "111122223333"}),
+                Some("WebIdentityUser 111122223333 (arn:aws:iam:::user/x)"),
+            ),
+        ] {
+            assert_eq!(named(&identity).as_deref(), name, "{identity}");
+        }
+    }
+
+    #[test]
+    fn the_own_account_goes_without_saying() {
+        for (caller, name) in [
+            ("arn:aws:sts::111122223333:assumed-role/dev-ci/build-4711", "role/dev-ci"),
+            ("arn:aws:sts::999922223333:assumed-role/dev-ci/build-4711", "role/dev-ci of 999922223333"),
+            ("arn:aws:iam::111122223333:role/teams/dev-ci", "role/dev-ci"),
+            ("arn:aws:iam::111122223333:user/ann", "user/ann"),
+            ("arn:aws:iam::111122223333:root", "root"),
+            ("arn:aws:iam::111122223333:user/ann for 444455556666", "user/ann for 444455556666"),
+            ("AWSAccount 999922223333 (AIDAEXAMPLE)", "AWSAccount 999922223333"),
+        ] {
+            assert_eq!(short(caller, "111122223333"), name, "{caller}");
+        }
+    }
+}

@@ -196,4 +196,65 @@ mod tests {
             assert_eq!(Denial::from_message(&format!("{user} {reason}")), denial);
         }
     }
+
+    fn refused(status: Option<u16>, code: Option<&str>) -> ApiError {
+        ApiError::answered("Put", Answer { arrived: true, status, code, ..Answer::default() }, &std::fmt::Error)
+    }
+
+    #[test]
+    fn what_passes_may_be_tried_again_and_what_was_not_begun_is_not_done() {
+        let unanswered = ApiError::answered("Put", Answer::default(), &std::fmt::Error);
+        for (error, passes, may_be_done) in [
+            (refused(Some(500), Some("InternalError")), true, true),
+            (refused(Some(503), Some("SlowDown")), true, false),
+            (refused(Some(429), Some("TooManyRequestsException")), true, false),
+            (refused(Some(409), Some("OperationAborted")), true, false),
+            (refused(Some(400), Some("ThrottlingException")), true, false),
+            (refused(Some(499), Some("Odd")), false, false),
+            (refused(Some(403), Some("AccessDenied")), false, false),
+            (refused(None, Some("ThrottlingException")), false, false),
+            (refused(Some(502), None), true, true),
+            (unanswered, true, true),
+            (ApiError::new("Put", "senseless"), false, true),
+        ] {
+            assert_eq!((error.is_passing(), error.may_be_done()), (passes, may_be_done), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_bucket_that_is_not_there_is_gone() {
+        assert!(refused(Some(404), Some("NoSuchBucket")).is_gone());
+        assert!(!refused(Some(404), Some("NoSuchBucketPolicy")).is_gone() && !refused(Some(404), None).is_gone());
+    }
+
+    #[test]
+    fn an_error_says_what_aws_said_or_what_lay_beneath() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{text}")]
+        struct Layer {
+            text: &'static str,
+            source: Option<Box<Layer>>,
+        }
+        let layer = |text, source| Layer { text, source };
+        let said = Answer {
+            arrived: true,
+            status: Some(403),
+            code: Some("AccessDenied"),
+            message: Some("no, by a session policy"),
+            request_id: Some("4442587FB7D0A2F9"),
+        };
+        let error =
+            layer("dispatch failure", Some(Box::new(layer("io error: reset", Some(Box::new(layer("reset", None)))))));
+        let text = |answer| ApiError::answered("Put", answer, &error).to_string();
+        assert_eq!(text(said), "Put: AccessDenied: no, by a session policy (HTTP 403, request 4442587FB7D0A2F9)");
+        let less = Answer { message: None, request_id: None, ..said };
+        assert_eq!(text(less), "Put: AccessDenied: no message (HTTP 403, request unknown)");
+        assert_eq!(text(Answer { code: None, ..said }), "Put: dispatch failure: io error: reset");
+        let hinted = ApiError::answered("Put", less, &error).explained("Try so.");
+        assert_eq!(hinted.to_string(), "Put: AccessDenied: no message (HTTP 403, request unknown). Try so.");
+        let denied = |code| ApiError::answered("Put", Answer { code: Some(code), ..said }, &error).denied_by();
+        assert_eq!(denied("AccessDenied"), Some(Denial::SessionPolicy));
+        assert_eq!(denied("AccessDeniedException"), Some(Denial::SessionPolicy));
+        assert_eq!(denied("InvalidRequest"), None);
+    }
 }

@@ -102,4 +102,16 @@ mod tests {
         }
         assert!("READ".parse::<Grant>().is_err());
     }
+
+    #[test]
+    fn the_access_logs_are_a_group_and_nobody_else() {
+        for (text, is_logs) in [
+            ("http://acs.amazonaws.com/groups/s3/LogDelivery WRITE", true),
+            ("http://acs.amazonaws.com/groups/global/AllUsers WRITE", false),
+            ("79a5/s3/LogDelivery WRITE", false),
+        ] {
+            assert_eq!(text.parse::<Grant>().unwrap().is_to_log_delivery(), is_logs, "{text}");
+        }
+        assert!(!"79a5/global/AllUsers READ".parse::<Grant>().unwrap().is_to_anybody());
+    }
 }

@@ -87,3 +87,36 @@ pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_path_to_err
     reader.end().map_err(|error| serde_path_to_error::Error::new(serde_path_to_error::Track::new().path(), error))?;
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_read_as_it_is_unless_a_key_stands_twice() {
+        let text = r#"{"a": [null, true, -1, 2, 1.5, "x", {"b": {}}]}"#;
+        let Unambiguous(value) = from_json(text).unwrap();
+        assert_eq!(value, json!({"a": [null, true, -1, 2, 1.5, "x", {"b": {}}]}));
+        let error = from_json::<Unambiguous>(r#"{"a": [{"b": 1, "b": 1}]}"#).unwrap_err().to_string();
+        assert!(error.contains("`b` stands twice in one object"), "{error}");
+        assert!(from_json::<Unambiguous>("{} {}").is_err(), "read to its end");
+    }
+
+    #[test]
+    fn a_number_that_may_have_been_another_is_found_however_deep() {
+        for (value, found) in [
+            (json!(1), None),
+            (json!(1.5), None),
+            (json!(u64::MAX), None),
+            (json!(1e15), None),
+            (json!(-2e15), Some(-2e15)),
+            (json!([1, {"a": [2e15]}]), Some(2e15)),
+            (json!({"a": 1, "b": {"c": 2e15}}), Some(2e15)),
+            (json!("2e15"), None),
+        ] {
+            assert_eq!(rounded(&value).and_then(serde_json::Number::as_f64), found, "{value}");
+        }
+    }
+}

@@ -327,4 +327,57 @@ mod tests {
         assert!(!role.is_role_or_session("arn:aws:sts::111122223333:assumed-role/other/guardrail"));
         assert!(!role.is_role_or_session("arn:aws:iam::111122223333:user/guardrail"));
     }
+
+    #[test]
+    fn an_arn_has_six_parts_and_three_of_them_say_something() {
+        let whole = Arn { partition: "aws", service: "s3", region: "", account: "", resource: "a:b/c" };
+        assert_eq!(Arn::parse("arn:aws:s3:::a:b/c"), Some(whole));
+        for bad in ["", "arn:aws:s3::", "urn:aws:s3:::b", "arn::s3:::b", "arn:aws::::b", "arn:aws:s3:::"] {
+            assert_eq!(Arn::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_twelve_digits() {
+        assert!("012345678901".parse::<AccountId>().is_ok());
+        for bad in ["01234567890", "0123456789012", "01234567890a", "０１２３", ""] {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_arn_is_of_one_service_and_names_one_thing() {
+        let is = |text: &str| {
+            [
+                text.parse::<KeyArn>().is_ok(),
+                text.parse::<TrailArn>().is_ok(),
+                text.parse::<RoleArn>().is_ok(),
+                text.parse::<TopicArn>().is_ok(),
+            ]
+        };
+        for (text, kinds) in [
+            ("arn:aws:kms:r:111122223333:key/k", [true, false, false, false]),
+            ("arn:aws:kms:r:111122223333:key/k/l", [false; 4]),
+            ("arn:aws:kms:r:111122223333:key/k:l", [false; 4]),
+            ("arn:aws:kms:r:111122223333:key/k l", [false; 4]),
+            ("arn:aws:cloudtrail:r:111122223333:trail/t", [false, true, false, false]),
+            ("arn:aws:cloudtrail:r:111122223333:trail/", [false; 4]),
+            ("arn:aws:cloudtrail::111122223333:trail/t", [false; 4]),
+            ("arn:aws:iam::111122223333:role/path/r", [false, false, true, false]),
+            ("arn:aws:iam::111122223333:role/", [false; 4]),
+            ("arn:aws:iam::111122223333:user/r", [false; 4]),
+            ("arn:aws:sns:r:111122223333:t", [false, false, false, true]),
+            ("arn:aws:sns:r:111122223333:t:1", [false; 4]),
+            ("arn:aws:sns::111122223333:t", [false; 4]),
+        ] {
+            assert_eq!(is(text), kinds, "{text}");
+        }
+        assert_eq!(bucket_arn("aws-cn", &"acme-data".parse().unwrap()), "arn:aws-cn:s3:::acme-data");
+    }
+
+    #[test]
+    fn a_strangers_name_is_shown_short_and_plain() {
+        let error = format!("a\n{}", "b".repeat(99)).parse::<BucketName>().unwrap_err().to_string();
+        assert_eq!(error, format!("`a{}` is not a bucket name", "b".repeat(79)));
+    }
 }

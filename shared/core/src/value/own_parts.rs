@@ -172,3 +172,97 @@ pub fn is_own_role(arn: &str, own: &RoleArn, region: &str) -> bool {
     };
     own.is_role_or_session(arn) || FUNCTION_ROLES.iter().any(sibling)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_can_harm_by_its_name_its_beginning_or_its_end() {
+        for event_name in [
+            "DisableRule",
+            "DeleteLogGroup",
+            "DeleteFunction20150331",
+            "UpdateEventSourceMapping20150331",
+            "DeleteEventSourceMapping20150331",
+            "PutRolePolicy",
+            "UpdateAssumeRolePolicy",
+        ] {
+            assert!(is_tampering(event_name), "{event_name}");
+        }
+        for event_name in
+            ["DescribeRule", "GetFunction20150331", "NotDeleteFunction", "PutRolePolicyX", "PutBucketPolicy", ""]
+        {
+            assert!(!is_tampering(event_name), "{event_name}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_known_by_its_name_and_by_its_arn() {
+        let function = "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-remediate";
+        let topic = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts";
+        for (named, part) in [
+            ("s3-guardrail-tampered", Some("rule s3-guardrail-tampered")),
+            ("rule/s3-guardrail-sweep", Some("rule s3-guardrail-sweep")),
+            (
+                "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail-bucket-changed",
+                Some("rule s3-guardrail-bucket-changed"),
+            ),
+            ("rule/s3-guardrail-x", Some("rule s3-guardrail-x, which is none of the guardrail's")),
+            ("rule/s3-guardrail-roles-us-east-1", None),
+            ("s3-guardrail-x", None),
+            ("rule/theirs", None),
+            ("alarm:s3-guardrail-errors", Some("alarm s3-guardrail-errors")),
+            ("arn:aws:cloudwatch:eu-west-2:111122223333:alarm:theirs", None),
+            ("/aws/lambda/guardrail-verify", Some("log group /aws/lambda/guardrail-verify")),
+            (
+                "arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-sweep:*",
+                Some("log group /aws/lambda/guardrail-sweep"),
+            ),
+            ("/aws/lambda/theirs", None),
+            ("/s3-guardrail/buckets/acme", Some("registry parameter /s3-guardrail/buckets/acme")),
+            (
+                "arn:aws:ssm:eu-west-2:111122223333:parameter/s3-guardrail/buckets/acme",
+                Some("registry parameter /s3-guardrail/buckets/acme"),
+            ),
+            ("/theirs/s3-guardrail/buckets/acme", None),
+            (topic, Some("topic s3-guardrail-alerts")),
+            ("s3-guardrail-alerts", None),
+            ("arn:aws:sns:eu-west-2:111122223333:theirs", None),
+            (&format!("{topic}:1234"), Some("a subscription of topic s3-guardrail-alerts")),
+            ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-work", Some("queue s3-guardrail-work")),
+            ("arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-dead-letters", Some("queue s3-guardrail-dead-letters")),
+            ("guardrail-sweep", Some("function guardrail-sweep")),
+            (function, Some("function guardrail-remediate")),
+            (&format!("{function}:7"), Some("function guardrail-remediate")),
+            (&format!("{function}:7:8"), None),
+            ("s3-guardrail-remediate-eu-west-2", Some("role s3-guardrail-remediate-eu-west-2")),
+            (
+                "arn:aws:iam::111122223333:role/s3-guardrail-verify-eu-west-2",
+                Some("role s3-guardrail-verify-eu-west-2"),
+            ),
+            ("arn:aws:iam::111122223333:policy/s3-guardrail-verify-eu-west-2", None),
+            ("arn:aws:iam::111122223333:role/theirs", None),
+            ("s3-guardrail-remediate", None),
+            ("s3-guardrail-remediates", None),
+        ] {
+            assert_eq!(own_part(named, "/s3-guardrail/buckets/").as_deref(), part, "{named}");
+        }
+    }
+
+    #[test]
+    fn the_guardrail_of_another_region_or_account_is_somebody_else() {
+        let own = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2".parse().unwrap();
+        for (arn, is_own) in [
+            ("arn:aws:sts::111122223333:assumed-role/s3-guardrail-remediate-eu-west-2/guardrail-remediate", true),
+            ("arn:aws:sts::111122223333:assumed-role/s3-guardrail-sweep-eu-west-2/guardrail-sweep", true),
+            ("arn:aws:iam::111122223333:role/s3-guardrail-verify-eu-west-2", true),
+            ("arn:aws:sts::111122223333:assumed-role/s3-guardrail-sweep-eu-west-1/guardrail-sweep", false),
+            ("arn:aws:iam::999922223333:role/s3-guardrail-sweep-eu-west-2", false),
+            ("arn:aws:iam::111122223333:role/theirs", false),
+            ("s3-guardrail-sweep-eu-west-2", false),
+        ] {
+            assert_eq!(is_own_role(arn, &own, "eu-west-2"), is_own, "{arn}");
+        }
+    }
+}

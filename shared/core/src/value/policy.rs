@@ -542,4 +542,123 @@ mod tests {
             assert!(Policy::parse(bad).is_err(), "{}", &bad[..bad.len().min(20)]);
         }
     }
+
+    #[test]
+    fn names_that_differ_have_sids_that_differ() {
+        for (name, part) in [("acme1", "acme1"), ("a-b", "aZ2db"), ("a.b", "aZ2eb"), ("Z", "Z5a"), ("aZ2db", "aZ5a2db")]
+        {
+            assert_eq!(sid_part(name), part);
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_as_long_as_any_of_awss_and_no_longer() {
+        let of_length = |bytes: usize| {
+            let document = r#"{"Statement":[]}"#;
+            Policy::parse(&format!("{document}{}", " ".repeat(bytes - document.len())))
+        };
+        assert!(of_length(131_072).is_ok());
+        assert!(matches!(of_length(131_073), Err(PolicyError::TooLong(131_073))));
+    }
+
+    #[test]
+    fn a_condition_names_somebody_by_a_value_that_is_one() {
+        for (key, value, is_one) in [
+            ("aws:sourceip", "203.0.113.7", true),
+            ("aws:sourceip", "10.0.0.0/8", true),
+            ("aws:sourceip", "10.0.0.0/7", false),
+            ("aws:sourceip", "2001:db8::/32", true),
+            ("aws:sourceip", "2001:db8::/31", false),
+            ("aws:sourceip", "10.0.0.0/x", false),
+            ("aws:userid", "AIDAEXAMPLE", true),
+            ("aws:userid", "AROAEXAMPLE:*", true),
+            ("aws:userid", "*", false),
+            ("aws:userid", "A*:*", false),
+            ("aws:principalarn", "arn:aws:iam::111122223333:role/r", true),
+            ("aws:principalarn", "arn:aws:iam::111122223333:role/*", true),
+            ("aws:principalarn", "arn:aws:iam::*:role/r", false),
+            ("aws:sourcearn", "arn:aws:s3:::acme", true),
+            ("aws:sourcearn", "arn:aws:s3:::acme*", false),
+            ("s3:dataaccesspointarn", "arn:aws:s3:eu-west-2:111122223333:accesspoint/*", true),
+            ("aws:principalorgpaths", "o-1/r-1/*", true),
+            ("aws:sourceorgpaths", "*/r-1/", false),
+            ("aws:sourcevpc", "vpc-1", true),
+            ("aws:sourcevpce", "vpce-?", false),
+            ("aws:sourceowner", "111122223333", true),
+            ("aws:sourceaccount", "${aws:PrincipalAccount}", false),
+            ("aws:principalorgid", "", false),
+            ("aws:principalaccount", "111122223333", true),
+            ("aws:principaltag/team", "data", false),
+        ] {
+            assert_eq!(is_fixed(key, value), is_one, "{key} {value}");
+        }
+    }
+
+    #[test]
+    fn an_owners_deny_is_enough_where_it_denies_all_of_ours() {
+        let statement = |changes: Value| {
+            let mut statement = json!({"Sid": "X", "Effect": "Deny", "Principal": "*", "Action": ["s3:PutObject", "S3:GetObject"], "Resource": ["a", "b"]});
+            statement.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            Statement(statement)
+        };
+        let wanted = statement(json!({"Sid": "Y"}));
+        for (changes, covers) in [
+            (json!({}), true),
+            (json!({"Action": "*"}), true),
+            (json!({"Action": "s3:*"}), true),
+            (json!({"Action": "kms:*"}), false),
+            (json!({"Action": "s3:PutObject"}), false),
+            (json!({"Resource": "*"}), true),
+            (json!({"Resource": ["a", "b", "c"]}), true),
+            (json!({"Resource": ["a", "c"]}), false),
+            (json!({"Resource": "s3:*"}), false),
+            (json!({"Effect": "Allow"}), false),
+            (json!({"Principal": {"AWS": "111122223333"}}), false),
+            (json!({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}), false),
+        ] {
+            assert_eq!(statement(changes.clone()).covers(&wanted), covers, "{changes}");
+        }
+        let of_kms = statement(json!({"Action": "kms:Decrypt"}));
+        assert!(
+            !statement(json!({"Action": "s3:*"})).covers(&of_kms) && statement(json!({"Action": "*"})).covers(&of_kms)
+        );
+    }
+
+    #[test]
+    fn an_account_is_its_root_user_and_nobody_else_of_it() {
+        let of = |principal: Value| Statement(json!({"Effect": "Allow", "Principal": principal, "Action": "a"}));
+        let account = of(json!({"AWS": "111122223333"}));
+        for (principal, same) in [
+            (json!({"AWS": ["111122223333"]}), true),
+            (json!("111122223333"), true),
+            (json!({"AWS": "arn:aws:iam::111122223333:root"}), true),
+            (json!({"AWS": "arn:aws:iam::111122223333:user/ann"}), false),
+            (json!({"AWS": "arn:aws:sts::111122223333:root"}), false),
+            (json!({"Federated": "111122223333"}), false),
+            (json!(1), false),
+        ] {
+            assert_eq!(of(principal.clone()).means(&account), same, "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_statement_for_each_bucket_goes_once_there_is_one_for_all() {
+        let statement = |sid: &str, source: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "kms:GenerateDataKey", "Resource": "*", "Condition": {"ArnLike": {"aws:SourceArn": source}}});
+        let all = statement("Inventory", "arn:aws:s3:::*");
+        let left = |one: Value| policy(&[one]).requiring(&[Statement(all.clone())]).statements.len() - 1;
+        assert_eq!(left(statement("InventoryaZ2db", "arn:aws:s3:::a-b")), 0);
+        assert_eq!(left(statement("InventoryaZ2db", "arn:aws:s3:::other")), 1, "another bucket's");
+        assert_eq!(left(statement("Theirs", "arn:aws:s3:::a-b")), 1);
+        assert_eq!(left(statement("InventoryaZ2db", "arn:aws:sns:::a-b")), 1);
+        let mut wider = statement("InventoryaZ2db", "arn:aws:s3:::a-b");
+        wider["Action"] = json!("kms:*");
+        assert_eq!(left(wider), 1, "it says something else");
+    }
+
+    #[test]
+    fn a_statement_without_a_name_is_called_by_its_place() {
+        let (named, unnamed) = (Statement(json!({"Sid": "A"})), Statement(json!({})));
+        assert_eq!((named.name(0).as_str(), unnamed.name(0).as_str()), ("statement `A`", "statement 1 (without Sid)"));
+        assert_eq!(unnamed.label(), "a statement without Sid");
+    }
 }

@@ -201,4 +201,27 @@ mod tests {
             assert!(Element::parse(bad).is_err(), "{}", &bad[..bad.len().min(20)]);
         }
     }
+
+    #[test]
+    fn a_document_may_be_as_deep_and_as_long_as_is_said() {
+        let nested = |depth: usize| Element::parse(&format!("{}{}", "<A>".repeat(depth), "</A>".repeat(depth)));
+        assert!(nested(32).is_ok() && matches!(nested(33), Err(XmlError::TooDeep)));
+        let empty = |depth: usize| Element::parse(&format!("{}<B/>{}", "<A>".repeat(depth), "</A>".repeat(depth)));
+        assert!(empty(31).is_ok() && matches!(empty(32), Err(XmlError::TooDeep)));
+        let of_length = |bytes: usize| Element::parse(&format!("{}<A/>", " ".repeat(bytes - 4)));
+        assert!(of_length(16 * 1024 * 1024).is_ok());
+        assert!(matches!(of_length(16 * 1024 * 1024 + 1), Err(XmlError::TooLong(16_777_217))));
+    }
+
+    #[test]
+    fn people_see_repeated_children_as_a_list() {
+        let tree = Element::parse("<A><B>1</B><C/><B>2</B><B><D>3</D></B></A>").unwrap();
+        assert_eq!(tree.to_json(), serde_json::json!({"B": ["1", "2", {"D": "3"}], "C": ""}));
+    }
+
+    #[test]
+    fn the_first_child_of_a_name_counts() {
+        let tree = Element::parse("<A><B>1</B><C>2</C><B>3</B></A>").unwrap();
+        assert_eq!((tree.child_text("B"), tree.child_text("C"), tree.child_text("D")), (Some("1"), Some("2"), None));
+    }
 }
