@@ -501,14 +501,14 @@ mod tests {
     }
 
     fn of_basic(basic: EventSelector) -> Selectors {
-        Selectors { basic: vec![basic], advanced: Vec::new() }
+        Selectors::Basic(vec![basic])
     }
 
     #[test]
     fn only_what_nobody_configured_makes_way_for_selectors_with_more_room() {
         let kinds = |selectors: Selectors| {
             let desired = selectors.requiring(OBJECTS);
-            (desired.basic.len(), desired.advanced.len())
+            (desired.basic().len(), desired.advanced().len())
         };
         assert_eq!(kinds(of_basic(basic("All", true, &[], &[]))), (0, 2));
         assert_eq!(kinds(of_basic(basic("All", false, &[], &[]))), (2, 0));
@@ -579,10 +579,10 @@ mod tests {
                 "{value}"
             );
             let advanced = vec![AdvancedEventSelector::objects(vec![value.to_owned()])];
-            assert_eq!(Selectors { basic: Vec::new(), advanced }.are_for_all_objects(), all, "{value}");
+            assert_eq!(Selectors::Advanced(advanced).are_for_all_objects(), all, "{value}");
         }
         let unnarrowed = AdvancedEventSelector::objects(Vec::new());
-        assert!(Selectors { basic: Vec::new(), advanced: vec![unnarrowed] }.are_for_all_objects());
+        assert!(Selectors::Advanced(vec![unnarrowed]).are_for_all_objects());
     }
 
     #[test]
@@ -612,7 +612,7 @@ mod tests {
     #[test]
     fn what_passes_a_field_is_named_by_it_and_not_hidden() {
         let one = |value: &str| vec![value.to_owned()];
-        let any = || FieldSelector::of("eventSource");
+        let any = || FieldSelector::named("eventSource");
         for (field, passes) in [
             (any(), true),
             (FieldSelector { equals: one("abc"), ..any() }, true),
@@ -641,15 +641,15 @@ mod tests {
             let (mut functions, mut buckets) = (basic("WriteOnly", true, &[], &[]), basic("All", false, &[], &[]));
             functions.data_resources = vec![("AWS::Lambda::Function".to_owned(), values("lambda", theirs))];
             buckets.data_resources = vec![(S3_OBJECT.to_owned(), values("s3:::b", ours))];
-            let desired = Selectors { basic: vec![functions, buckets], advanced: Vec::new() }.requiring(OBJECTS);
-            assert!(desired.basic[1].selects_objects(OBJECTS));
+            let desired = Selectors::Basic(vec![functions, buckets]).requiring(OBJECTS);
+            assert!(desired.basic()[1].selects_objects(OBJECTS));
             assert_eq!(desired.are_for_all_objects(), !by_name, "{theirs} {ours}");
             assert_eq!(desired.exceeded(), None);
         }
     }
 
     fn with_management(advanced: &[AdvancedEventSelector]) -> Vec<AdvancedEventSelector> {
-        Selectors { basic: Vec::new(), advanced: advanced.to_vec() }.with_management_writes().advanced
+        Selectors::Advanced(advanced.to_vec()).with_management_writes().advanced().to_vec()
     }
 
     #[test]
@@ -679,7 +679,7 @@ mod tests {
         for (event_name, needed) in
             [("PutBucketPolicy", true), ("CreateBucket", true), ("DisableRule", true), ("GenerateDataKey", false)]
         {
-            let field = FieldSelector { not_equals: vec![event_name.to_owned()], ..FieldSelector::of("eventName") };
+            let field = FieldSelector { not_equals: vec![event_name.to_owned()], ..FieldSelector::named("eventName") };
             assert_eq!(field.leaves_out_only_unneeded_calls(), !needed, "{event_name}");
         }
     }
@@ -688,7 +688,7 @@ mod tests {
     fn a_field_that_lets_reads_and_writes_through_narrows_nothing() {
         let field = |values: &[&str]| {
             let equals = values.iter().map(|it| (*it).to_owned()).collect();
-            FieldSelector { equals, ..FieldSelector::of("readOnly") }
+            FieldSelector { equals, ..FieldSelector::named("readOnly") }
         };
         for (values, selects) in [(&["true", "false"][..], true), (&["true"], false), (&["false"], false)] {
             let mut selector = AdvancedEventSelector::objects(vec![OBJECTS.to_owned()]);

@@ -601,7 +601,7 @@ mod tests {
             s3_bucket_name: None,
             latest_delivery_error: None,
             latest_digest_delivery_error: None,
-            selectors: Selectors::default(),
+            selectors: Selectors::NONE,
             unread: Vec::new(),
         };
         for (part, calls_left, told, shown) in [
@@ -622,7 +622,7 @@ mod tests {
             let desired = Trail::requiring(Some(&observed), &required());
             assert_eq!(desired.unread, observed.unread);
             let drift = Drift { observed: Some(observed), desired };
-            assert_eq!((calls(&drift).len(), beyond(&drift)), (calls_left, told), "{part:?}");
+            assert_eq!((calls(&drift).len(), unrestorable(&drift)), (calls_left, told), "{part:?}");
         }
         assert_eq!(restore(Some(bare)).len(), 3);
     }
@@ -631,7 +631,7 @@ mod tests {
     fn an_undelivered_digest_is_told_too() {
         let told = |observed: Trail| {
             let desired = Trail::requiring(Some(&observed), &required());
-            beyond(&Drift { observed: Some(observed), desired })
+            unrestorable(&Drift { observed: Some(observed), desired })
         };
         let error = || Some("AccessDenied".to_owned());
         let digest = Trail { latest_digest_delivery_error: error(), ..good() };

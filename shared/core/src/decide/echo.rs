@@ -112,7 +112,7 @@ mod tests {
     fn of_our_own_calls_people_hear_what_those_left_undone() {
         let finding = |left| {
             let finding = Finding::new(Control::Versioning, Outcome::WouldRestore, (Value::Null, Value::Null));
-            Finding { left, ..finding }
+            Finding { left: Some(Left::ForNow).filter(|_| left), ..finding }
         };
         let report = |outcome, findings| Report { findings, ..Report::new("acme-data", outcome, None) };
         let left = || report(BucketOutcome::Drifted, vec![finding(true)]);

@@ -449,7 +449,7 @@ mod tests {
             Policy::parse(&json!({"Statement": [statement]}).to_string()).unwrap()
         };
         let rule = "<LifecycleConfiguration><Rule><ID>x</ID><Status>Enabled</Status><Filter/><Expiration><Days>2</Days></Expiration></Rule></LifecycleConfiguration>";
-        let seen = |unread| Seen {
+        let seen = |unread| Observation {
             bucket: Some(Observed {
                 bucket_policy: Ok(policy(json!({"Service": "sns.amazonaws.com"}))),
                 lifecycle: Ok(Lifecycle::parse(rule, None).unwrap()),
@@ -465,14 +465,14 @@ mod tests {
             })),
             trail: None,
         };
-        let ids = |seen: &Seen| exposures(&baseline, seen).into_iter().map(|it| it.id).collect::<Vec<_>>();
+        let ids = |seen: &Observation| exposures(&baseline, seen).into_iter().map(|it| it.id).collect::<Vec<_>>();
         let (rule, key) = ("lifecycle/x/removes current objects after 2 days", "kms-key//anybody/kms:*");
         let service = "bucket-policy//sns.amazonaws.com, whoever it works for/kms:* on *";
         assert_eq!(ids(&seen(Vec::new())), [rule, key, service]);
         let unread = vec![(KeyPart::Policy, ApiError::new("GetKeyPolicy", "denied"))];
         assert_eq!(ids(&seen(unread)), [rule, service]);
-        assert!(exposures(&baseline, &Seen::default()).is_empty());
-        let told = |seen: &Seen| exposures(&baseline, seen)[1].detail.clone();
+        assert!(exposures(&baseline, &Observation::default()).is_empty());
+        let told = |seen: &Observation| exposures(&baseline, seen)[1].detail.clone();
         assert_eq!(told(&seen(Vec::new())), "statement 1 (without Sid) of the key policy lets anybody do kms:*");
     }
 

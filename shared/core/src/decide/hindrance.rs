@@ -274,7 +274,7 @@ mod tests {
         };
         let found = |kms_key| {
             let bucket = Observed { bucket_policy: Ok(policy(&perhaps)), ..Observed::empty() };
-            let seen = Seen { bucket: Some(bucket), kms_key, trail: None };
+            let seen = Observation { bucket: Some(bucket), kms_key, trail: None };
             let found = hindrances(&baseline, &seen, Timestamp::UNIX_EPOCH);
             found.iter().map(|it| (it.r#in, it.certain)).collect::<Vec<_>>()
         };
@@ -283,9 +283,9 @@ mod tests {
         let unread = vec![(KeyPart::Policy, ApiError::new("GetKeyPolicy", "denied"))];
         assert_eq!(found(Some(Ok(bare_key(unread)))), [in_bucket]);
         assert_eq!(found(None), [in_bucket]);
-        assert!(hindrances(&baseline, &Seen::default(), Timestamp::UNIX_EPOCH).is_empty());
+        assert!(hindrances(&baseline, &Observation::default(), Timestamp::UNIX_EPOCH).is_empty());
         let others = Baseline { kms_key: None, ..baseline };
-        let seen = Seen { kms_key: Some(Ok(bare_key(Vec::new()))), ..Seen::default() };
+        let seen = Observation { kms_key: Some(Ok(bare_key(Vec::new()))), ..Observation::default() };
         assert!(hindrances(&others, &seen, Timestamp::UNIX_EPOCH).is_empty(), "another account's key is not ours");
     }
 }

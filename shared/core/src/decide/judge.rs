@@ -364,11 +364,11 @@ mod tests {
         assert_eq!(why(Verdict::proven()), "");
         assert_eq!(
             Verdict::skipped("no rule"),
-            Verdict { outcome: Outcome::Skipped, reason: Some("no rule".to_owned()) }
+            Verdict { outcome: ProofOutcome::Skipped, reason: Some("no rule".to_owned()) }
         );
         let slow = refusal(Refuser::BucketPolicy, true, &refused("SlowDown", ""));
         assert_eq!(why(slow), "SlowDown is not the refusal that the rule gives");
         let kms = refusal(Refuser::NoPermission, true, &refused("KMS.NotFoundException", ""));
-        assert_eq!(kms.outcome, Outcome::Inconclusive, "only the bucket's policy has KMS behind it");
+        assert_eq!(kms.outcome, ProofOutcome::Inconclusive, "only the bucket's policy has KMS behind it");
     }
 }

@@ -738,7 +738,7 @@ mod tests {
     #[test]
     fn with_a_key_of_another_kind_encryption_is_refused_though_it_is_as_it_should_be() {
         let signs = KmsKey { purpose: Purpose::parse(Some("SIGN_VERIFY"), None), ..bare_key("Enabled") };
-        let seen = Seen { bucket: Some(compliant()), kms_key: Some(Ok(signs)), trail: None };
+        let seen = Observation { bucket: Some(compliant()), kms_key: Some(Ok(signs)), trail: None };
         let steps = plan(&baseline(), seen, &stance(&registration()));
         assert!(matches!(steps[0], Step::Refused(Change::DefaultEncryption(_), Refusal::Key(_))), "{steps:?}");
     }
@@ -801,7 +801,7 @@ mod tests {
     fn a_trail_that_grows_to_all_objects_is_noted() {
         let baseline = with_trail();
         let trail = |selectors| Trail { selectors, ..Trail::requiring(None, baseline.trail.as_ref().unwrap()) };
-        let mut full = crate::control::selectors::Selectors::default();
+        let mut full = crate::control::selectors::Selectors::NONE;
         for n in 0..497 {
             full = full.requiring(&format!("arn:aws:s3:::b{n}/"));
         }

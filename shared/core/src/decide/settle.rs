@@ -170,9 +170,9 @@ mod tests {
             approved_by: String::new(),
         };
         let exempt = finding(Step::Exempt(versioning(), exemption.clone()));
-        assert_eq!((exempt.exemption, exempt.outcome), (Some(exemption), Outcome::Exempt));
+        assert_eq!((exempt.left, exempt.outcome), (Some(Left::Exempt(exemption)), Outcome::Exempt));
         let left = finding(Step::Left(versioning()));
-        assert!(left.left && left.note.as_deref() == Some(LEFT));
+        assert!(left.left == Some(Left::ForNow) && left.note.as_deref() == Some(LEFT));
         let refused = finding(Step::Refused(versioning(), Refusal::TooManyRules(1001)));
         assert!(refused.error.is_some_and(|it| it.contains("1001")));
         let restored = Restored { change: noted(), written: true, result: Ok(()) };

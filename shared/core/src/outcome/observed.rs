@@ -97,8 +97,8 @@ mod tests {
             (Observed::empty(), false, false),
         ] {
             assert_eq!((observed.is_gone(), observed.is_partly_gone()), (is_gone, is_partly_gone), "{observed:?}");
-            assert_eq!(Seen::from(observed).is_gone(), is_gone);
+            assert_eq!(Observation::from(observed).is_gone(), is_gone);
         }
-        assert!(!Seen::default().is_gone(), "it was not looked at");
+        assert!(!Observation::default().is_gone(), "it was not looked at");
     }
 }

@@ -206,7 +206,7 @@ mod tests {
         let written = Finding::restored(change());
         let by_another = Finding { written: Some(Written::ByAnother(change())), ..written.clone() };
         let unread = Finding::unreadable(Control::KmsKey, &ApiError::new("DescribeKey", "denied"));
-        let left = Finding::of(&change(), Outcome::WouldRestore);
+        let left = Finding::from_change(&change(), Outcome::WouldRestore);
         let record = record(vec![written, by_another, unread, left]);
         let read = Record::parse(&serde_json::to_string(&record).unwrap()).unwrap();
         assert_eq!(json!(read), json!(record));

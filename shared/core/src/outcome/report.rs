@@ -305,7 +305,7 @@ mod tests {
             let reconciled =
                 Reconciled::Bucket { findings: Vec::new(), hindrances, exposures: vec![exposure], restored_at: None };
             let trigger = event_name.map(|it| Trigger { event_name: it.to_owned(), ..Trigger::default() });
-            let report = Report::of(&"acme-data".parse().unwrap(), reconciled, trigger);
+            let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, trigger);
             (report.outcome, report.hindrances.len(), report.exposures.len())
         };
         assert_eq!(of(None, false), (BucketOutcome::Compliant, 0, 1));

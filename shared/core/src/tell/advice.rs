@@ -115,6 +115,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::outcome::finding::Left;
     use crate::outcome::{
         exposure::{Exposure, ExposureKind},
         hindrance::{Document, Hindrance},
@@ -207,7 +208,7 @@ mod tests {
             Nothing.
         "#]],
         );
-        let left = Finding { left: true, ..finding(Control::Versioning, Outcome::WouldRestore) };
+        let left = Finding { left: Some(Left::ForNow), ..finding(Control::Versioning, Outcome::WouldRestore) };
         check(
             &report(BucketOutcome::Drifted, vec![left]),
             expect![[r#"

@@ -236,11 +236,13 @@ mod tests {
             let mut exempted = report(Drifted, Some("PutBucketVersioning"), &[(Control::Versioning, Outcome::Exempt)]);
             let until = "2999-01-01T00:00:00Z".parse().unwrap();
             let (reason, approved_by) = (String::new(), String::new());
-            exempted.findings[0].exemption =
-                Some(Exemption { control: Control::Versioning, until, reason, approved_by });
+            let exemption = Exemption { control: Control::Versioning, until, reason, approved_by };
+            exempted.findings[0].left = Some(Left::Exempt(exemption));
             exempted
         };
         let mixed = [(Control::Versioning, Outcome::Exempt), (Control::Lifecycle, Outcome::WouldRestore)];
+        let mut enforced = report(Drifted, Some("PutBucketVersioning"), &mixed[..1]);
+        enforced.findings[0].left = Some(Left::EnforcedAbove);
         expect![[r#"
             versioning changed by user/ann, left so: exempt
             versioning changed by user/ann, left so: enforced by the account
@@ -249,7 +251,7 @@ mod tests {
         "#]]
         .assert_eq(&headlines(&[
             exempted(),
-            report(Drifted, Some("PutBucketVersioning"), &mixed[..1]),
+            enforced,
             report(Drifted, None, &mixed),
             report(Drifted, Some("PutBucketPolicy"), &mixed[1..]),
         ]));
