@@ -50,7 +50,7 @@ main() {
   echo "What is left, because it is yours:"
   echo "  the buckets, with their settings, keys, trails, logs and inventories"
   prefix=${prefix:-/s3-guardrail/buckets/}
-  for path in "${prefix%/}" /s3-guardrail/copies; do
+  for path in "${prefix%/}" /s3-guardrail/copies /s3-guardrail/teardown; do
     if left=$(ask ssm get-parameters-by-path --path "$path" --query 'Parameters[].Name'); then
       for parameter in $left; do [[ $parameter == None ]] || echo "  registry parameter $parameter"; done
     else
