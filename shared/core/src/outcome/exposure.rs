@@ -54,3 +54,25 @@ impl std::fmt::Display for ExposureKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_called_the_same_in_json_and_in_text() {
+        for kind in [ExposureKind::ForeignAccess, ExposureKind::EarlyDeletion] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_be_told_can_wait() {
+        let exposure = |answer| {
+            let (kind, control) = (ExposureKind::ForeignAccess, Control::BucketPolicy);
+            Exposure { kind, control, answer, id: String::new(), detail: String::new() }
+        };
+        let critical = [None, Some(Answer::Foreign), Some(Answer::CannotTell)].map(|it| exposure(it).is_critical());
+        assert_eq!(critical, [true, true, false]);
+    }
+}

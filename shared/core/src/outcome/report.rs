@@ -346,4 +346,19 @@ mod tests {
             assert_eq!(serde_json::to_value(work).unwrap(), work.as_str());
         }
     }
+
+    #[test]
+    fn only_what_the_call_caused_and_was_restored_is_timed() {
+        let timed = |event_name: &str, outcome| {
+            let (event_name, event_time) = (event_name.to_owned(), Some("2026-11-23T10:00:00Z".to_owned()));
+            let trigger = Trigger { event_name, event_time, ..Trigger::default() };
+            let (findings, restored_at) = (vec![finding(outcome)], "2026-11-23T10:00:01Z".parse().ok());
+            let reconciled =
+                Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
+            Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+        };
+        assert_eq!(timed("PutBucketVersioning", Outcome::Restored), Some(1000));
+        assert_eq!(timed("PutBucketPolicy", Outcome::Restored), None);
+        assert_eq!(timed("PutBucketVersioning", Outcome::Failed), None);
+    }
 }
