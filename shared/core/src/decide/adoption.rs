@@ -399,9 +399,11 @@ fn deleted(versions: &Versions, shortened: &[String], days: LifecycleDays) -> St
     let mut parts = Vec::new();
     if *old > 0 {
         let least = if *more { "at least " } else { "" };
+        let (versions, have) = if *old == 1 { ("version", "has") } else { ("versions", "have") };
+        let it = if *old == 1 { "it" } else { "them" };
         parts.push(format!(
-            "{least}{old} versions ({}) have not been current for {days} days, and the rule for old versions would remove \
-             them at once",
+            "{least}{old} {versions} ({}) {have} not been current for {days} days, and the rule for old versions would remove \
+             {it} at once",
             size(*bytes)
         ));
     }
@@ -418,6 +420,7 @@ fn size(bytes: u64) -> String {
         [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
     match UNITS.iter().find(|(least, _)| bytes >= *least) {
         Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None if bytes == 1 => "1 byte".to_owned(),
         None => format!("{bytes} bytes"),
     }
 }
@@ -741,7 +744,10 @@ mod tests {
         assert_eq!(told(&[], 0, true), none);
         assert_eq!(told(&[&keeps("a", "30", "")], 0, false), none, "as long as ours");
         assert_eq!(told(&[&keeps("expire-noncurrent-30days", "90", "")], 0, false), none, "ours, whatever its days");
-        expect!["1 versions (1 bytes) have not been current for 30 days, and the rule for old versions would remove them at once"].assert_eq(&told(&[], 1, false).join("\n"));
+        expect![
+            "1 version (1 byte) has not been current for 30 days, and the rule for old versions would remove it at once"
+        ]
+        .assert_eq(&told(&[], 1, false).join("\n"));
         expect!["at least 2 versions (2 bytes) have not been current for 30 days, and the rule for old versions would remove them at once"].assert_eq(&told(&[], 2, true).join("\n"));
         expect!["old versions would go after 30 days, though a rule says `a` keeps them for 31 days"]
             .assert_eq(&told(&[&keeps("a", "31", ""), &keeps("b", "30", "")], 0, false).join("\n"));

@@ -86,8 +86,12 @@ pub fn headline(report: &Report, own: &str) -> String {
         }
         BucketOutcome::Endangered if report.hindrances.is_empty() => exposed(report, own),
         BucketOutcome::Endangered => {
-            let verb = if report.hindrances.iter().any(|it| it.certain) { "keeps" } else { "may keep" };
             let documents: BTreeSet<_> = report.hindrances.iter().map(|it| it.r#in.to_string()).collect();
+            let verb = match (report.hindrances.iter().any(|it| it.certain), documents.len()) {
+                (true, 1) => "keeps",
+                (true, _) => "keep",
+                (false, _) => "may keep",
+            };
             let documents = documents.into_iter().collect::<Vec<_>>().join(" and ");
             let by =
                 report.trigger.as_ref().map(|it| format!("; found on {} by {}", it.event_name, short_actor(it, own)));
