@@ -291,7 +291,7 @@ impl State {
             "events" => self.serve_rules(operation, input),
             "lambda" => self.serve_function(call),
             "budgets" => self.serve_budget(operation, input),
-            other => panic!("the fake has no {other}: {operation}"),
+            _ => Err("UnknownOperationException"),
         }
     }
 
