@@ -355,7 +355,7 @@ mod tests {
             let (findings, restored_at) = (vec![finding(outcome)], "2026-11-23T10:00:01Z".parse().ok());
             let reconciled =
                 Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
-            Report::of(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
         };
         assert_eq!(timed("PutBucketVersioning", Outcome::Restored), Some(1000));
         assert_eq!(timed("PutBucketPolicy", Outcome::Restored), None);
