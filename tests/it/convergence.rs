@@ -118,6 +118,18 @@ impl Model {
 
     /// What no restore may change, told from what is ours by other means than the guardrail's.
     fn owners(&self) -> Value {
+        // Destructured, so that of a new control somebody says what is the owner's.
+        let Self {
+            public_access_block: _,
+            object_ownership: _,
+            bucket_policy,
+            default_encryption,
+            versioning,
+            lifecycle,
+            inventory,
+            kms_key,
+            trail,
+        } = self;
         let ours = |sid: &str| sid.starts_with("Deny") || sid.starts_with("Guardrail");
         let statements = |policy: &Policy| -> Vec<Value> {
             let all = policy.statements.iter().map(|it| arbitrary::in_order(&it.0));
@@ -126,14 +138,14 @@ impl Model {
         // In whichever of the two forms they are written.
         let filtered =
             |it: String| it.replace("<Prefix>", "<Filter><Prefix>").replace("</Prefix>", "</Prefix></Filter>");
-        let rules = self.lifecycle.rules.iter().map(ToString::to_string);
+        let rules = lifecycle.rules.iter().map(ToString::to_string);
         let rules = rules.map(|it| if it.contains("<Filter>") { it } else { filtered(it) });
         let rules = rules.filter(|it| !it.contains("<ID>expire-noncurrent") && !it.contains("<ID>abort-multipart"));
         let fields = |it: &Inventory| {
             let fields = it.optional_fields.iter().filter(|it| !it.ends_with("Status"));
             json!([it.prefix, fields.collect::<Vec<_>>(), it.format == "CSV", it.account_id.is_none()])
         };
-        let blocked = self.default_encryption.blocked.iter().filter(|it| *it != "SSE-C" && *it != "NONE");
+        let blocked = default_encryption.blocked.iter().filter(|it| *it != "SSE-C" && *it != "NONE");
         let selectors = |it: &Trail| {
             let ours = |it: &Value| {
                 let is_ours = |it: &str| it.starts_with("s3-guardrail") || it == "Management events selector";
@@ -143,13 +155,13 @@ impl Model {
             json!([it.s3_bucket_name, it.kms_key_id.as_ref().map(|_| &it.kms_key_id), advanced.collect::<Vec<_>>()])
         };
         json!({
-            "policy": statements(&self.bucket_policy),
-            "rules": rules.collect::<Vec<_>>(), "size": self.lifecycle.transition_default_minimum_object_size,
-            "inventory": self.inventory.as_ref().map(fields),
+            "policy": statements(bucket_policy),
+            "rules": rules.collect::<Vec<_>>(), "size": lifecycle.transition_default_minimum_object_size,
+            "inventory": inventory.as_ref().map(fields),
             "blocked": blocked.collect::<Vec<_>>(),
-            "mfa_delete": self.versioning.mfa_delete,
-            "key": statements(&self.kms_key.policy), "rotates": self.kms_key.rotation.is_some(),
-            "trail": self.trail.as_ref().map(selectors),
+            "mfa_delete": versioning.mfa_delete,
+            "key": statements(&kms_key.policy), "rotates": kms_key.rotation.is_some(),
+            "trail": trail.as_ref().map(selectors),
         })
     }
 }

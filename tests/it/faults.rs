@@ -12,6 +12,7 @@ use guardrail::{
 };
 use guardrail_core::{control::table::Control, value::failure::chain};
 use guardrail_tests::{
+    control,
     fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
     models::Exchange,
@@ -436,17 +437,10 @@ fn whatever_goes_wrong_nothing_is_lost_and_people_know() {
 /// A text that is cut at the end of an element looks whole to a reader who does not look for its end.
 #[tokio::test]
 async fn a_setting_whose_answer_is_cut_is_unreadable_and_stays() {
-    let reads = [
-        ("publicAccessBlock", "GetPublicAccessBlock", Control::PublicAccessBlock),
-        ("ownershipControls", "GetBucketOwnershipControls", Control::ObjectOwnership),
-        ("encryption", "GetBucketEncryption", Control::DefaultEncryption),
-        ("versioning", "GetBucketVersioning", Control::Versioning),
-        ("lifecycle", "GetBucketLifecycleConfiguration", Control::Lifecycle),
-        ("inventory", "GetBucketInventoryConfiguration", Control::Inventory),
-    ];
     let fake = FakeAws::compliant().await;
-    for (subresource, read, control) in reads {
-        let document = fake.documents()[subresource].clone();
+    for control in Control::OF_BUCKET {
+        let read = control.vocabulary().reads().next().unwrap().api;
+        let document = fake.documents()[control::subresource(control).unwrap()].clone();
         let ends = document.match_indices('>').map(|it| it.0 + 1).filter(|it| *it < document.len());
         for end in ends.chain([0]) {
             fake.forget();

@@ -34,6 +34,14 @@ fn text<T: std::fmt::Debug, E: ProvideErrorMetadata>(sent: Result<Option<T>, Sdk
 
 macro_rules! of_each {
     ($($name:ident $field:ident $value:ty,)*) => {
+        /// Under which name S3 has a control's setting.
+        pub fn subresource(control: Control) -> Option<&'static str> {
+            match control {
+                $(Control::$name => Some($field::SUBRESOURCE),)*
+                Control::KmsKey | Control::Trail => None,
+            }
+        }
+
         /// The `aws` command that does what [`break_control`] does.
         pub fn command(control: Control, bucket: &str) -> String {
             let call = match control {

@@ -9,6 +9,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "policy";
+
 pub const COMMAND: &str = "delete-bucket-policy";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

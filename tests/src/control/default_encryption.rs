@@ -14,6 +14,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "encryption";
+
 pub const COMMAND: &str = "put-bucket-encryption --server-side-encryption-configuration 'Rules=[{ApplyServerSideEncryptionByDefault={SSEAlgorithm=AES256}}]'";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

@@ -8,6 +8,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "inventory";
+
 pub const COMMAND: &str = "delete-bucket-inventory-configuration --id encryption-and-replication";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

@@ -8,6 +8,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "lifecycle";
+
 pub const COMMAND: &str = "delete-bucket-lifecycle";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

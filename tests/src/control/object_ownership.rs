@@ -11,6 +11,8 @@ use crate::{
     fake::{World, acl},
 };
 
+pub const SUBRESOURCE: &str = "ownershipControls";
+
 pub const COMMAND: &str = "put-bucket-ownership-controls --ownership-controls 'Rules=[{ObjectOwnership=ObjectWriter}]'";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

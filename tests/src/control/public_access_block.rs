@@ -8,6 +8,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "publicAccessBlock";
+
 pub const COMMAND: &str = "delete-public-access-block";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

@@ -11,6 +11,8 @@ use crate::{
     fake::World,
 };
 
+pub const SUBRESOURCE: &str = "versioning";
+
 pub const COMMAND: &str = "put-bucket-versioning --versioning-configuration Status=Suspended";
 
 pub async fn break_it(s3: &Client, bucket: &str) -> Broken {

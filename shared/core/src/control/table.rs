@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn no_event_is_two_things() {
+        let mut events = std::collections::BTreeSet::new();
+        for event in Control::ALL.iter().flat_map(|it| it.vocabulary().events) {
+            assert!(events.insert(event), "{event} makes two controls drift");
+            assert!(!is_told(event), "{event} is restored, and told as nothing to restore");
+        }
+    }
+
+    #[test]
     fn all_is_in_restore_order() {
         assert!(Control::ALL.is_sorted());
     }

@@ -238,7 +238,7 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
                 *value = json!({"cut": true, "bytes": text.len(), "start": cut(&text, limit / 2)});
             }
         }
-        finding.error = finding.error.take().map(|it| cut(&it, 2000));
+        finding.error = finding.error.take().map(|it| cut(&it, limit.min(2000)));
     }
     let mut machine = json!({
         "schema": SCHEMA,
@@ -288,7 +288,7 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     for finding in &report.findings {
         let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
         if let Some(error) = &finding.error {
-            let _ = writeln!(text, "    {}", cut(error, 2000));
+            let _ = writeln!(text, "    {}", cut(error, limit.min(2000)));
         }
         if let Some(note) = &finding.note {
             let _ = writeln!(text, "    {note}");
