@@ -176,7 +176,7 @@ fn policies_hold_to_awss_lists_of_actions_resources_and_condition_keys() {
 fn what_awss_lists_do_not_have_is_found_and_named() {
     let root = workspace().join("target/tmp/policies");
     let mut written = BTreeMap::<_, String>::new();
-    let code = "infra/cli/src/preflight.rs";
+    let code = "infra/cli/src/permissions.rs";
     let templates = ["infra/foundation.yaml", "infra/global.yaml", "infra/wiring.yaml"];
     for path in ["infra/DEPLOYER.md", code, "shared/core/src/control/table.rs"].into_iter().chain(templates) {
         written.insert(path, fs::read_to_string(workspace().join(path)).unwrap());

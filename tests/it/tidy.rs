@@ -116,8 +116,10 @@ fn every_test_and_probe_that_an_assumption_names_exists() {
         .map(|it| sources(&workspace().join(it)))
         .concat();
     let code = sources.iter().map(read).collect::<String>();
-    let (questions, proofs) =
-        (read("infra/cli/src/first_run/questions.rs"), read("shared/aws/src/work/verify/proofs.rs"));
+    let questions = read("infra/cli/src/first_run/questions.rs");
+    let proofs: String = ["openings", "settings", "uploads"]
+        .map(|it| read(format!("shared/aws/src/work/verify/proofs/{it}.rs")))
+        .concat();
     let rows = assumptions();
     assert!(rows.len() > 35, "{rows:?}");
     for [mark, source, sure, held] in &rows {

@@ -15,8 +15,11 @@ use crate::{
 pub async fn read(Readers { s3, .. }: Readers<'_>, bucket: &BucketName) -> Read<Policy> {
     const OPERATION: &str = "GetBucketPolicy";
     let get = s3.get_bucket_policy().bucket(bucket.as_str());
-    match unless_absent(OPERATION, get.send().await, "NoSuchBucketPolicy")?.and_then(|it| it.policy) {
-        Some(document) => Policy::parse(&document).map_err(|error| ApiError::new(OPERATION, error)),
+    match unless_absent(OPERATION, get.send().await, "NoSuchBucketPolicy")? {
+        // An answer without a document is no answer: it does not say that there is none.
+        Some(answer) => {
+            Policy::parse(answer.policy().unwrap_or_default()).map_err(|error| ApiError::new(OPERATION, error))
+        }
         None => Ok(Policy::default()),
     }
 }
