@@ -124,6 +124,12 @@ mod tests {
                 Some(vec![changed("s[x].n", json!(1), json!(2))]),
             ),
             (
+                json!([statement("x", 1), statement("y", 1), statement("z", 1)]),
+                json!([statement("x", 2), statement("y", 1), statement("z", 1)]),
+                vec![gone("", statement("x", 1)), new("", statement("x", 2))],
+                Some(vec![changed("[x].n", json!(1), json!(2))]),
+            ),
+            (
                 json!([statement("x", 1), statement("x", 2)]),
                 json!([statement("x", 3)]),
                 vec![gone("", statement("x", 1)), gone("", statement("x", 2)), new("", statement("x", 3))],

@@ -661,4 +661,20 @@ mod tests {
         assert_eq!((named.name(0).as_str(), unnamed.name(0).as_str()), ("statement `A`", "statement 1 (without Sid)"));
         assert_eq!(unnamed.label(), "a statement without Sid");
     }
+
+    #[test]
+    fn only_the_same_statement_is_respelled() {
+        let policy = |statements: Value| Policy::parse(&json!({"Statement": statements}).to_string()).unwrap();
+        let statement = |sid: &str, action: Value| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": "*"});
+        let one = policy(json!([statement("A", json!("s3:GetObject"))]));
+        for (sid, action, respelled) in [
+            ("A", json!(["s3:GetObject"]), true),
+            ("B", json!(["s3:GetObject"]), false),
+            ("A", json!("s3:PutObject"), false),
+        ] {
+            let other = policy(json!([statement(sid, action)]));
+            let expected = if respelled { &other } else { &one };
+            assert_eq!(one.in_words_of(&other).statements, expected.statements, "{sid}");
+        }
+    }
 }
