@@ -374,7 +374,13 @@ mod tests {
             (Found { trails: vec![foreign_trail], ..with_logs() }, all(), "arn:t delivers to acme-data-logs"),
             (Found { buckets: contents(Contents { mfa_delete: true, ..some() }), ..found() }, only(), "MFA Delete"),
             (Found { buckets: contents(Contents { locked, ..some() }), ..found() }, only(), "keeps a.txt (version 1"),
-            (Found { registration: None, ..found() }, all(), "only a registry document says"),
+            (Found { registration: None, ..found() }, Asked { trail: true, ..only() }, "only a registry document says"),
+            (Found { registration: None, ..found() }, Asked { logs: true, ..only() }, "only a registry document says"),
+            (
+                Found { registration: None, ..found() },
+                Asked { key_deletion_days: Some(7), ..only() },
+                "only a registry document says",
+            ),
         ] {
             let error = plan(&found, asked).unwrap_err();
             assert!(error.contains(problem), "{problem}: {error}");

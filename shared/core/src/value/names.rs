@@ -287,6 +287,7 @@ mod tests {
     #[test]
     fn every_bucket_has_a_trail_name_of_its_own() {
         let named = |bucket: &str| default_trail_name(&bucket.parse().unwrap());
+        assert_eq!(named("a.b-c"), "a.b-c-trail", "one separator stays");
         assert_eq!(named("acme-data"), "acme-data-trail");
         let buckets = ["a-b", "a.b", "a--b", "a---b", "a.-b", "a-.b", "a-.-b", "a----b", "a-db", "a-d-b", "a-p-b"];
         let names: Vec<_> = buckets.map(named).to_vec();
