@@ -258,7 +258,7 @@ async fn an_owners_longer_time_is_taken_over_and_said() {
     let fake = theirs();
     fake.set("lifecycle", Some(&keeps("legal", "<Filter><Prefix>contracts/</Prefix></Filter>", 120, "")));
     fake.state().versions.extend([version("a", true, 150, None), version("a", false, 160, Some(1))]);
-    check_stops(&fake, &["deletes-versions", "denies-uploads"], &[": 1 versions", "for 120 days"]).await;
+    check_stops(&fake, &["deletes-versions", "denies-uploads"], &[": 1 version (", "for 120 days"]).await;
     let parameter = fake.state().parameters.values().next().unwrap().clone();
     assert!(parameter.contains("\"noncurrent_days\":30"), "what is accepted is done: {parameter}");
 }
