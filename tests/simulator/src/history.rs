@@ -357,6 +357,9 @@ impl Simulation {
     fn go(&mut self, look: usize, next: Next) {
         match next {
             Next::ReadAll(wait) => self.read_all(look, wait),
+            Next::Reread(control, 0) if self.options.plant == Some(Plant::DropReread) => {
+                self.go(look, Next::Write(control));
+            }
             Next::Reread(control, wait) => {
                 let latency = self.latency();
                 self.after(wait + latency, Happening::ServeAgain(look, control));
@@ -395,16 +398,7 @@ impl Simulation {
             let looks_again = self.options.plant != Some(Plant::NoSecondLook);
             let stance = Stance { echo: state.echo, ..stance };
             let next = state.planned(&self.baseline, &stance, looks_again, self.now);
-            // Without the reread, the first write is as it was first read.
-            let next = self.maybe_skip_reread(next);
             self.go(look, next);
-        }
-    }
-
-    fn maybe_skip_reread(&self, next: Next) -> Next {
-        match next {
-            Next::Reread(control, 0) if self.options.plant == Some(Plant::DropReread) => Next::Write(control),
-            next => next,
         }
     }
 
@@ -413,7 +407,6 @@ impl Simulation {
         let Some(state) = &mut self.looks[look].1 else { return };
         state.as_of.insert(control, as_of);
         let next = state.refreshed(&self.baseline, read, self.now);
-        let next = self.maybe_skip_reread(next);
         self.go(look, next);
     }
 
@@ -467,7 +460,6 @@ impl Simulation {
         };
         let Some(state) = &mut self.looks[look].1 else { return };
         let next = state.answered(result, self.now);
-        let next = self.maybe_skip_reread(next);
         self.go(look, next);
     }
 

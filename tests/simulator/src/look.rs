@@ -91,11 +91,11 @@ impl Look {
             return Next::ReadAll(milliseconds(*wait));
         }
         self.steps = steps.into();
-        self.go_on(now, true)
+        self.go_on(now)
     }
 
-    /// The next step. `rereads`: what is merged is read again right before it is written.
-    pub(crate) fn go_on(&mut self, now: Time, rereads: bool) -> Next {
+    /// The next step. What is merged is read again right before it is written.
+    fn go_on(&mut self, now: Time) -> Next {
         while let Some(step) = self.steps.pop_front() {
             match step.without_write() {
                 Ok(finding) => self.findings.push(finding),
@@ -104,7 +104,7 @@ impl Look {
                     self.begun.get_or_insert(now);
                     self.current = Some(Writing { change: *change, tried: 0, written: false });
                     let is_merged = matches!(control, Control::BucketPolicy | Control::Lifecycle);
-                    return if is_merged && rereads { Next::Reread(control, 0) } else { Next::Write(control) };
+                    return if is_merged { Next::Reread(control, 0) } else { Next::Write(control) };
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Look {
         if let Some(Writing { change, .. }) = self.current.take() {
             self.findings.push(Restored { change, written, result }.into_finding(false));
         }
-        self.go_on(now, true)
+        self.go_on(now)
     }
 }
 
