@@ -15,7 +15,8 @@ pub struct Readers<'a> {
     pub cloudtrail: &'a aws_sdk_cloudtrail::Client,
 }
 
-/// Clients for writes. As [`Writers::new`] makes them, they do not retry by themselves: what a retry writes has to be read again first.
+/// Clients for writes. As [`Writers::new`] makes them, they do not retry by themselves: what a retry writes has to be
+/// read again first.
 #[derive(Debug)]
 pub struct Writers {
     pub s3: Client,
@@ -47,7 +48,8 @@ impl Writers {
         }
     }
 
-    /// Clients that retry, for the guardrail's own key: what they write is whole, not merged with what others write.
+    /// Clients that retry, for the guardrail's own key: without it nobody can be told, so that its restore is tried at
+    /// once, though what somebody else writes into its policy in these seconds can be lost.
     pub(crate) fn retrying(guardrail: &Guardrail) -> Self {
         let Guardrail { s3, kms, cloudtrail, .. } = guardrail;
         Self { s3: s3.clone(), kms: kms.clone(), cloudtrail: cloudtrail.clone() }

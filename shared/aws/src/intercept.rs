@@ -85,6 +85,7 @@ impl Intercept for AnyOwner {
     }
 }
 
+/// Whether a call asks for XML: all that read do, but for a policy, which is JSON, and an object.
 fn asks_for_xml(operation: &str) -> bool {
     let asks = ["Get", "List", "Describe"].iter().any(|it| operation.starts_with(it));
     asks && !["GetBucketPolicy", "GetObject"].contains(&operation)
