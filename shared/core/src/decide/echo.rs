@@ -116,21 +116,8 @@ mod tests {
         };
         let report = |outcome, findings| Report { findings, ..Report::new("acme-data", outcome, None) };
         let left = || report(BucketOutcome::Drifted, vec![finding(true)]);
-        let hindrance = Hindrance {
-            r#in: Document::BucketPolicy,
-            statement: None,
-            named: None,
-            actions: Vec::new(),
-            service: None,
-            certain: true,
-        };
-        let exposure = Exposure {
-            kind: ExposureKind::EarlyDeletion,
-            control: Control::Lifecycle,
-            answer: None,
-            id: String::new(),
-            detail: String::new(),
-        };
+        let hindrance = Hindrance::example(Document::BucketPolicy, true);
+        let exposure = Exposure::example(ExposureKind::EarlyDeletion, Control::Lifecycle);
         for (report, is_own_news) in [
             (report(BucketOutcome::Compliant, vec![]), false),
             (left(), false),

@@ -56,6 +56,14 @@ impl std::fmt::Display for ExposureKind {
 }
 
 #[cfg(test)]
+impl Exposure {
+    /// One that says no more than what it is.
+    pub(crate) fn example(kind: ExposureKind, control: Control) -> Self {
+        Self { kind, control, answer: None, id: String::new(), detail: String::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -52,3 +52,11 @@ impl std::fmt::Display for Hindrance {
         }
     }
 }
+
+#[cfg(test)]
+impl Hindrance {
+    /// One that says no more than where it is.
+    pub(crate) fn example(r#in: Document, certain: bool) -> Self {
+        Self { r#in, statement: None, named: None, actions: Vec::new(), service: None, certain }
+    }
+}

@@ -285,16 +285,9 @@ mod tests {
 
     fn endangering() -> (Hindrance, Exposure) {
         use crate::outcome::{exposure::ExposureKind, hindrance::Document};
-        let hindrance = Hindrance {
-            r#in: Document::BucketPolicy,
-            statement: None,
-            named: None,
-            actions: Vec::new(),
-            service: None,
-            certain: true,
-        };
+        let hindrance = Hindrance::example(Document::BucketPolicy, true);
         let (kind, control) = (ExposureKind::ForeignAccess, Control::BucketPolicy);
-        (hindrance, Exposure { kind, control, answer: None, id: String::new(), detail: String::new() })
+        (hindrance, Exposure::example(kind, control))
     }
 
     #[test]

@@ -232,21 +232,8 @@ mod tests {
 
     #[test]
     fn what_endangers_is_the_owners_to_mend() {
-        let hindrance = Hindrance {
-            r#in: Document::BucketPolicy,
-            statement: None,
-            named: None,
-            actions: Vec::new(),
-            service: None,
-            certain: true,
-        };
-        let exposure = Exposure {
-            kind: ExposureKind::EarlyDeletion,
-            control: Control::Lifecycle,
-            answer: None,
-            id: String::new(),
-            detail: String::new(),
-        };
+        let hindrance = Hindrance::example(Document::BucketPolicy, true);
+        let exposure = Exposure::example(ExposureKind::EarlyDeletion, Control::Lifecycle);
         let endangered = || report(BucketOutcome::Endangered, vec![]);
         check(
             &Report { hindrances: vec![hindrance], ..endangered() },

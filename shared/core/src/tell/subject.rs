@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn hindrance(document: Document, certain: bool) -> Hindrance {
-        Hindrance { r#in: document, statement: None, named: None, actions: Vec::new(), service: None, certain }
+        Hindrance::example(document, certain)
     }
 
     fn exposure(kind: ExposureKind) -> Exposure {
