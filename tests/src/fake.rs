@@ -33,7 +33,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::{Guardrail, work::remediate::RemediateError};
+use guardrail::{Guardrail, work::handle::RemediateError};
 use guardrail_core::{
     decide::rules::rules,
     edge::config::{Config, Needs},
