@@ -29,8 +29,8 @@ DATA = Path(botocore.__file__).parent / "data"
 
 # What the guardrail calls: the folders of the models, which but for S3 Control are the first label of the host, too.
 SERVICES = (
-    "budgets", "cloudformation", "cloudtrail", "events", "iam", "kms", "lambda", "logs", "s3", "s3control", "sns", "sqs",
-    "ssm", "sts",
+    "budgets", "cloudformation", "cloudtrail", "dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "s3control",
+    "sns", "sqs", "ssm", "sts",
 )  # fmt: skip
 
 # Faults that are none: what they say, as a pattern, and why it is right all the same.

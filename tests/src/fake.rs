@@ -5,6 +5,7 @@
 
 mod budgets;
 mod cloudtrail;
+mod dynamodb;
 mod faults;
 mod functions;
 mod kms;
@@ -51,8 +52,8 @@ use crate::{
 pub use self::{
     s3::acl,
     world::{
-        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL,
-        World,
+        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, LEDGER, OWN_KEY, PLACE, ROLE, State,
+        TRAIL, World,
     },
 };
 
@@ -148,11 +149,10 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts, messages and records are none.
+    /// The writes, in order; alerts, messages, records and the ledger's items are none.
     pub fn writes(&self) -> Vec<String> {
-        let is_write = |it: &&String| {
-            !READS.iter().chain(&["Publish", "SendMessage", "PutObject"]).any(|read| it.starts_with(read))
-        };
+        const OWN: [&str; 5] = ["Publish", "SendMessage", "PutObject", "UpdateItem", "PutItem"];
+        let is_write = |it: &&String| !READS.iter().chain(&OWN).any(|none| it.starts_with(none));
         self.state().calls.iter().filter(is_write).cloned().collect()
     }
 
@@ -179,6 +179,7 @@ impl FakeAws {
             "GUARDRAIL_QUEUE_URL" => Some(format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/s3-guardrail-work")),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
             "GUARDRAIL_KEY_ARN" => self.state().own_key.as_ref().map(|_| OWN_KEY.to_owned()),
+            "GUARDRAIL_LEDGER_TABLE" => self.state().ledger.as_ref().map(|_| LEDGER.to_owned()),
             _ => None,
         };
         patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &self.sdk()))
@@ -283,7 +284,7 @@ impl FakeAws {
 }
 
 /// The same with clients that never run out of retries. The SDK counts them for the whole process, and so for all tests.
-fn patient(guardrail: Guardrail) -> Guardrail {
+fn patient(mut guardrail: Guardrail) -> Guardrail {
     macro_rules! patient {
         ($($service:ident: $sdk:ident),*) => {
             Guardrail {
@@ -297,11 +298,20 @@ fn patient(guardrail: Guardrail) -> Guardrail {
     fn unlimited(name: &'static str) -> RetryPartition {
         RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build()
     }
+    // The fake's waits are a hundredth as long, and these end calls.
+    let timeouts = guardrail.dynamodb.config().timeout_config().expect("the ledger's client has its own");
+    let longer = |it: Option<Duration>| it.map(|it| it * 100);
+    let mut scaled = TimeoutConfig::builder();
+    scaled.set_operation_timeout(longer(timeouts.operation_timeout()));
+    scaled.set_operation_attempt_timeout(longer(timeouts.operation_attempt_timeout()));
+    let ledger = guardrail.dynamodb.config().to_builder().timeout_config(scaled.build()).build();
+    guardrail.dynamodb = aws_sdk_dynamodb::Client::from_conf(ledger);
     patient!(
         s3: aws_sdk_s3,
         ssm: aws_sdk_ssm,
         sns: aws_sdk_sns,
         kms: aws_sdk_kms,
+        dynamodb: aws_sdk_dynamodb,
         cloudtrail: aws_sdk_cloudtrail,
         events: aws_sdk_eventbridge,
         lambda: aws_sdk_lambda,
