@@ -8,7 +8,6 @@ use std::{collections::BTreeSet, time::Duration};
 use guardrail::{
     Guardrail,
     observe::{Scope, observe_in},
-    work::remediate::remediate,
 };
 use guardrail_core::{
     control::{
@@ -18,7 +17,7 @@ use guardrail_core::{
     },
     decide::{
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{self, Stance, plan},
     },
     edge::registry::Registration,
@@ -31,7 +30,7 @@ use guardrail_core::{
         policy::Policy,
     },
 };
-use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL, remediate};
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -177,7 +176,7 @@ struct World {
 impl World {
     fn plan(&self, seen: Observation) -> Vec<Step> {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        let stance = Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No };
+        let stance = Stance { registration: &self.registration, now, dry_run: false, past: &NO_PAST };
         plan(&self.baseline, seen, &stance)
     }
 
@@ -403,7 +402,7 @@ impl Live {
 
     fn stance(&self) -> Stance<'_> {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No }
+        Stance { registration: &self.registration, now, dry_run: false, past: &NO_PAST }
     }
 
     /// What there is, seen without any trouble.

@@ -16,14 +16,14 @@ use guardrail_core::{
     decide::{
         adoption::{Adoption, kept_for},
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{self, Stance},
     },
     edge::registry::Registration,
     outcome::{
         finding::Outcome,
         observed::{Observation, Observed},
-        report::{BucketOutcome, Report},
+        report::{BucketOutcome, Calls, Report},
         step::Step,
     },
     value::{
@@ -144,7 +144,7 @@ pub(crate) async fn report(
 ) -> Result<Report, CliError> {
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
-    let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: true, past: &NO_PAST };
     let mut seen = Observation::from(observed);
     if registration.key_arn.parts().resource != TO_BE_CREATED {
         let scope = Scope { bucket: false, kms_key: true, trail: true };
@@ -155,8 +155,8 @@ pub(crate) async fn report(
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside).await;
-    let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, None) };
+    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside, None).await;
+    let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, &Calls::default()) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {
             finding.error = Some(refusal.clone());

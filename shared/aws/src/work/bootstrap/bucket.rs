@@ -10,12 +10,16 @@ use guardrail_core::{
         adoption::kept_for,
         backoff::SETTLING,
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{Stance, plan},
         setup::{Action, BootstrapError, Setup, failed},
     },
     edge::registry::Registration,
-    outcome::{observed::Observed, report::Report, step::Step},
+    outcome::{
+        observed::Observed,
+        report::{Calls, Report},
+        step::Step,
+    },
     value::{
         names::{BucketName, KeyArn, bucket_arn},
         policy::{Statement, sid_part},
@@ -94,8 +98,8 @@ pub(super) async fn ensure_support(
     let (registration, note) = support_registration(setup, name, key, &observed);
     let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
-    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default()).await;
-    let mut report = Report::from_reconciled(name, reconciled, None);
+    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default(), None).await;
+    let mut report = Report::from_reconciled(name, reconciled, &Calls::default());
     // Of a bucket that was there, what its owner had is kept for a way back.
     if !created {
         report = kept(guardrail, setup, name, Some(key), report).await;
@@ -137,7 +141,7 @@ pub(super) fn plan_support(
     // The Sid of guarded buckets may be in use here, and is its owner's then.
     tls.0["Sid"] = json!("GuardrailDenyInsecureTransport");
     baseline.policy = [tls].into_iter().chain(delivery).collect();
-    let stance = Stance { registration, now: guardrail.clock.now(), dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run, past: &NO_PAST };
     let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
     Ok((baseline, steps))
