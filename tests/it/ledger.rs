@@ -1,14 +1,22 @@
-//! The ledger's store: what it reads, and that no write of it is lost or taken for another's. Time is paused: what the
-//! client waits for passes at once.
+//! The ledger's store: what it reads, and that no write of it is lost or taken for another's. On the fake, time is paused:
+//! what the client waits for passes at once.
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use guardrail::{
     Guardrail,
     store::ledger::{Stored, begin, read, replace},
 };
-use guardrail_core::value::failure::{ApiError, Why};
-use guardrail_tests::fake::{FakeAws, FaultKind, LEDGER};
+use guardrail_core::{
+    edge::config::{Config, Needs},
+    value::failure::{ApiError, Denial, Why},
+};
+use guardrail_tests::{
+    fake::{FakeAws, FaultKind, LEDGER, ROLE, waiting_for_the_ledger},
+    local_aws::{ACCOUNT, Keys, LocalAws, REGION, workspace},
+};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -203,4 +211,84 @@ async fn what_somebody_else_wrote_is_read_as_far_as_it_is_json_and_put_in_order_
     assert_eq!((read.version, &read.item), (0, &map(&json!({"state": "open", "large": 1e200}))));
     assert!(replace(&guardrail, LEDGER, SUBJECT, 0, &read.item).await.unwrap());
     assert_eq!(stored(&guardrail).await.unwrap(), Stored { version: 1, item: read.item });
+}
+
+/// The local AWS with what the functions need before they exist, and who may do anything in it.
+struct Place(LocalAws, Keys);
+
+impl Place {
+    fn new() -> Self {
+        let aws = LocalAws::start(&workspace().join("target/local-aws/ledger")).unwrap();
+        let place = Self(aws, Keys::administrator(ACCOUNT));
+        let template = workspace().join("infra/foundation.yaml");
+        let deploy = ["cloudformation", "deploy", "--stack-name", "s3-guardrail-foundation", "--template-file"];
+        place.aws(&[&deploy[..], &[template.to_str().unwrap(), "--capabilities", "CAPABILITY_NAMED_IAM"]].concat());
+        place
+    }
+
+    fn aws(&self, arguments: &[&str]) -> String {
+        self.0.aws(&self.1, arguments).unwrap()
+    }
+
+    fn guardrail(&self, aws: &SdkConfig) -> Guardrail {
+        let vars = |name: &str| match name {
+            "GUARDRAIL_TOPIC_ARN" => Some(format!("arn:aws:sns:{REGION}:{ACCOUNT}:s3-guardrail-alerts")),
+            "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
+            "AWS_REGION" => Some(REGION.to_owned()),
+            _ => None,
+        };
+        // This machine may be busy.
+        waiting_for_the_ledger(Guardrail::new(Config::from_vars(Needs::NoQueue, vars).unwrap(), aws), 30)
+    }
+
+    /// The guardrail as one of its roles, which only Lambda may take otherwise.
+    fn as_role(&self, name: &str) -> Guardrail {
+        let name = format!("s3-guardrail-{name}-{REGION}");
+        let anybody = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}},
+        ]});
+        let trust = ["iam", "update-assume-role-policy", "--role-name", &name, "--policy-document"];
+        self.aws(&[&trust[..], &[&anybody.to_string()]].concat());
+        let arn = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+        let assume = ["sts", "assume-role", "--role-arn", &arn, "--role-session-name", "it", "--query", "Credentials"];
+        let keys: Value = serde_json::from_str(&self.aws(&assume)).unwrap();
+        let [id, secret, token] =
+            ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|it| keys[it].as_str().unwrap());
+        let session = Credentials::new(id, secret, Some(token.to_owned()), None, "it");
+        let aws = self.0.sdk(&self.1).unwrap().to_builder();
+        self.guardrail(&aws.credentials_provider(SharedCredentialsProvider::new(session)).build())
+    }
+}
+
+#[tokio::test]
+async fn the_deployed_table_takes_the_stores_writes_from_remediate_alone_and_is_kept() {
+    let place = Place::new();
+    let remediate = place.as_role("remediate");
+    assert_eq!(stored(&remediate).await, None);
+    let intent = json!({"controls": ["versioning"]});
+    let begun = begin(&remediate, LEDGER, SUBJECT, "one", &intent).await.unwrap();
+    assert_eq!((begun.version, begun.item), (1, map(&json!({"intents": {"one": intent}}))));
+    let begun = begin(&remediate, LEDGER, SUBJECT, "a.b#c", &intent).await.unwrap();
+    assert_eq!((begun.version, begun.item), (2, map(&json!({"intents": {"a.b#c": intent, "one": intent}}))));
+    assert!(!put(&remediate, 1, everything()).await.unwrap() && !put(&remediate, 0, everything()).await.unwrap());
+    assert!(put(&remediate, 2, everything()).await.unwrap());
+    let item = stored(&remediate).await.unwrap();
+    assert_eq!((item.version, Value::Object(item.item.clone())), (3, everything()));
+
+    let denied = |error: ApiError| (error.code().map(str::to_owned), error.denied_by());
+    let code = Some("AccessDeniedException".to_owned());
+    let sweep = place.as_role("sweep");
+    assert_eq!(stored(&sweep).await.as_ref(), Some(&item));
+    assert_eq!(denied(put(&sweep, 3, json!({})).await.unwrap_err()).0, code);
+    let administrator = place.guardrail(&place.0.sdk(&place.1).unwrap());
+    assert_eq!(stored(&administrator).await.as_ref(), Some(&item));
+    let by_policy = (code, Some(Denial::ResourcePolicy));
+    assert_eq!(denied(put(&administrator, 3, json!({})).await.unwrap_err()), by_policy);
+    assert_eq!(denied(begin(&administrator, LEDGER, SUBJECT, "x", &intent).await.unwrap_err()), by_policy);
+    assert_eq!(stored(&remediate).await, Some(item));
+
+    let delete = place.0.aws(&place.1, &["dynamodb", "delete-table", "--table-name", LEDGER]).unwrap_err();
+    assert!(delete.to_string().contains("protected against deletion"), "{delete}");
+    let backups = ["dynamodb", "describe-continuous-backups", "--table-name", LEDGER];
+    assert!(place.aws(&backups).contains("\"PointInTimeRecoveryStatus\": \"ENABLED\""));
 }

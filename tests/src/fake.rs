@@ -288,7 +288,9 @@ impl FakeAws {
 }
 
 /// The same with clients that never run out of retries. The SDK counts them for the whole process, and so for all tests.
-fn patient(mut guardrail: Guardrail) -> Guardrail {
+fn patient(guardrail: Guardrail) -> Guardrail {
+    // The fake's waits are a hundredth as long.
+    let guardrail = waiting_for_the_ledger(guardrail, 100);
     macro_rules! patient {
         ($($service:ident: $sdk:ident),*) => {
             Guardrail {
@@ -302,14 +304,6 @@ fn patient(mut guardrail: Guardrail) -> Guardrail {
     fn unlimited(name: &'static str) -> RetryPartition {
         RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build()
     }
-    // The fake's waits are a hundredth as long, and these end calls.
-    let timeouts = guardrail.dynamodb.config().timeout_config().expect("the ledger's client has its own");
-    let longer = |it: Option<Duration>| it.map(|it| it * 100);
-    let mut scaled = TimeoutConfig::builder();
-    scaled.set_operation_timeout(longer(timeouts.operation_timeout()));
-    scaled.set_operation_attempt_timeout(longer(timeouts.operation_attempt_timeout()));
-    let ledger = guardrail.dynamodb.config().to_builder().timeout_config(scaled.build()).build();
-    guardrail.dynamodb = aws_sdk_dynamodb::Client::from_conf(ledger);
     patient!(
         s3: aws_sdk_s3,
         ssm: aws_sdk_ssm,
@@ -323,6 +317,18 @@ fn patient(mut guardrail: Guardrail) -> Guardrail {
         cloudformation: aws_sdk_cloudformation,
         budgets: aws_sdk_budgets
     )
+}
+
+/// The same, with a client of the ledger that waits so many times as long.
+pub fn waiting_for_the_ledger(mut guardrail: Guardrail, times: u32) -> Guardrail {
+    let config = guardrail.dynamodb.config();
+    let timeouts = config.timeout_config().expect("it has its own");
+    let mut longer = TimeoutConfig::builder();
+    longer.set_operation_timeout(timeouts.operation_timeout().map(|it| it * times));
+    longer.set_operation_attempt_timeout(timeouts.operation_attempt_timeout().map(|it| it * times));
+    guardrail.dynamodb =
+        aws_sdk_dynamodb::Client::from_conf(config.to_builder().timeout_config(longer.build()).build());
+    guardrail
 }
 
 /// The SDK's waits between its attempts, a hundredth as long.
