@@ -34,7 +34,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::{Guardrail, work::remediate::RemediateError};
+use guardrail::{Guardrail, work::handle::RemediateError};
 use guardrail_core::{
     decide::rules::rules,
     edge::config::{Config, Needs},
@@ -155,9 +155,10 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts, messages, records and the ledger's items are none.
+    /// The writes, in order; alerts, what queues are told, records and the ledger's items are none.
     pub fn writes(&self) -> Vec<String> {
-        const OWN: [&str; 5] = ["Publish", "SendMessage", "PutObject", "UpdateItem", "PutItem"];
+        const OWN: [&str; 6] =
+            ["Publish", "SendMessage", "ChangeMessageVisibility", "PutObject", "UpdateItem", "PutItem"];
         let is_write = |it: &&String| !READS.iter().chain(&OWN).any(|none| it.starts_with(none));
         self.state().calls.iter().filter(is_write).cloned().collect()
     }
