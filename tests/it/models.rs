@@ -209,9 +209,9 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
         ),
         (
             "infra/foundation.yaml",
-            "Action: ssm:GetParameter",
             "Action: [ssm:GetParameter, ssm:GetParameters]",
-            "ssm:GetParameters is allowed, and no call",
+            "Action: [ssm:GetParameter, ssm:GetParameters, ssm:GetParameterHistory]",
+            "ssm:GetParameterHistory is allowed, and no call",
         ),
         ("infra/foundation.yaml", "key/*\n", "keys/*\n", "none of its actions is about arn:*:kms:*:*:keys/*"),
         (
