@@ -12,6 +12,7 @@ pub mod hindrance;
 pub mod judge;
 pub mod own_key;
 pub mod plan;
+pub mod queues;
 pub mod record;
 pub mod rules;
 pub mod settle;
