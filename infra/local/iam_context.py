@@ -1,5 +1,6 @@
 """What IAM is asked with: condition keys, resources and callers that MiniStack leaves out."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ ServiceContext = Callable[[str, Query | None, str, Headers | None], Json]
 ExtractAction = Callable[[str, str, str, Headers, bytes, Query], str | None]
 # Of the same, region and account.
 ExtractArn = Callable[[str, str, str, Headers, bytes, Query, str, str], str]
+# Of a condition key and what is asked.
+ResolveKey = Callable[[str, Any], Any]
 # Of access key id, action, service, region, resource and condition keys: None, or why not.
 Enforce = Callable[[str, str, str, str, str, Json | None], Any]
 
@@ -39,8 +42,25 @@ def install() -> None:
     hooks.patch(iam_actions, "extract_resource_arn", parameters, with_resources)
     hooks.need(iam_evaluator, "resolve_principal", "_resource_policy", "EvalContext", "evaluate_resource_policy")
     hooks.need(iam_evaluator, "AuthError")
+    hooks.patch(iam_evaluator, "_resolve_condition_key", ["key", "ctx"], with_principal_arn)
     parameters = ["access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"]
     hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
+
+
+def with_principal_arn(original: ResolveKey) -> ResolveKey:
+    """AWS has a session's role under `aws:PrincipalArn`, and nothing there for a service; MiniStack the session."""
+
+    def resolve_condition_key(key: str, ctx: Any) -> Any:
+        found = original(key, ctx)
+        if key.lower() != "aws:principalarn":
+            return found
+        session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.+", found or "")
+        if session:
+            partition, account, role = session.groups()
+            return f"{partition}:iam::{account}:role/{role}"
+        return None if ctx.principal_type == "Service" else found
+
+    return resolve_condition_key
 
 
 def with_kms_key_id(original: ObjectContext) -> ObjectContext:
