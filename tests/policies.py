@@ -63,11 +63,11 @@ NEEDS = {
     "sqs.SendMessageBatch": "sqs:SendMessage",
 }
 
-# What Lambda does in a function's name: logs, the work queue, dead letters.
+# What Lambda does in a function's name: logs, queues, dead letters.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 LOGS = "logs:CreateLogStream logs:PutLogEvents"
 USED_BY_AWS = {
-    "RemediateRole": f"{LOGS} sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage",
+    "RemediateRole": f"{LOGS} sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage",
     "SweepRole": f"{LOGS} sqs:SendMessage",
     "BootstrapRole": LOGS,
     "VerifyRole": LOGS,
@@ -76,6 +76,7 @@ USED_BY_AWS = {
 # The global condition keys that are used here, and their types.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 GLOBAL_KEYS = {
+    "aws:principalarn": "ARN",
     "aws:resourceaccount": "String",
     "aws:securetransport": "Bool",
     "aws:sourceaccount": "String",

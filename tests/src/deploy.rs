@@ -81,20 +81,21 @@ impl Deployment {
         deploy
     }
 
-    /// Takes EventBridge's permission to invoke the functions away: of all parts of the guardrail, one that it does not
-    /// put back itself.
+    /// Takes EventBridge's permissions to send events and to invoke the sweep away: of all parts of the guardrail, those
+    /// that it does not put back itself.
     pub fn deafen(&self) -> Result<(), SetupError> {
-        for function in ["guardrail-sweep", "guardrail-remediate"] {
-            let get = ["lambda", "get-policy", "--function-name", function, "--query", "Policy", "--output", "text"];
-            let policy = self.aws.aws(&self.administrator, &get)?;
-            let policy: Value =
-                serde_json::from_str(&policy).map_err(|error| SetupError(format!("{function}'s policy: {error}")))?;
-            for statement in policy["Statement"].as_array().into_iter().flatten() {
-                let sid = statement["Sid"].as_str().unwrap_or_default();
-                let remove = ["lambda", "remove-permission", "--function-name", function, "--statement-id", sid];
-                self.aws.aws(&self.administrator, &remove)?;
-            }
+        let aws = |arguments: &[&str]| self.aws.aws(&self.administrator, arguments);
+        let get =
+            ["lambda", "get-policy", "--function-name", "guardrail-sweep", "--query", "Policy", "--output", "text"];
+        let policy: Value = serde_json::from_str(&aws(&get)?)
+            .map_err(|error| SetupError(format!("guardrail-sweep's policy: {error}")))?;
+        for statement in policy["Statement"].as_array().into_iter().flatten() {
+            let sid = statement["Sid"].as_str().unwrap_or_default();
+            aws(&["lambda", "remove-permission", "--function-name", "guardrail-sweep", "--statement-id", sid])?;
         }
+        let get =
+            ["sqs", "get-queue-url", "--queue-name", "s3-guardrail-events", "--query", "QueueUrl", "--output", "text"];
+        aws(&["sqs", "set-queue-attributes", "--queue-url", &aws(&get)?, "--attributes", r#"{"Policy": ""}"#])?;
         Ok(())
     }
 

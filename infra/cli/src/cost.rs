@@ -194,8 +194,8 @@ const GB_PER_EVENT: f64 = 200e-9;
 const GB_SECONDS: f64 = 0.125;
 /// What an invocation logs, metrics included. Guessed.
 const GB_LOGGED: f64 = 2e-6;
-/// Lambda polls a queue with five long polls of 20 seconds.
-const EMPTY_RECEIVES: f64 = 5.0 * 3.0 * 60.0 * 730.0;
+/// Lambda polls each of two queues with five long polls of 20 seconds.
+const EMPTY_RECEIVES: f64 = 2.0 * 5.0 * 3.0 * 60.0 * 730.0;
 const HOURS: f64 = 730.0;
 
 #[derive(Debug, Serialize)]
@@ -253,7 +253,7 @@ fn estimate(usage: &Usage) -> Vec<Line> {
         metric_hours,
         (looks + sweeps) * GB_LOGGED,
         events,
-        if sweeps > 0.0 { 3.0 * swept + EMPTY_RECEIVES } else { 0.0 },
+        if sweeps > 0.0 { 3.0 * (2.0 * events + swept) + EMPTY_RECEIVES } else { 0.0 },
         2.0 * events,
     ];
     PRICES

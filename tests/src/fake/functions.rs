@@ -36,7 +36,8 @@ impl State {
                 let ours = queues("/s3-guardrail/buckets/", PLACE).map(|it| it.arn);
                 let deployed = ours.into_iter().filter(|_| !self.rules.is_empty());
                 let shown = |arn: String| json!({"EventSourceArn": arn, "State": "Enabled"});
-                Ok(json!({"EventSourceMappings": deployed.map(shown).collect::<Vec<_>>()}))
+                let mappings = self.mappings.clone().unwrap_or_else(|| deployed.map(shown).collect());
+                Ok(json!({"EventSourceMappings": mappings}))
             }
             _ => Err("ResourceNotFoundException"),
         }

@@ -22,7 +22,8 @@ impl State {
             "GetQueueAttributes" => {
                 let queues = queues("/s3-guardrail/buckets/", PLACE);
                 let queue = queues.iter().find(|it| text("QueueUrl").ends_with(it.name)).ok_or("QueueDoesNotExist")?;
-                Ok(json!({"Attributes": {"Policy": queue.policy().to_string()}}))
+                let policy = self.queue_policy.clone().unwrap_or_else(|| queue.policy());
+                Ok(json!({"Attributes": {"Policy": policy.to_string()}}))
             }
             "ReceiveMessage" => {
                 let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
