@@ -467,6 +467,28 @@ async fn whoever_touches_what_stands_beside_the_functions_is_told_and_nobody_els
             Some("rule s3-guardrail-sweeper, which is none of the guardrail's"),
         ),
         ("events", "PutTargets", json!({"rule": "s3-guardrail-roles-tampered-eu-west-1"}), json!(null), None),
+        (
+            "dynamodb",
+            "UpdateContinuousBackups",
+            json!({"tableName": "s3-guardrail-ledger"}),
+            json!(null),
+            Some("table s3-guardrail-ledger"),
+        ),
+        (
+            "dynamodb",
+            "PutResourcePolicy",
+            json!({"resourceArn": format!("arn:aws:dynamodb:eu-west-2:{ACCOUNT}:table/s3-guardrail-ledger")}),
+            json!(null),
+            Some("table s3-guardrail-ledger"),
+        ),
+        (
+            "dynamodb",
+            "UpdateTable",
+            json!({"billingMode": "PROVISIONED"}),
+            json!({"tableDescription": {"tableName": "s3-guardrail-ledger"}}),
+            Some("table s3-guardrail-ledger"),
+        ),
+        ("dynamodb", "DeleteTable", json!({"tableName": "theirs"}), json!(null), None),
     ] {
         let fake = FakeAws::guarded();
         deployed(&fake);

@@ -8,9 +8,9 @@ use crate::{
     control::table::{Control, OWNERS_EVENTS, TOLD_EVENTS},
     edge::config::Place,
     value::own_parts::{
-        ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES, REMEDIATE,
-        REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES, TAMPERING_SUFFIX, TOPIC,
-        WATCHED_BY_SWEEP, WIRING,
+        ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LEDGER, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES,
+        REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
+        TAMPERING_SUFFIX, TOPIC, WATCHED_BY_SWEEP, WIRING,
     },
 };
 
@@ -176,8 +176,9 @@ fn tampering(field: &str, matches: Value) -> Value {
 fn beside(place: Place<'_>) -> Value {
     let Place { partition, account, region } = place;
     let groups = format!("{LOG_GROUPS}guardrail-");
+    let table = format!("arn:{partition}:dynamodb:{region}:{account}:table/{LEDGER}");
     json!({
-        "source": ["aws.logs", "aws.monitoring"],
+        "source": ["aws.dynamodb", "aws.logs", "aws.monitoring"],
         "detail-type": ["AWS API Call via CloudTrail"],
         "detail": {"eventName": TAMPERING_BESIDE, "$or": [
             {"requestParameters": {"logGroupName": [{"prefix": groups}]}},
@@ -190,6 +191,11 @@ fn beside(place: Place<'_>) -> Value {
             ]}},
             {"requestParameters": {"alarmName": [{"prefix": ALARM_PREFIX}]}},
             {"requestParameters": {"alarmNames": [{"prefix": ALARM_PREFIX}]}},
+            {"requestParameters": {"tableName": [LEDGER, {"suffix": format!(":table/{LEDGER}")}]}},
+            {"requestParameters": {"tableArn": [{"prefix": table}]}},
+            {"requestParameters": {"resourceArn": [{"prefix": table}]}},
+            // Some records have the table in the answer only.
+            {"responseElements": {"tableDescription": {"tableName": [LEDGER]}}},
         ]},
     })
 }
@@ -594,7 +600,7 @@ mod tests {
         let key = of("s3-guardrail-key-changed");
         assert_eq!(key.schedule(), None);
         expect_test::expect![[r#"{"source":["aws.kms"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventSource":["kms.amazonaws.com"],"managementEvent":[true],"eventName":["DisableKey","ScheduleKeyDeletion","DeleteImportedKeyMaterial","DisableKeyRotation","PutKeyPolicy","DeleteAlias","UpdateAlias"]}}"#]].assert_eq(&key.pattern().unwrap());
-        expect_test::expect![[r#"{"source":["aws.logs","aws.monitoring"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DeleteLogGroup","DeleteLogStream","PutRetentionPolicy","PutDataProtectionPolicy","DisassociateKmsKey","DeleteAlarms","DisableAlarmActions","PutMetricAlarm","PutCompositeAlarm","SetAlarmState"],"$or":[{"requestParameters":{"logGroupName":[{"prefix":"/aws/lambda/guardrail-"}]}},{"requestParameters":{"logGroupIdentifier":[{"prefix":"/aws/lambda/guardrail-"},{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"resourceIdentifier":[{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"alarmName":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"alarmNames":[{"prefix":"s3-guardrail-"}]}}]}}"#]].assert_eq(&of("s3-guardrail-beside-tampered").pattern().unwrap());
+        expect_test::expect![[r#"{"source":["aws.dynamodb","aws.logs","aws.monitoring"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DeleteLogGroup","DeleteLogStream","PutRetentionPolicy","PutDataProtectionPolicy","DisassociateKmsKey","DeleteAlarms","DisableAlarmActions","PutMetricAlarm","PutCompositeAlarm","SetAlarmState","DeleteTable","UpdateTable","PutResourcePolicy","DeleteResourcePolicy","UpdateContinuousBackups","UpdateTimeToLive","EnableKinesisStreamingDestination","UpdateKinesisStreamingDestination","DisableKinesisStreamingDestination","ExportTableToPointInTime"],"$or":[{"requestParameters":{"logGroupName":[{"prefix":"/aws/lambda/guardrail-"}]}},{"requestParameters":{"logGroupIdentifier":[{"prefix":"/aws/lambda/guardrail-"},{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"resourceIdentifier":[{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"alarmName":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"alarmNames":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"tableName":["s3-guardrail-ledger",{"suffix":":table/s3-guardrail-ledger"}]}},{"requestParameters":{"tableArn":[{"prefix":"arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger"}]}},{"requestParameters":{"resourceArn":[{"prefix":"arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger"}]}},{"responseElements":{"tableDescription":{"tableName":["s3-guardrail-ledger"]}}}]}}"#]].assert_eq(&of("s3-guardrail-beside-tampered").pattern().unwrap());
     }
 
     #[test]

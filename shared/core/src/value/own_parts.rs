@@ -35,6 +35,9 @@ pub const WORK: &str = "s3-guardrail-work";
 /// The queues that no event passes on its way to a restore.
 pub const OTHER_QUEUES: [&str; 2] = [WORK, DEAD_LETTERS];
 
+/// What is open, and what people were told.
+pub const LEDGER: &str = "s3-guardrail-ledger";
+
 /// The parameter that says where the rules of the deployed wiring lead.
 pub const WIRING: &str = "/s3-guardrail/wiring";
 
@@ -99,8 +102,8 @@ pub const TAMPERING_PREFIXES: [&str; 9] = [
 /// Put, Attach, Detach, Delete and UpdateAssume.
 pub const TAMPERING_SUFFIX: &str = "RolePolicy";
 
-/// Calls that can silence what stands beside the functions: logs, alarms.
-pub const TAMPERING_BESIDE: [&str; 10] = [
+/// Calls that can silence what stands beside the functions: logs, alarms, the ledger.
+pub const TAMPERING_BESIDE: [&str; 20] = [
     "DeleteLogGroup",
     "DeleteLogStream",
     "PutRetentionPolicy",
@@ -111,6 +114,16 @@ pub const TAMPERING_BESIDE: [&str; 10] = [
     "PutMetricAlarm",
     "PutCompositeAlarm",
     "SetAlarmState",
+    "DeleteTable",
+    "UpdateTable",
+    "PutResourcePolicy",
+    "DeleteResourcePolicy",
+    "UpdateContinuousBackups",
+    "UpdateTimeToLive",
+    "EnableKinesisStreamingDestination",
+    "UpdateKinesisStreamingDestination",
+    "DisableKinesisStreamingDestination",
+    "ExportTableToPointInTime",
 ];
 
 /// Whether a call of this name can harm a part of the guardrail.
@@ -153,6 +166,11 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     }
     if named.contains(&format!(":{TOPIC}:")) {
         return Some(format!("a subscription of topic {TOPIC}"));
+    }
+    if let Some((_, table)) = named.split_once("table/")
+        && table.split('/').next() == Some(LEDGER)
+    {
+        return Some(format!("table {LEDGER}"));
     }
     if last == EVENTS || OTHER_QUEUES.contains(&last) {
         return Some(format!("queue {last}"));
@@ -250,6 +268,13 @@ mod tests {
                 Some("parameter /s3-guardrail/wiring"),
             ),
             ("/theirs/s3-guardrail/wiring", None),
+            ("table/s3-guardrail-ledger", Some("table s3-guardrail-ledger")),
+            (
+                "arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger/stream/2026-11-28T00:00:00.000",
+                Some("table s3-guardrail-ledger"),
+            ),
+            ("arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledgers", None),
+            ("s3-guardrail-ledger", None),
             ("guardrail-sweep", Some("function guardrail-sweep")),
             (function, Some("function guardrail-remediate")),
             (&format!("{function}:7"), Some("function guardrail-remediate")),
