@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use expect_test::expect;
 use guardrail::input::Input;
 use guardrail_core::{
-    decide::echo::Echo,
+    decide::echo::Generation,
     edge::{
         event::{About, Event},
         message::Message,
@@ -36,11 +36,10 @@ fn of_event(event: &Event) -> String {
         About::Part(names) => format!("the part {}", names.join(" ")),
     };
     let failed = event.trigger.error_code.as_ref().map(|it| format!(", failed: {it}")).unwrap_or_default();
-    let echo = match event.echo(&own) {
-        Echo::No => String::new(),
-        Echo::Of(Some(control)) => format!(", echo of {control}"),
-        Echo::Of(None) => ", echo".to_owned(),
-        Echo::Again(_) => ", echo of an echo".to_owned(),
+    let echo = match event.generation(&own) {
+        Generation::First => "",
+        Generation::Second => ", an echo",
+        Generation::Third => ", an echo of an echo",
     };
     format!("{} of {subject}{failed}{echo}", event.trigger.event_name)
 }
@@ -87,8 +86,8 @@ fn each_sample_is_what_its_name_says() {
         lone-object-put-bucket-lifecycle: PutBucketLifecycle of acme-data
         missing-fields: PutBucketVersioning of acme-data
         no-bucket: error: the event PutAccountPublicAccessBlock names no bucket: neither detail.requestParameters.bucketName nor detail.resources
-        own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, echo of lifecycle
-        own-echo-put-bucket-policy: PutBucketPolicy of acme-data, echo of bucket-policy
+        own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, an echo
+        own-echo-put-bucket-policy: PutBucketPolicy of acme-data, an echo
         put-access-point-policy: PutAccessPointPolicy of the access point acme-reports
         put-bucket-acl: PutBucketAcl of acme-data
         put-bucket-encryption: PutBucketEncryption of acme-data

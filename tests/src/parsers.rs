@@ -39,7 +39,7 @@ pub fn event(text: &str) -> bool {
         Ok(Input::One(Message::Event(event))) => {
             let told = json!(event.trigger).to_string();
             assert!(told.len() < 100_000, "what people are told is cut: {}", told.len());
-            let _ = event.echo(&ROLE.parse().expect("a role"));
+            let _ = event.generation(&ROLE.parse().expect("a role"));
             true
         }
         Ok(_) => true,

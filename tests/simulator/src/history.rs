@@ -10,14 +10,15 @@ use guardrail_core::{
     control::table::Control,
     decide::{
         baseline::Baseline,
-        echo::Echo,
+        echo::{Generation, NO_PAST, Past},
         plan::{Stance, plan},
     },
     edge::registry::Registration,
     outcome::{
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         observed::Observation,
         setting::Setting,
+        trigger::Trigger,
     },
     value::{
         failure::{Answer, ApiError, Read},
@@ -326,19 +327,19 @@ impl Simulation {
 
     fn look(&mut self, cause: Cause) {
         self.history.looks += 1;
-        let echo = match cause {
-            Cause::Event(Event { writer: Writer::Guardrail, control, marked, .. })
-                if self.options.plant != Some(Plant::ForgetEchoes) =>
-            {
-                if marked {
-                    Echo::Again(Some(control))
-                } else {
-                    Echo::Of(Some(control))
-                }
+        let mut past = Past::new(Generation::First);
+        if let Cause::Event(Event { made, control, writer, marked, .. }) = cause {
+            // CloudTrail's times are cut to the second.
+            let time = timestamp(made / SECOND * SECOND);
+            if writer == Writer::Others {
+                let event_name = control.vocabulary().events[0].to_owned();
+                past.saw_call(Trigger { event_name, ..Trigger::default() }, time);
+            } else if self.options.plant != Some(Plant::ForgetEchoes) {
+                past = Past::new(if marked { Generation::Third } else { Generation::Second });
+                past.saw_own(control, time);
             }
-            Cause::Event(_) | Cause::Sweep => Echo::No,
-        };
-        self.looks.push((cause, Some(Look::new(echo))));
+        }
+        self.looks.push((cause, Some(Look::new(past))));
         self.read_all(self.looks.len() - 1, 0);
         // An owner works at the same moment.
         if self.now < ACTIVE && self.one_in(10) {
@@ -390,14 +391,12 @@ impl Simulation {
     fn serve(&mut self, look: usize, control: Control) {
         let Some((read, as_of)) = self.shown(look, control) else { return };
         let stance =
-            Stance { registration: &self.registration, now: timestamp(self.now), dry_run: false, echo: Echo::No };
+            Stance { registration: &self.registration, now: timestamp(self.now), dry_run: false, past: &NO_PAST };
         let Some(state) = &mut self.looks[look].1 else { return };
         state.read.insert(control, read);
         state.as_of.insert(control, as_of);
         if state.read.len() == Control::OF_BUCKET.len() {
-            let looks_again = self.options.plant != Some(Plant::NoSecondLook);
-            let stance = Stance { echo: state.echo, ..stance };
-            let next = state.planned(&self.baseline, &stance, looks_again, self.now);
+            let next = state.planned(&self.baseline, &stance, self.now);
             self.go(look, next);
         }
     }
@@ -412,7 +411,7 @@ impl Simulation {
 
     fn arrive(&mut self, look: usize, control: Control) {
         let (cause, Some(state)) = &self.looks[look] else { return };
-        let (cause, marked) = (*cause, state.echo != Echo::No);
+        let (cause, marked) = (*cause, state.past.generation != Generation::First);
         let Some(setting) = state.change().and_then(written) else { return };
         let as_of = state.as_of.get(&control).copied().unwrap_or_default();
         let answer = self.latency();
@@ -468,7 +467,11 @@ impl Simulation {
         for finding in &state.findings {
             self.check_told(cause, finding, state.as_of.get(&finding.control).copied().unwrap_or_default());
         }
-        if state.findings.iter().any(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable)) {
+        if state
+            .findings
+            .iter()
+            .any(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet))
+        {
             self.retry(cause);
         }
     }
@@ -536,7 +539,7 @@ impl Simulation {
 
     fn drifted(&self) -> Vec<Control> {
         let stance =
-            Stance { registration: &self.registration, now: timestamp(self.now), dry_run: true, echo: Echo::No };
+            Stance { registration: &self.registration, now: timestamp(self.now), dry_run: true, past: &NO_PAST };
         let seen = observed(self.truth()).map(Observation::from).unwrap_or_default();
         plan(&self.baseline, seen, &stance).iter().map(|it| it.control()).collect()
     }

@@ -21,22 +21,14 @@ pub enum Plant {
     SwallowConflict,
     /// What may not be read counts as not configured.
     DeniedIsAbsent,
-    /// An own event's drift is unstable at first sight.
-    NoSecondLook,
     /// The sweep does not come.
     NoSweep,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::ForgetEchoes,
-        Self::DropReread,
-        Self::SwallowConflict,
-        Self::DeniedIsAbsent,
-        Self::NoSecondLook,
-        Self::NoSweep,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ForgetEchoes, Self::DropReread, Self::SwallowConflict, Self::DeniedIsAbsent, Self::NoSweep];
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use guardrail_core::{
     decide::{
         backoff,
         baseline::Baseline,
-        echo::Echo,
+        echo::Past,
         plan::{self, Stance, plan},
         settle::{Problem, Restored},
     },
@@ -28,7 +28,7 @@ use crate::world::{Time, observed};
 /// A look that is under way.
 #[derive(Debug)]
 pub(crate) struct Look {
-    pub(crate) echo: Echo,
+    pub(crate) past: Past,
     pub(crate) read: BTreeMap<Control, Read<Setting>>,
     /// When what was read of each control was certainly so.
     pub(crate) as_of: BTreeMap<Control, Time>,
@@ -66,9 +66,9 @@ fn milliseconds(duration: Duration) -> Time {
 }
 
 impl Look {
-    pub(crate) fn new(echo: Echo) -> Self {
+    pub(crate) fn new(past: Past) -> Self {
         Self {
-            echo,
+            past,
             read: BTreeMap::new(),
             as_of: BTreeMap::new(),
             rereads: 0,
@@ -80,15 +80,13 @@ impl Look {
     }
 
     /// Everything has been read: decide.
-    pub(crate) fn planned(&mut self, baseline: &Baseline, stance: &Stance<'_>, looks_again: bool, now: Time) -> Next {
+    pub(crate) fn planned(&mut self, baseline: &Baseline, stance: &Stance<'_>, now: Time) -> Next {
         let Some(seen) = observed(std::mem::take(&mut self.read)) else { return Next::End };
-        let steps = plan(baseline, Observation::from(seen), stance);
-        if looks_again
-            && steps.iter().any(|it| matches!(it, Step::Unstable(_)))
-            && let Some(wait) = backoff::REREADS.get(self.rereads)
-        {
+        let steps = plan(baseline, Observation::from(seen), &Stance { past: &self.past, ..stance.clone() });
+        let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
+        if let Some(wait) = self.past.reread(&drifted, &Control::OF_BUCKET, stance.now, self.rereads) {
             self.rereads += 1;
-            return Next::ReadAll(milliseconds(*wait));
+            return Next::ReadAll(milliseconds(wait));
         }
         self.steps = steps.into();
         self.go_on(now)
