@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_s3::Client;
 use guardrail_core::{
     decide::rules::STACK,
     value::own_parts::{EVENTS, REMEDIATE, SWEEP},
@@ -15,6 +16,8 @@ use guardrail_tests::{
     local_aws::{ACCOUNT, LocalAws, eventually, run, workspace},
 };
 use serde_json::{Value, json};
+
+use crate::local::create;
 
 const OTHER_REGION: &str = "eu-west-1";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -169,15 +172,21 @@ async fn an_upgrade_from_rules_that_invoked_the_function_loses_no_event_and_is_n
     place.sweep_finds_only_that_nobody_listens();
 
     // New buckets all the while: each is an event of its own, and each must be looked at.
-    let create = |n: usize| {
-        let name = format!("it-upgrade-{n}");
-        let here = ["--create-bucket-configuration", "LocationConstraint=eu-west-2"];
-        place.aws(&[&["s3api", "create-bucket", "--bucket", &name][..], &here].concat());
-        name
+    let s3 = Client::new(&place.0.aws.sdk(&place.0.administrator).unwrap());
+    let stream = async |done: &AtomicBool| {
+        let mut created = Vec::new();
+        while !done.load(SeqCst) {
+            let name = format!("it-upgrade-{}", created.len());
+            create(&s3, &name).await;
+            created.push(name);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        created
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let done = AtomicBool::new(false);
     let (created, said) = thread::scope(|scope| {
-        let stream = scope.spawn(|| (0..).take_while(|_| !done.load(SeqCst)).map(create).collect::<Vec<_>>());
+        let stream = scope.spawn(|| runtime.block_on(stream(&done)));
         let (_, said) = place.under_sweeps(|| {
             // One that fails goes back whole.
             let refused = format!(
