@@ -33,7 +33,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::Guardrail;
+use guardrail::{Guardrail, work::handle::RemediateError};
 use guardrail_core::{
     decide::rules::{Wiring, rules},
     edge::config::{Config, Needs},
@@ -60,6 +60,12 @@ pub use self::{
 /// The fake. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct FakeAws(Arc<Mutex<State>>);
+
+/// An invocation of `guardrail-remediate` with all of the time that it is deployed with.
+pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
+    let end = tokio::time::Instant::now() + Duration::from_secs(120);
+    guardrail::work::remediate::remediate(guardrail, input, end).await
+}
 
 impl FakeAws {
     /// A bucket without any setting, registered with all defaults.
@@ -150,10 +156,13 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts, messages and records are none.
+    /// The writes, in order; alerts, what queues are told, and records are none.
     pub fn writes(&self) -> Vec<String> {
         let is_write = |it: &&String| {
-            !READS.iter().chain(&["Publish", "SendMessage", "PutObject"]).any(|read| it.starts_with(read))
+            !READS
+                .iter()
+                .chain(&["Publish", "SendMessage", "ChangeMessageVisibility", "PutObject"])
+                .any(|read| it.starts_with(read))
         };
         self.state().calls.iter().filter(is_write).cloned().collect()
     }
@@ -202,9 +211,7 @@ impl FakeAws {
 
     /// What the function answers, or its error's message.
     pub async fn remediate(&self, input: Value) -> Result<Value, String> {
-        guardrail::work::remediate::remediate(&self.guardrail(), input)
-            .await
-            .map_err(|error| guardrail_core::value::failure::chain(&error))
+        remediate(&self.guardrail(), input).await.map_err(|error| guardrail_core::value::failure::chain(&error))
     }
 
     fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {

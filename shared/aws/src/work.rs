@@ -1,6 +1,8 @@
 //! The jobs, one file or folder each: they look, have it decided, and do it. Never a decision of their own.
 
+mod batch;
 pub mod bootstrap;
+pub mod handle;
 mod look;
 pub mod own_key;
 pub mod reconcile;
