@@ -60,6 +60,7 @@ NEEDS = {
     "s3.UploadPart": "s3:PutObject kms:Decrypt kms:GenerateDataKey",
     "s3control.GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
     "sns.Publish": "sns:Publish kms:Decrypt kms:GenerateDataKey",
+    "sqs.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs.SendMessageBatch": "sqs:SendMessage",
 }
 

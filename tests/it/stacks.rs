@@ -183,10 +183,12 @@ async fn an_upgrade_from_rules_that_invoked_the_function_loses_no_event_and_is_n
         }
         created
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let done = AtomicBool::new(false);
     let (created, said) = thread::scope(|scope| {
-        let stream = scope.spawn(|| runtime.block_on(stream(&done)));
+        let stream = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(stream(&done))
+        });
         let (_, said) = place.under_sweeps(|| {
             // One that fails goes back whole.
             let refused = format!(
