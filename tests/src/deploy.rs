@@ -141,17 +141,19 @@ impl Deployment {
         self.invoke("guardrail-bootstrap", &shared)?.map_err(SetupError)
     }
 
-    /// The outcomes of all reconciles of a bucket so far, from the function's own log. Those that began with the
-    /// key or the trail are left out: buckets share them, and so tests would disturb each other.
+    /// The outcomes of all reconciles of a bucket so far, from the function's own log, as often as there were calls that
+    /// led to each. Those that began with the key or the trail are left out: buckets share them, and so tests would disturb
+    /// each other.
     pub fn outcomes(&self, bucket: &str) -> Vec<String> {
         let log = std::fs::read_to_string(self.aws.data.join("log")).unwrap_or_default();
         let marker = format!("handle{{bucket={bucket} trigger=\"");
         let shared = |it: &str| Control::of_event(it).is_some_and(|it| !Control::OF_BUCKET.contains(&it));
         let outcome = |line: &str| {
             let (trigger, rest) = line.split_once(&marker)?.1.split_once("\"}: reconciled outcome=")?;
-            Some(rest.split(' ').next()?.to_owned()).filter(|_| !shared(trigger))
+            let calls = rest.split(" calls=").nth(1)?.split(' ').next()?.parse::<usize>().ok()?;
+            Some(vec![rest.split(' ').next()?.to_owned(); calls.max(1)]).filter(|_| !shared(trigger))
         };
-        log.lines().filter_map(outcome).collect()
+        log.lines().filter_map(outcome).flatten().collect()
     }
 
     /// The calls that the guardrail's own role made to change a bucket, from CloudTrail.

@@ -81,7 +81,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
             // The key first: without it nobody can be told.
             watched.findings = own_key::mend(guardrail).await;
             watched.findings.extend(match wiring(guardrail).await {
-                Ok(wiring) => mend_rules(guardrail, wiring).await,
+                Ok(wiring) => Box::pin(mend_rules(guardrail, wiring)).await,
                 Err(unknown) => vec![unknown],
             });
             watched.findings.extend(registered);
@@ -132,7 +132,7 @@ pub async fn check(
 ) -> Result<Option<Watched>, WatchError> {
     let mut findings = own_key::mend(guardrail).await;
     let (parts, trail, topic) =
-        tokio::join!(ways_of_events(guardrail), some_trail_logs(guardrail), somebody_listens(guardrail));
+        tokio::join!(Box::pin(ways_of_events(guardrail)), some_trail_logs(guardrail), somebody_listens(guardrail));
     findings.extend(lost);
     findings.extend(parts);
     findings.extend(trail);
@@ -181,8 +181,12 @@ async fn ways_of_events(guardrail: &Guardrail) -> Vec<PartFinding> {
         Ok(it) => it,
         Err(unknown) => return vec![unknown],
     };
-    let (rules, functions, queues) =
-        tokio::join!(mend_rules(guardrail, wiring), functions(guardrail, wiring), queues(guardrail, wiring));
+    // Boxed: the SDK's futures are large, and would all lie on the stack.
+    let (rules, functions, queues) = tokio::join!(
+        Box::pin(mend_rules(guardrail, wiring)),
+        Box::pin(functions(guardrail, wiring)),
+        Box::pin(queues(guardrail, wiring))
+    );
     [rules, functions, queues].concat()
 }
 
