@@ -318,7 +318,8 @@ async fn report(
     if report.outcome != BucketOutcome::Unguarded {
         metrics::lines(&report, guardrail.clock.now()).iter().for_each(guardrail.metrics);
     }
-    tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
+    let calls = errand.events.len();
+    tracing::info!(outcome = ?report.outcome, calls, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
     report
 }
 
