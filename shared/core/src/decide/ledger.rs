@@ -221,9 +221,9 @@ impl Item {
             let Some(restore) = looked.report.restores.get(&control) else { continue };
             let known = self.writes.get(&control).filter(|it| it.look != id);
             // Or it will be, by a look that has written and not yet said so.
-            let is_anothers = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
+            let is_of_another = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
             let is_known =
-                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_anothers();
+                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_of_another();
             if let Some(ended) = restore.written {
                 self.writes.insert(control, Write { look: id.to_owned(), ended });
             }
