@@ -107,6 +107,12 @@ async fn suspend_versioning(s3: &Client, bucket: &str) {
 
 const SHARED: &str = "--log-bucket it-cli-logs --inventory-bucket it-cli-inventory --trail it-trail";
 
+/// The date of so many days from now.
+pub(crate) fn in_days(days: i64) -> String {
+    let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+    then.strftime("%Y-%m-%d").to_string()
+}
+
 #[tokio::test]
 async fn a_first_plan_needs_nothing_and_changes_nothing() {
     let s3 = bucket("it-cli-first").await;
@@ -168,22 +174,24 @@ async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
     assert_eq!(guardrail(&format!("reconcile it-cli-life --dry-run {prefix}")).code, 2);
 
     let exempt = "exempt it-cli-life versioning --reason CHG-4711 --approved-by ann --until";
+    let until = in_days(30);
+    guardrail(&format!("{exempt} 2999-01-31 {prefix}")).refused(&["more than 90 days away", "nothing was changed"]);
     guardrail(&format!("{exempt} 2020-01-31 {prefix}")).refused(&["is in the past", "nothing was changed"]);
     guardrail(&format!("{exempt} soon {prefix}")).refused(&["`soon` is not a time", "nothing was changed"]);
-    let exempted = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
+    let exempted = guardrail(&format!("{exempt} {until} {prefix}"));
     assert!(
         exempted.code == 0 && exempted.stdout.contains("+ exemptions: {\"control\":\"versioning\""),
         "{exempted:?}"
     );
-    let again = guardrail(&format!("{exempt} 2999-01-31 {prefix}"));
+    let again = guardrail(&format!("{exempt} {until} {prefix}"));
     assert!(again.code == 0 && again.stdout.contains("unchanged"), "{again:?}");
 
     let restored = guardrail(&format!("reconcile it-cli-life {prefix}"));
     assert!(restored.code == 0 && restored.stdout.contains("1 control restored, 1 control exempt"), "{restored:?}");
     assert!(setting(&s3, "it-cli-life", Control::Versioning).await.contains("Suspended"));
     let list = guardrail(&format!("list {prefix}"));
-    let line = "it-cli-life  compliant   enforce  versioning exempt until 2999-02-01T00:00:00Z\n";
-    assert!(list.code == 0 && list.stdout.contains(line), "{list:?}");
+    let line = format!("it-cli-life  compliant   enforce  versioning exempt until {}T00:00:00Z\n", in_days(31));
+    assert!(list.code == 0 && list.stdout.contains(&line), "{list:?}");
 }
 
 #[tokio::test]
@@ -257,7 +265,8 @@ async fn an_error_is_one_line_with_a_next_step() {
     guardrail_as(&nobody, "plan it-cli-errors").refused(&["AWS does not know these credentials", "--profile"]);
     guardrail_as(&DEPLOYMENT.1, "list").refused(&["you need the permission ssm:GetParametersByPath"]);
     guardrail_as(&DEPLOYMENT.1, "plan it-cli-errors").refused(&["you need the permission ssm:GetParameter"]);
-    guardrail("exempt it-cli-errors versioning --until 2999-01-01 --reason x").refused(&["is not guarded"]);
+    guardrail(&format!("exempt it-cli-errors versioning --until {} --reason x", in_days(1)))
+        .refused(&["is not guarded"]);
     guardrail("list --profile no-such-profile").refused(&["no-such-profile"]);
     offline("plan it-cli-errors").refused(&["no region: give --region"]);
     offline("plan it-cli-errors --region eu-west-2").refused(&["no credentials: give --profile"]);

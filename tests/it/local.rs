@@ -276,41 +276,42 @@ async fn a_restore_that_broke_something_is_listed_rolled_back_and_not_made_again
     assert_eq!(guardrail("history it-rollback --json").json()[0]["findings"].as_array().unwrap().len(), 7);
 
     let rollback = format!("rollback {record} --reason INC-4711 --until");
+    let until = crate::cli::in_days(30);
     guardrail(&format!("{rollback} 2020-01-31 --yes")).refused(&["is in the past", "nothing was changed"]);
-    guardrail(&format!("{rollback} 2999-01-31")).refused(&["give --yes", "nothing was changed"]);
-    guardrail(&format!("{rollback} 2999-01-31 --yes --control trail")).refused(&["nothing was written of trail then"]);
-    let dry = guardrail(&format!("{rollback} 2999-01-31 --dry-run"));
+    guardrail(&format!("{rollback} {until}")).refused(&["give --yes", "nothing was changed"]);
+    guardrail(&format!("{rollback} {until} --yes --control trail")).refused(&["nothing was written of trail then"]);
+    let dry = guardrail(&format!("{rollback} {until} --dry-run"));
     assert!(dry.code == 0 && dry.stdout.contains("~ Status: \"Enabled\" -> \"Suspended\""), "{dry:?}");
     assert_eq!((it.settings().await, it.registry()), (restored, registered));
 
     let read = ["s3:Get*", "s3:List*", "kms:Decrypt", "ssm:GetParameter", "ssm:PutParameter"];
     let some = ["s3:PutBucketPublicAccessBlock", "s3:PutLifecycleConfiguration"];
     let few_rights = it.deployment.user("rollback", &[&read[..], &some[..]].concat()).unwrap();
-    let partly = guardrail_as(&few_rights, &format!("{rollback} 2999-01-31 --yes"));
-    assert!(partly.code == 1 && partly.stdout.contains("lifecycle: as before, exempt until 2999-01-31"), "{partly:?}");
+    let partly = guardrail_as(&few_rights, &format!("{rollback} {until} --yes"));
+    assert!(partly.code == 1 && partly.stdout.contains("lifecycle: as before, exempt until 2"), "{partly:?}");
     for part in ["versioning (you need the permission s3:PutBucketVersioning)", "; inventory", "run it again"] {
         assert!(partly.stderr.contains(part), "{part}: {partly:?}");
     }
 
-    let done = guardrail(&format!("{rollback} 2999-01-31 --yes"));
-    assert!(done.code == 0 && done.stdout.contains("inventory: as before, exempt until 2999-01-31"), "{done:?}");
+    let done = guardrail(&format!("{rollback} {until} --yes"));
+    assert!(done.code == 0 && done.stdout.contains("inventory: as before, exempt until 2"), "{done:?}");
     assert_eq!((it.settings().await, acl().await), (broken.clone(), broken_acl));
     assert_eq!(it.registry()["exemptions"].as_array().unwrap().len(), 7);
     let report = it.remediate(&json!({"bucket": it.bucket})).unwrap();
     assert!(report["outcome"] == "drifted" && outcomes(&report).iter().all(|it| it.1 == "exempt"), "{report}");
     assert_eq!(it.settings().await, broken);
 
-    let again = guardrail(&format!("{rollback} 2999-01-31 --yes"));
+    let again = guardrail(&format!("{rollback} {until} --yes"));
     assert!(again.code == 0 && again.stdout.contains("  bucket-policy: is as it was before\n"), "{again:?}");
     let mut newer = own.clone();
     newer["Sid"] = json!("Newer");
     it.put_policy(json!([own, newer])).await;
-    let refused = guardrail(&format!("{rollback} 2999-01-31 --yes"));
+    let refused = guardrail(&format!("{rollback} {until} --yes"));
     assert!(refused.code == 1 && refused.stdout.contains("bucket-policy: changed again since then"), "{refused:?}");
     assert_eq!(it.policy().await["Statement"].as_array().unwrap().len(), 2);
-    assert_eq!(guardrail(&format!("{rollback} 2999-01-31 --yes --overwrite")).code, 0);
+    assert_eq!(guardrail(&format!("{rollback} {until} --yes --overwrite")).code, 0);
     assert_eq!(it.settings().await, broken);
-    guardrail(&format!("{rollback} 2999-01-31 --yes").replace(".json", "x.json")).refused(&["NoSuchKey"]);
+    guardrail(&format!("{rollback} {until} --yes").replace(".json", "x.json")).refused(&["NoSuchKey"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use guardrail::store::registry;
 use guardrail_core::{control::table::Control, edge::registry::Registration, outcome::exemption::Exemption};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{
@@ -31,6 +31,9 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
     Ok(Exit::Compliant)
 }
 
+/// An exemption ends while somebody still knows why it was made; the last day counts whole.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 91);
+
 /// The exemption as the registry would read it.
 pub(crate) fn exemption(leave: &Leave, control: Control, now: Timestamp) -> Result<Exemption, CliError> {
     let Leave { until, reason, approved_by } = leave;
@@ -41,6 +44,9 @@ pub(crate) fn exemption(leave: &Leave, control: Control, now: Timestamp) -> Resu
     let exemption: Exemption = serde_json::from_value(document).map_err(|error| CliError::Until(error.to_string()))?;
     if exemption.until <= now {
         return Err(CliError::Until(format!("{} is in the past", exemption.until)));
+    }
+    if now + LONGEST < exemption.until {
+        return Err(CliError::Until(format!("{} is more than 90 days away", exemption.until)));
     }
     Ok(exemption)
 }
@@ -73,9 +79,11 @@ mod tests {
         let until = |text: &str| versioning(text, now).map(|it| it.until.to_string());
         assert_eq!(until("2026-11-23").unwrap(), "2026-11-24T00:00:00Z");
         assert_eq!(until("2026-11-23T10:00:01Z").unwrap(), "2026-11-23T10:00:01Z");
+        assert_eq!(until("2027-02-21").unwrap(), "2027-02-22T00:00:00Z", "90 days");
         for (text, problem) in [
             ("2026-11-22", "2026-11-23T00:00:00Z is in the past"),
             ("2026-11-23T10:00:00Z", "is in the past"),
+            ("2027-02-22", "2027-02-23T00:00:00Z is more than 90 days away"),
             ("soon", "`soon` is not a time"),
             ("2026-11-23T10:00:01", "is not a time"),
         ] {

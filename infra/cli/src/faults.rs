@@ -42,6 +42,11 @@ struct Flow {
 /// Everything that could be lost, by name.
 type Parts = BTreeMap<String, Value>;
 
+/// As `--until` takes it.
+pub(crate) fn tomorrow() -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string()
+}
+
 pub(crate) fn session(fake: &FakeAws) -> Session {
     let caller = format!("arn:aws:iam::{ACCOUNT}:user/ann");
     Session {
@@ -199,8 +204,7 @@ impl Flow {
     async fn run(&self, fake: &FakeAws) -> Result<Exit, CliError> {
         let session = session(fake);
         let bucket = BUCKET.parse().unwrap();
-        let leave =
-            || Leave { until: "2999-01-31".to_owned(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
+        let leave = || Leave { until: tomorrow(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
         match self.task {
             Task::Exempt => {
                 let control = guardrail_core::control::table::Control::Lifecycle;

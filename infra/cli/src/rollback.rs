@@ -344,7 +344,7 @@ mod tests {
     }
 
     async fn take_back(fake: &FakeAws, file: RecordFile) -> Result<Exit, CliError> {
-        let leave = Leave { until: "2999-01-31".to_owned(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
+        let leave = Leave { until: faults::tomorrow(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
         let (control, overwrite, dry_run, yes) = (Vec::new(), false, false, true);
         run(&faults::session(fake), &RollbackArguments { file, control, leave, overwrite, dry_run, yes }).await
     }
