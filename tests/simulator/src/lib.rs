@@ -1,14 +1,49 @@
 //! A deterministic simulator of the chain: one seed decides everything, and time is virtual.
 //!
-//! This is its core tier: the pure decisions of `guardrail-core` over a model of S3, CloudTrail and Lambda. The shell of a
-//! look (`work/reconcile.rs`) is modelled in [`look`], call by call, so that the calls of several looks, owners and attackers
-//! interleave.
+//! This is its core tier: the pure decisions of `guardrail-core` over a model of S3, CloudTrail, EventBridge, SQS and Lambda.
+//! What the functions do between the decisions is modelled call by call, as tasks that interleave: [`invocation`] is
+//! `work/remediate.rs`, [`look`] is `work/reconcile.rs`.
 
+mod actors;
+mod chain;
+mod clock;
+mod dice;
 mod history;
+mod holds;
+mod invocation;
 mod look;
+mod notes;
+mod simulation;
 mod world;
 
-pub use self::history::{History, Options, history};
+use std::{collections::BTreeSet, rc::Rc};
+
+pub use self::{
+    dice::Choice,
+    history::{History, Simulator, choices},
+    holds::Hold,
+    notes::{Note, What},
+};
+
+/// What a history is to be like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub buckets: usize,
+    /// For how long actors act; `None`: a short history, of five minutes.
+    pub hours: Option<u64>,
+    /// A defect on purpose.
+    pub plant: Option<Plant>,
+    /// The acts and faults that may happen; `None`: all.
+    pub only: Option<Rc<BTreeSet<Choice>>>,
+    /// Whether each thing that happens is kept.
+    pub trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { buckets: 1, hours: None, plant: None, only: None, trace: false }
+    }
+}
 
 /// A defect on purpose, which the simulator has to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,17 +60,23 @@ pub enum Plant {
     NoSecondLook,
     /// The sweep does not come.
     NoSweep,
+    /// Writes begin although the time is over.
+    ForgetDeadline,
+    /// A message is deleted before its look.
+    DeleteFirst,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ForgetEchoes,
         Self::DropReread,
         Self::SwallowConflict,
         Self::DeniedIsAbsent,
         Self::NoSecondLook,
         Self::NoSweep,
+        Self::ForgetDeadline,
+        Self::DeleteFirst,
     ];
 }
 
@@ -48,28 +89,29 @@ mod tests {
 
     #[test]
     fn the_same_seed_is_the_same_history() {
+        let simulator = Simulator::new(Options::default());
         for seed in [1, 2] {
-            let [first, again] = [0, 1].map(|_| history(seed, &Options::default()));
-            assert_eq!((first.digest, first.calls), (again.digest, again.calls));
-            assert!(first.calls > 100, "{first:?}");
+            let [first, again] = [0, 1].map(|_| simulator.history(seed));
+            assert_eq!((first.digest, first.notes), (again.digest, again.notes));
+            assert!(first.notes > 100, "{first:?}");
         }
-        let [one, other] = [1, 2].map(|seed| history(seed, &Options::default()).digest);
+        let [one, other] = [1, 2].map(|seed| simulator.history(seed).digest);
         assert_ne!(one, other);
     }
 
     #[test]
     fn what_must_hold_holds() {
+        let simulator = Simulator::new(Options::default());
         for seed in 0..BUDGET {
-            let history = history(seed, &Options::default());
-            assert_eq!(history.violations, Vec::<String>::new(), "cargo simulate --seed {seed} --histories 1 --trace");
+            assert_eq!(simulator.history(seed).violations, [], "cargo simulate --seed {seed} --histories 1 --trace");
         }
     }
 
     #[test]
     fn each_planted_defect_is_found() {
         for plant in Plant::ALL {
-            let options = Options { plant: Some(plant), ..Options::default() };
-            let found = (0..BUDGET).any(|seed| !history(seed, &options).violations.is_empty());
+            let simulator = Simulator::new(Options { plant: Some(plant), ..Options::default() });
+            let found = (0..BUDGET).any(|seed| !simulator.history(seed).violations.is_empty());
             assert!(found, "{plant:?} was not found in {BUDGET} seeds");
         }
     }

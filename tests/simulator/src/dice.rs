@@ -1,0 +1,169 @@
+//! What is left to chance, decided by the seed: each choice has a name and dice of its own, so that one can be switched off
+//! and the others stay what they are.
+
+use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc, str::FromStr};
+
+use fastrand::Rng;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $word:literal,)*) => {
+        /// What a choice is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        const KINDS: &[(Kind, &str)] = &[$((Kind::$name, $word),)*];
+    };
+}
+
+kinds! {
+    /// Of every history: how long things take, and what an act is about.
+    Chance "chance",
+    // Acts.
+    Owner "owner",
+    Beside "owner-beside-a-look",
+    Robot "robot",
+    Tool "tool",
+    Insider "insider",
+    Again "insider-again-at-once",
+    Timed "insider-into-our-echo",
+    Exempts "operator-exempts",
+    Bootstraps "operator-bootstraps",
+    /// For some minutes, each call of a bucket takes seconds.
+    Brownout "s3-slow",
+    // Faults.
+    Lost "event-lost",
+    Doubled "event-doubled",
+    Late "event-late",
+    Redelivered "message-redelivered",
+    Stale "stale-read",
+    Unreadable "read-denied",
+    Busy "write-busy",
+    Denied "write-denied",
+    Unanswered "write-unanswered",
+    Slow "call-slow",
+    Crash "crash",
+    Unpublished "publish-fails",
+}
+
+/// One choice of a history: the `nth` of its kind at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Choice {
+    pub kind: Kind,
+    pub place: u16,
+    pub nth: u16,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
+        write!(f, "{word}:{}:{}", self.place, self.nth)
+    }
+}
+
+/// This names no choice.
+#[derive(Debug)]
+pub struct NoChoice(String);
+
+impl fmt::Display for NoChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no choice like `insider:0:2`", self.0)
+    }
+}
+
+impl std::error::Error for NoChoice {}
+
+impl FromStr for Choice {
+    type Err = NoChoice;
+
+    fn from_str(text: &str) -> Result<Self, NoChoice> {
+        let parse = || {
+            let mut parts = text.split(':');
+            let word = parts.next()?;
+            let kind = KINDS.iter().find(|(_, it)| *it == word)?.0;
+            Some(Self { kind, place: parts.next()?.parse().ok()?, nth: parts.next()?.parse().ok()? })
+        };
+        parse().ok_or_else(|| NoChoice(text.to_owned()))
+    }
+}
+
+/// The dice of one history.
+#[derive(Debug)]
+pub(crate) struct Dice {
+    seed: u64,
+    /// The acts and faults that may happen; `None`: all.
+    only: Option<Rc<BTreeSet<Choice>>>,
+    /// How much more often than usual each kind happens.
+    weights: Vec<u32>,
+    /// How often each kind was chosen at each place.
+    counts: RefCell<Vec<Vec<u16>>>,
+    happened: RefCell<Vec<Choice>>,
+}
+
+impl Dice {
+    /// Each history has weather of its own: some kinds of acts and faults never happen in it, others often.
+    pub(crate) fn new(seed: u64, only: Option<Rc<BTreeSet<Choice>>>) -> Self {
+        let counts = RefCell::new(vec![Vec::new(); KINDS.len()]);
+        let mut weather = Rng::with_seed(mixed(seed));
+        let weights = KINDS.iter().map(|_| [0, 1, 1, 1, 4, 12][weather.usize(..6)]).collect();
+        Self { seed, only, weights, counts, happened: RefCell::default() }
+    }
+
+    fn next(&self, kind: Kind, place: usize) -> (Choice, Rng) {
+        let mut counts = self.counts.borrow_mut();
+        let counts = &mut counts[kind as usize];
+        if counts.len() <= place {
+            counts.resize(place + 1, 0);
+        }
+        let nth = counts[place];
+        counts[place] = nth.wrapping_add(1);
+        let choice = Choice { kind, place: u16::try_from(place).unwrap_or(u16::MAX), nth };
+        let key = (kind as u64) << 32 | u64::from(choice.place) << 16 | u64::from(nth);
+        (choice, Rng::with_seed(mixed(self.seed ^ mixed(key))))
+    }
+
+    /// Dice for what is in every history.
+    pub(crate) fn any(&self, place: usize) -> Rng {
+        self.next(Kind::Chance, place).1
+    }
+
+    /// Whether an act or a fault happens, which usually does one time in so many; if so, dice for how.
+    pub(crate) fn happens(&self, kind: Kind, place: usize, one_in: u32) -> Option<Rng> {
+        let (choice, mut rng) = self.next(kind, place);
+        let often = self.weights[kind as usize].min(one_in / 2);
+        if rng.u32(..one_in) >= often || self.only.as_ref().is_some_and(|it| !it.contains(&choice)) {
+            return None;
+        }
+        self.happened.borrow_mut().push(choice);
+        Some(rng)
+    }
+
+    /// An act whose time has come, if it may happen.
+    pub(crate) fn act(&self, kind: Kind, place: usize) -> Option<Rng> {
+        let (choice, rng) = self.next(kind, place);
+        if self.only.as_ref().is_some_and(|it| !it.contains(&choice)) {
+            return None;
+        }
+        self.happened.borrow_mut().push(choice);
+        Some(rng)
+    }
+
+    /// How many acts and faults there were.
+    pub(crate) fn count(&self) -> usize {
+        self.happened.borrow().len()
+    }
+
+    /// The acts and faults that there were.
+    pub(crate) fn happened(&self) -> Vec<Choice> {
+        self.happened.take()
+    }
+}
+
+/// A number in which each bit depends on all bits of another. <https://prng.di.unimi.it/splitmix64.c>
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

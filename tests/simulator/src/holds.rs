@@ -1,0 +1,212 @@
+//! What must always hold: at each write, at each alert, and when everything is at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guardrail_core::{
+    control::table::Control,
+    outcome::finding::{Finding, Outcome},
+};
+
+use crate::{
+    chain::Event,
+    clock::Time,
+    look::Look,
+    simulation::Simulation,
+    world::{Library, Stored, Writer},
+};
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Nothing of an owner's is lost outside the documented window.
+    OwnersKeep,
+    /// Once nothing goes wrong any more, two sweeps bring everything to its baseline.
+    Baseline,
+    /// Drift whose event came is restored or told without waiting for a sweep.
+    InTime,
+    /// No write answers its own echo.
+    NoEcho,
+    /// Nothing is written that did not drift in the look's own last read of it.
+    Needed,
+    /// Writes are bounded by their causes.
+    Bounded,
+    /// What is told was so.
+    True,
+    /// Nothing is called unstable that nobody has changed.
+    Unstable,
+    /// No write begins when the look's time is over, and an invocation ends before Lambda ends it.
+    Deadline,
+}
+
+/// What is counted and remembered to see whether it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) violations: Vec<(Hold, String)>,
+    /// What of the owners' has to be there.
+    expected: Vec<BTreeMap<Control, BTreeSet<u16>>>,
+    /// Controls whose drift no event has to tell of, because one was lost.
+    unheard: BTreeSet<(usize, Control)>,
+    /// Controls of which people know that they are not at their baseline.
+    known_bad: BTreeSet<(usize, Control)>,
+    pub(crate) causes: usize,
+    pub(crate) writes: usize,
+    /// Owners' entries that were written over within the documented window.
+    pub(crate) lost: usize,
+    /// The longest time from when a document was so to the arrival of the write that lost something.
+    pub(crate) longest_window: Time,
+    /// Controls whose last look was shown an older version that was good.
+    deceived: BTreeSet<(usize, Control)>,
+    /// Drift that waited for a sweep because S3 showed an older version.
+    pub(crate) waited: usize,
+    /// Told as unstable although somebody else had changed it since.
+    pub(crate) misjudged: usize,
+}
+
+impl Holds {
+    pub(crate) fn new(library: &Library) -> Self {
+        Self { expected: vec![BTreeMap::new(); library.buckets.len()], ..Self::default() }
+    }
+
+    pub(crate) fn others_write(&mut self, bucket: usize, control: Control, stored: &Stored) {
+        self.causes += 1;
+        self.expected[bucket].insert(control, stored.owners.iter().copied().collect());
+        self.known_bad.remove(&(bucket, control));
+    }
+
+    pub(crate) fn lost(&mut self, event: Event) {
+        self.unheard.insert((event.bucket, event.control));
+    }
+
+    /// A look read a control, which may have changed since what it was shown.
+    pub(crate) fn read(&mut self, bucket: usize, control: Control, is_deceived: bool) {
+        if is_deceived {
+            self.deceived.insert((bucket, control));
+        } else {
+            self.deceived.remove(&(bucket, control));
+        }
+    }
+
+    /// People know of a control that it is not at its baseline.
+    pub(crate) fn told_bad(&mut self, bucket: usize, control: Control) {
+        self.known_bad.insert((bucket, control));
+    }
+}
+
+impl Look<'_> {
+    /// A write of this look arrives; `sent`: when it was sent.
+    pub(crate) fn check_write(&self, control: Control, stored: &Stored, sent: Time) {
+        let (sim, bucket, now) = (&self.by.sim, self.bucket, self.by.sim.clock.now());
+        sim.holds.borrow_mut().writes += 1;
+        if let Some(Event { writer: Writer::Guardrail, control: own, marked, .. }) = self.event()
+            && (marked || own == control)
+        {
+            let what = format!("{control} was written on an event of the guardrail's own write of {own}");
+            sim.violated(bucket, Hold::NoEcho, what);
+        }
+        if sent >= self.deadline {
+            sim.violated(bucket, Hold::Deadline, format!("a write of {control} began when the look's time was over"));
+        }
+        let Some(seen) = self.seen.get(&control).filter(|it| it.is_drift) else {
+            let what = format!("{control} was written, and had not drifted when it was last read");
+            return sim.violated(bucket, Hold::Needed, what);
+        };
+        let there = sim.s3.borrow().now(bucket, control).clone();
+        let lost: Vec<_> = there.stored.owners.iter().filter(|it| !stored.owners.contains(it)).copied().collect();
+        if lost.is_empty() {
+            return;
+        }
+        if there.since <= seen.as_of {
+            let what = format!("{control}: {lost:?} of the owner's was there when it was read, and was written over");
+            sim.violated(bucket, Hold::OwnersKeep, what);
+        } else if sent > seen.answered {
+            let what = format!(
+                "{control}: {lost:?} of the owner's was written over by what was read {} ms before it was sent",
+                sent - seen.answered
+            );
+            sim.violated(bucket, Hold::OwnersKeep, what);
+        } else {
+            let mut holds = sim.holds.borrow_mut();
+            holds.lost += lost.len();
+            holds.longest_window = holds.longest_window.max(now - seen.as_of);
+            holds.expected[bucket].entry(control).or_default().retain(|it| !lost.contains(it));
+        }
+    }
+
+    /// What is told was so when it was last read, unless somebody has changed it since.
+    pub(crate) fn check_told(&self, finding: &Finding) {
+        let (sim, bucket, control) = (&self.by.sim, self.bucket, finding.control);
+        let as_of = self.seen.get(&control).map_or(0, |it| it.as_of);
+        let now = sim.s3.borrow().now(bucket, control).clone();
+        let others_since = now.writer != Writer::Guardrail && now.since > as_of;
+        match finding.outcome {
+            Outcome::Restored if !others_since && now.stored.change.is_some() => {
+                sim.violated(bucket, Hold::True, format!("{control} was told as restored, and is not"));
+            }
+            Outcome::Unstable => {
+                let made = self.event().map_or(0, |it| it.made);
+                if sim.s3.borrow().others_wrote(bucket, control, made, as_of) {
+                    sim.holds.borrow_mut().misjudged += 1;
+                } else {
+                    let what = format!("{control} was told as unstable, and nobody had changed it");
+                    sim.violated(bucket, Hold::Unstable, what);
+                }
+            }
+            _ => {}
+        }
+        if finding.outcome != Outcome::Restored {
+            sim.holds.borrow_mut().told_bad(bucket, control);
+        }
+    }
+}
+
+impl Simulation {
+    /// Nothing is under way any more, and the next sweep has not come.
+    pub(crate) fn check_quiet(&self) {
+        for bucket in 0..self.library.buckets.len() {
+            for control in self.s3.borrow().drifted(bucket) {
+                let holds = self.holds.borrow();
+                let is_known = holds.known_bad.contains(&(bucket, control));
+                if is_known || holds.unheard.contains(&(bucket, control)) {
+                    continue;
+                }
+                let is_deceived = holds.deceived.contains(&(bucket, control));
+                drop(holds);
+                if is_deceived {
+                    self.holds.borrow_mut().waited += 1;
+                    continue;
+                }
+                let what = format!("{control} is off its baseline, its event has come, and nobody was told");
+                self.violated(bucket, Hold::InTime, what);
+            }
+        }
+    }
+
+    /// Nothing has gone wrong since the last sweeps.
+    pub(crate) fn check_at_rest(&self, faults: usize, requests: usize) {
+        for bucket in 0..self.library.buckets.len() {
+            let drifted = self.s3.borrow().drifted(bucket);
+            for control in drifted {
+                let what = format!("{control} is off its baseline, and everything is at rest");
+                self.violated(bucket, Hold::Baseline, what);
+            }
+            let expected = std::mem::take(&mut self.holds.borrow_mut().expected[bucket]);
+            for (control, expected) in expected {
+                let there = self.s3.borrow().now(bucket, control).stored.owners.clone();
+                let gone: Vec<_> = expected.iter().filter(|it| !there.contains(it)).collect();
+                if !gone.is_empty() {
+                    self.violated(bucket, Hold::OwnersKeep, format!("{control}: {gone:?} of the owner's is gone"));
+                }
+            }
+        }
+        let Holds { causes, writes, .. } = *self.holds.borrow();
+        // Each cause, request and fault may lead to a look that restores all seven, and to one more on its echoes.
+        if writes > 14 * (causes + faults + requests) {
+            self.violated(0, Hold::Bounded, format!("{writes} writes for {causes} causes and {faults} faults"));
+        }
+    }
+
+    /// Lambda ended an invocation.
+    pub(crate) fn timed_out(&self, bucket: usize) {
+        self.violated(bucket, Hold::Deadline, "an invocation did not end in time".to_owned());
+    }
+}
