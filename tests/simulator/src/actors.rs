@@ -30,7 +30,7 @@ const ACTORS: [(Kind, Time); 7] = [
     (Kind::Insider, 3 * MINUTE),
     (Kind::Exempts, 40 * MINUTE),
     (Kind::Bootstraps, 60 * MINUTE),
-    (Kind::Brownout, 40 * MINUTE),
+    (Kind::Brownout, 15 * MINUTE),
 ];
 
 /// An owner has no more in one document.

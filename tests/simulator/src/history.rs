@@ -52,7 +52,7 @@ pub struct History {
 #[derive(Debug)]
 pub struct Simulator {
     library: Rc<Library>,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Simulator {

@@ -70,7 +70,7 @@ impl Invocation {
     pub(crate) async fn travel_to_bucket(&self, bucket: usize) {
         let sim = &self.sim;
         if sim.clock.now() < sim.slow_until.borrow()[bucket] {
-            let slow = sim.dice.any(bucket).u64(SECOND / 2..5 * SECOND);
+            let slow = sim.dice.any(bucket).u64(SECOND..9 * SECOND);
             sim.clock.sleep(slow).await;
         }
         self.travel(bucket).await;

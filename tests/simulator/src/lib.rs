@@ -13,6 +13,7 @@ mod holds;
 mod invocation;
 mod look;
 mod notes;
+mod shrink;
 mod simulation;
 mod world;
 
@@ -23,6 +24,7 @@ pub use self::{
     history::{History, Simulator, choices},
     holds::Hold,
     notes::{Note, What},
+    shrink::Shrunk,
 };
 
 /// What a history is to be like.
@@ -81,38 +83,4 @@ impl Plant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How many seeds are looked at for each planted defect.
-    const BUDGET: u64 = 400;
-
-    #[test]
-    fn the_same_seed_is_the_same_history() {
-        let simulator = Simulator::new(Options::default());
-        for seed in [1, 2] {
-            let [first, again] = [0, 1].map(|_| simulator.history(seed));
-            assert_eq!((first.digest, first.notes), (again.digest, again.notes));
-            assert!(first.notes > 100, "{first:?}");
-        }
-        let [one, other] = [1, 2].map(|seed| simulator.history(seed).digest);
-        assert_ne!(one, other);
-    }
-
-    #[test]
-    fn what_must_hold_holds() {
-        let simulator = Simulator::new(Options::default());
-        for seed in 0..BUDGET {
-            assert_eq!(simulator.history(seed).violations, [], "cargo simulate --seed {seed} --histories 1 --trace");
-        }
-    }
-
-    #[test]
-    fn each_planted_defect_is_found() {
-        for plant in Plant::ALL {
-            let simulator = Simulator::new(Options { plant: Some(plant), ..Options::default() });
-            let found = (0..BUDGET).any(|seed| !simulator.history(seed).violations.is_empty());
-            assert!(found, "{plant:?} was not found in {BUDGET} seeds");
-        }
-    }
-}
+mod tests;

@@ -25,6 +25,9 @@ struct Arguments {
     /// The only acts and faults that may happen, as a shrunk history names them
     #[arg(long, value_name = "CHOICES")]
     only: Option<String>,
+    /// Leave out of a history in which something does not hold what it does not need, and tell what is left
+    #[arg(long)]
+    shrink: bool,
     /// Say what happens
     #[arg(long)]
     trace: bool,
@@ -32,13 +35,21 @@ struct Arguments {
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let Arguments { seed, histories, hours, buckets, plant, only, trace } = Arguments::parse();
+    let Arguments { seed, histories, hours, buckets, plant, only, shrink, trace } = Arguments::parse();
     let only = only.map(|it| choices(&it)).transpose()?.map(Rc::new);
     let simulator = Simulator::new(Options { buckets, hours, plant, only, trace });
     let begun = Instant::now();
     let (mut notes, mut length, mut writes, mut causes, mut happened) = (0, 0, 0, 0, 0);
     let (mut lost, mut window, mut waited, mut misjudged, mut broken, mut digest) = (0, 0, 0, 0, 0_u64, 0_u64);
     let mut kinds = BTreeMap::<_, (u64, u64)>::new();
+    if shrink {
+        let Some(shrunk) = simulator.shortest(seed..seed + histories) else {
+            println!("everything holds");
+            return Ok(ExitCode::SUCCESS);
+        };
+        print!("{shrunk}");
+        return Ok(ExitCode::FAILURE);
+    }
     for seed in seed..seed + histories {
         let history = simulator.history(seed);
         history.trace.iter().filter(|it| Note::is_worth_words(it)).for_each(|it| println!("{it}"));
