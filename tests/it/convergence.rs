@@ -18,7 +18,7 @@ use guardrail_core::{
     },
     decide::{
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{self, Stance, plan},
     },
     edge::registry::Registration,
@@ -177,7 +177,7 @@ struct World {
 impl World {
     fn plan(&self, seen: Observation) -> Vec<Step> {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        let stance = Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No };
+        let stance = Stance { registration: &self.registration, now, dry_run: false, past: &NO_PAST };
         plan(&self.baseline, seen, &stance)
     }
 
@@ -403,7 +403,7 @@ impl Live {
 
     fn stance(&self) -> Stance<'_> {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
-        Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No }
+        Stance { registration: &self.registration, now, dry_run: false, past: &NO_PAST }
     }
 
     /// What there is, seen without any trouble.

@@ -5,8 +5,11 @@ use std::{fs, path::PathBuf};
 use expect_test::expect;
 use guardrail::input::Input;
 use guardrail_core::{
-    decide::echo::Echo,
-    edge::event::{Event, Subject},
+    decide::echo::Generation,
+    edge::{
+        event::{About, Event},
+        message::Message,
+    },
     value::names::RoleArn,
 };
 use guardrail_tests::{fake::ROLE, local_aws::workspace};
@@ -25,19 +28,18 @@ fn read(sample: &PathBuf) -> Value {
 
 fn of_event(event: &Event) -> String {
     let own: RoleArn = ROLE.parse().unwrap();
-    let subject = match &event.subject {
-        Subject::Bucket(bucket) => bucket.as_ref().map_or("no bucket".to_owned(), ToString::to_string),
-        Subject::AccessPoint(name) => format!("the access point {name}"),
-        Subject::KmsKey(names) => format!("the key {}", names.join(" ")),
-        Subject::Trail(names) => format!("the trail {}", names.join(" ")),
-        Subject::Part(names) => format!("the part {}", names.join(" ")),
+    let subject = match &event.about {
+        About::Bucket(bucket) => bucket.as_ref().map_or("no bucket".to_owned(), ToString::to_string),
+        About::AccessPoint(name) => format!("the access point {name}"),
+        About::KmsKey(names) => format!("the key {}", names.join(" ")),
+        About::Trail(names) => format!("the trail {}", names.join(" ")),
+        About::Part(names) => format!("the part {}", names.join(" ")),
     };
     let failed = event.trigger.error_code.as_ref().map(|it| format!(", failed: {it}")).unwrap_or_default();
-    let echo = match event.echo(&own) {
-        Echo::No => String::new(),
-        Echo::Of(Some(control)) => format!(", echo of {control}"),
-        Echo::Of(None) => ", echo".to_owned(),
-        Echo::Again(_) => ", echo of an echo".to_owned(),
+    let echo = match event.generation(&own) {
+        Generation::First => "",
+        Generation::Second => ", an echo",
+        Generation::Third => ", an echo of an echo",
     };
     format!("{} of {subject}{failed}{echo}", event.trigger.event_name)
 }
@@ -46,16 +48,16 @@ fn of_event(event: &Event) -> String {
 fn each_sample_is_what_its_name_says() {
     let line = |sample: &PathBuf| {
         let is = match Input::parse(read(sample)) {
-            Ok(Input::Event(event)) => of_event(&event),
+            Ok(Input::One(Message::Event(event))) => of_event(&event),
             Ok(Input::Batch(batch)) => format!("a batch of {}", batch.records.len()),
-            Ok(Input::Direct(request)) => format!("a request for {}, dry run: {}", request.bucket, request.dry_run),
+            Ok(Input::One(Message::Request(it))) => format!("a request for {}, dry run: {}", it.subject, it.dry_run),
             Err(error) => format!("error: {error}"),
         };
         format!("{}: {is}\n", sample.file_stem().unwrap().display())
     };
     expect![[r#"
         another-account: DeleteBucketPolicy of acme-data
-        bootstrap: error: the request is not valid: key_alias: unknown field `key_alias`, expected `bucket` or `dry_run`
+        bootstrap: error: the request is not valid: key_alias: unknown field `key_alias`, expected one of `bucket`, `key`, `trail`, `guardrail`, `dry_run`
         create-access-point: CreateAccessPoint of acme-data
         create-bucket: CreateBucket of acme-data
         delete-access-point-policy: DeleteAccessPointPolicy of the access point acme-reports
@@ -73,8 +75,8 @@ fn each_sample_is_what_its_name_says() {
         delete-bucket: DeleteBucket of acme-data
         delete-imported-key-material: DeleteImportedKeyMaterial of the key arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         delete-trail: DeleteTrail of the trail acme-data-trail
-        direct-dry-run: a request for acme-data, dry run: true
-        direct: a request for acme-data, dry run: false
+        direct-dry-run: a request for bucket:acme-data, dry run: true
+        direct: a request for bucket:acme-data, dry run: false
         disable-key-rotation: DisableKeyRotation of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         disable-key: DisableKey of the key 1234abcd-12ab-34cd-56ef-1234567890ab arn:aws:kms:eu-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
         disable-rule: DisableRule of the part rule/s3-guardrail-bucket-changed
@@ -84,8 +86,8 @@ fn each_sample_is_what_its_name_says() {
         lone-object-put-bucket-lifecycle: PutBucketLifecycle of acme-data
         missing-fields: PutBucketVersioning of acme-data
         no-bucket: error: the event PutAccountPublicAccessBlock names no bucket: neither detail.requestParameters.bucketName nor detail.resources
-        own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, echo of lifecycle
-        own-echo-put-bucket-policy: PutBucketPolicy of acme-data, echo of bucket-policy
+        own-echo-put-bucket-lifecycle: PutBucketLifecycle of acme-data, an echo
+        own-echo-put-bucket-policy: PutBucketPolicy of acme-data, an echo
         put-access-point-policy: PutAccessPointPolicy of the access point acme-reports
         put-bucket-acl: PutBucketAcl of acme-data
         put-bucket-encryption: PutBucketEncryption of acme-data
@@ -123,7 +125,7 @@ fn each_sample_is_what_its_name_says() {
 fn an_event_without_any_one_of_its_fields_is_still_an_event() {
     for sample in samples() {
         let whole = read(&sample);
-        let Ok(Input::Event(event)) = Input::parse(whole.clone()) else { continue };
+        let Ok(Input::One(Message::Event(event))) = Input::parse(whole.clone()) else { continue };
         for field in whole["detail"].as_object().unwrap().keys().filter(|it| *it != "eventName") {
             for instead in [None, Some(Value::Null), Some(Value::from("x")), Some(Value::from(7))] {
                 let mut event_without = whole.clone();
@@ -134,16 +136,18 @@ fn an_event_without_any_one_of_its_fields_is_still_an_event() {
                 }
                 match Input::parse(event_without) {
                     // S3 Control's name the bucket in one place only.
-                    Ok(Input::Event(it))
+                    Ok(Input::One(Message::Event(it)))
                         if event.trigger.event_name.contains("AccessPoint")
                             || event.trigger.event_name.ends_with("agResource") =>
                     {
-                        assert!(it.subject == event.subject || field == "requestParameters" || field == "eventSource");
+                        assert!(it.about == event.about || field == "requestParameters" || field == "eventSource");
                     }
-                    Ok(Input::Event(it)) if matches!(event.subject, Subject::Bucket(_)) && field != "eventSource" => {
-                        assert_eq!(it.subject, event.subject, "{} {field}", sample.display());
+                    Ok(Input::One(Message::Event(it)))
+                        if matches!(event.about, About::Bucket(_)) && field != "eventSource" =>
+                    {
+                        assert_eq!(it.about, event.about, "{} {field}", sample.display());
                     }
-                    Ok(Input::Event(_)) => {}
+                    Ok(Input::One(Message::Event(_))) => {}
                     Err(error) => {
                         let only_name = ["requestParameters", "resources", "eventSource"].contains(&field.as_str());
                         assert!(only_name && error.to_string().contains("names no bucket"), "{field}: {error}");

@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use guardrail::input::Input;
-use guardrail_core::{control::table::Control, outcome::record, value::xml::Element};
+use guardrail_core::{control::table::Control, edge::message::Message, outcome::record, value::xml::Element};
 use guardrail_tests::{
     local_aws::workspace,
     parsers::{PARSERS, Parser, event, lifecycle, policy, record, registry},
@@ -242,8 +242,8 @@ fn each_parser_takes_what_is_at_its_limits_and_refuses_what_is_past_them() {
     let kept = |characters: usize, names: usize| {
         let names = vec!["x".repeat(characters); names];
         let event = json!({"detail": {"eventName": "X", "eventSource": "ssm.amazonaws.com", "requestParameters": {"names": names}}});
-        let Ok(Input::Event(event)) = Input::parse(event) else { panic!("an event") };
-        let guardrail_core::edge::event::Subject::Part(names) = event.subject else { panic!("names") };
+        let Ok(Input::One(Message::Event(event))) = Input::parse(event) else { panic!("an event") };
+        let guardrail_core::edge::event::About::Part(names) = event.about else { panic!("names") };
         (names[0].len(), names.len())
     };
     assert_eq!(kept(256, 64), (256, 64));

@@ -9,7 +9,7 @@ use guardrail_core::{
         lifecycle::{Lifecycle, LifecycleDays},
     },
     decide::baseline::Baseline,
-    edge::{event::Request, log_file, registry::Registration},
+    edge::{log_file, message::Message, registry::Registration},
     outcome::record::Record,
     value::{policy::Policy, xml::Element},
 };
@@ -33,13 +33,13 @@ pub const PARSERS: [(&str, Parser); 6] = [
 
 /// What every event goes through.
 pub fn event(text: &str) -> bool {
-    let from_queue = Request::from_body(text).is_ok();
+    let from_queue = Message::from_body(text).is_ok();
     let Ok(value) = serde_json::from_str::<Value>(text) else { return from_queue };
     match Input::parse(value) {
-        Ok(Input::Event(event)) => {
+        Ok(Input::One(Message::Event(event))) => {
             let told = json!(event.trigger).to_string();
             assert!(told.len() < 100_000, "what people are told is cut: {}", told.len());
-            let _ = event.echo(&ROLE.parse().expect("a role"));
+            let _ = event.generation(&ROLE.parse().expect("a role"));
             true
         }
         Ok(_) => true,

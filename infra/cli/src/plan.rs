@@ -16,7 +16,7 @@ use guardrail_core::{
     decide::{
         adoption::{Adoption, kept_for},
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{self, Stance},
     },
     edge::registry::Registration,
@@ -144,7 +144,7 @@ pub(crate) async fn report(
 ) -> Result<Report, CliError> {
     let bucket = &registration.bucket;
     let baseline = Baseline::new(registration, &session.account, &session.guardrail.config.role)?;
-    let stance = Stance { registration, now: Timestamp::now(), dry_run: true, echo: Echo::No };
+    let stance = Stance { registration, now: Timestamp::now(), dry_run: true, past: &NO_PAST };
     let mut seen = Observation::from(observed);
     if registration.key_arn.parts().resource != TO_BE_CREATED {
         let scope = Scope { bucket: false, kms_key: true, trail: true };

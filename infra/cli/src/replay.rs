@@ -7,12 +7,11 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use guardrail::input::Input;
 use guardrail_core::{
     control::table::{Control, is_told},
     edge::{
         config::DEFAULT_PREFIX,
-        event::{Event, Subject},
+        event::{About, Event},
         log_file,
     },
     value::own_parts::{is_tampering, own_part},
@@ -149,21 +148,19 @@ fn hit(record: Value) -> Option<Hit> {
         return None;
     }
     let from_s3 = is("eventSource", &json!("s3.amazonaws.com"));
-    let Ok(Input::Event(event)) = Input::parse(json!({ "detail": record })) else { return None };
-    let Event { subject, trigger, .. } = *event;
+    let Ok(event) = Event::parse(&json!({ "detail": record })) else { return None };
+    let Event { about, trigger, .. } = event;
     let name = trigger.event_name.as_str();
     let control = Control::of_event(name);
-    let bucket = match subject {
+    let bucket = match about {
         // What cannot be a bucket's name is looked at and left alone.
-        Subject::Bucket(bucket) if from_s3 && (control.is_some() || is_told(name)) => {
+        About::Bucket(bucket) if from_s3 && (control.is_some() || is_told(name)) => {
             bucket.map_or_else(|it| it, |it| it.to_string())
         }
-        Subject::AccessPoint(name) if from_s3 => format!("access point {name}"),
+        About::AccessPoint(name) if from_s3 => format!("access point {name}"),
         // Every bucket that uses it.
-        Subject::KmsKey(names) | Subject::Trail(names) if control.is_some() => {
-            names.into_iter().next().unwrap_or_default()
-        }
-        Subject::Part(names) if is_tampering(name) => names.iter().find_map(|it| own_part(it, DEFAULT_PREFIX))?,
+        About::KmsKey(names) | About::Trail(names) if control.is_some() => names.into_iter().next().unwrap_or_default(),
+        About::Part(names) if is_tampering(name) => names.iter().find_map(|it| own_part(it, DEFAULT_PREFIX))?,
         _ => return None,
     };
     Some(Hit {

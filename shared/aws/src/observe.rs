@@ -1,6 +1,7 @@
 //! Reading a bucket: every setting at once, absence as a value.
 
 use guardrail_core::{
+    control::table::Control,
     decide::baseline::Baseline,
     outcome::observed::{Observation, Observed},
     value::{
@@ -24,6 +25,13 @@ impl Scope {
     pub const KMS_KEY: Self = Self { bucket: false, kms_key: true, trail: false };
     pub const TRAIL: Self = Self { bucket: false, kms_key: false, trail: true };
     pub const EVERYTHING: Self = Self { bucket: true, kms_key: true, trail: true };
+
+    /// What is looked at there.
+    pub fn controls(self) -> Vec<Control> {
+        let bucket = Control::OF_BUCKET.into_iter().filter(|_| self.bucket);
+        let key = self.kms_key.then_some(Control::KmsKey);
+        bucket.chain(key).chain(self.trail.then_some(Control::Trail)).collect()
+    }
 }
 
 /// Observes whatever is in `scope`, in one round trip's time.

@@ -3,4 +3,5 @@
 pub mod config;
 pub mod event;
 pub mod log_file;
+pub mod message;
 pub mod registry;

@@ -10,4 +10,5 @@ pub mod names;
 pub mod own_parts;
 pub mod plain;
 pub mod policy;
+pub mod subject;
 pub mod xml;

@@ -10,7 +10,7 @@ use guardrail_core::{
     },
     decide::{
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{Stance, plan},
     },
     edge::registry::Registration,
@@ -83,7 +83,7 @@ impl Bucket {
 
     fn plan(&self, observed: Observed) -> Vec<Step> {
         let now = Timestamp::UNIX_EPOCH;
-        let stance = Stance { registration: &self.registration, now, dry_run: false, echo: Echo::No };
+        let stance = Stance { registration: &self.registration, now, dry_run: false, past: &NO_PAST };
         plan(&self.baseline, observed.into(), &stance)
     }
 }

@@ -58,17 +58,16 @@ pub(crate) fn begin(sim: &Rc<Simulation>) {
 
 async fn act(sim: &Rc<Simulation>, kind: Kind, bucket: usize, mut rng: Rng) {
     match kind {
-        Kind::Owner | Kind::Beside => owner(sim, bucket, &mut rng).await,
+        Kind::Owner => owner(sim, bucket, &mut rng).await,
         Kind::Robot => apply_plan(sim, Writer::Robot, bucket, |owners| owners.is_some()),
         Kind::Tool => apply_plan(sim, Writer::Tool, bucket, |owners| owners != Some(1)),
         Kind::Insider => {
-            insider(sim, bucket, &mut rng);
+            insider(sim, bucket, any_control(&mut rng), &mut rng);
             while sim.dice.happens(Kind::Again, bucket, 3).is_some() {
                 sim.clock.sleep(rng.u64(50..2 * SECOND)).await;
-                insider(sim, bucket, &mut rng);
+                insider(sim, bucket, any_control(&mut rng), &mut rng);
             }
         }
-        Kind::Timed => insider(sim, bucket, &mut rng),
         Kind::Exempts => exempt(sim, bucket, &mut rng),
         Kind::Brownout => {
             let until = sim.clock.now() + rng.u64(MINUTE..4 * MINUTE);
@@ -100,9 +99,12 @@ fn apply_plan(sim: &Rc<Simulation>, writer: Writer, bucket: usize, knows: fn(Opt
     sim.others_write(writer, bucket, Control::BucketPolicy, stored);
 }
 
+fn any_control(rng: &mut Rng) -> Control {
+    Control::OF_BUCKET[rng.usize(..Control::OF_BUCKET.len())]
+}
+
 /// Takes something off the baseline.
-fn insider(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
-    let control = Control::OF_BUCKET[rng.usize(..Control::OF_BUCKET.len())];
+fn insider(sim: &Rc<Simulation>, bucket: usize, control: Control, rng: &mut Rng) {
     let read = Rc::clone(&sim.s3.borrow().now(bucket, control).stored);
     let stored = sim.library.store(bucket, control, broken(&read, rng.bool()));
     sim.others_write(Writer::Insider, bucket, control, stored);
@@ -110,7 +112,7 @@ fn insider(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
 
 /// Lets a control drift for some minutes.
 fn exempt(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
-    let control = Control::OF_BUCKET[rng.usize(..Control::OF_BUCKET.len())];
+    let control = any_control(rng);
     let (now, last) = (sim.clock.now(), rng.u64(MINUTE..5 * MINUTE));
     let mut registration = (*sim.registration(bucket)).clone();
     registration.exemptions = vec![Exemption {
@@ -138,21 +140,25 @@ async fn bootstrap(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
 impl Simulation {
     /// An owner works at the moment of a look.
     pub(crate) fn beside(self: &Rc<Self>, bucket: usize) {
-        self.act_at(Kind::Beside, bucket, 10, |rng| rng.u64(..600));
+        let Some(mut rng) = self.dice.happens(Kind::Beside, bucket, 10) else { return };
+        self.act_in(rng.u64(..600), async move |sim| owner(sim, bucket, &mut rng).await);
     }
 
-    /// Somebody times a call of their own into our echo, which comes after `wait`.
-    pub(crate) fn time_a_call_into(self: &Rc<Self>, bucket: usize, wait: Time) {
-        self.act_at(Kind::Timed, bucket, 10, |_| wait.saturating_sub(200));
+    /// Somebody times a call of their own into our echo, which comes after `echo`, so that both may be in one batch.
+    pub(crate) fn time_a_call_into(self: &Rc<Self>, bucket: usize, control: Control, echo: Time) {
+        let Some(mut rng) = self.dice.happens(Kind::Timed, bucket, 8) else { return };
+        let wait = echo.saturating_sub(rng.u64(200..6 * SECOND));
+        let control = if rng.bool() { control } else { any_control(&mut rng) };
+        self.act_in(wait, async move |sim| insider(sim, bucket, control, &mut rng));
     }
 
-    fn act_at(self: &Rc<Self>, kind: Kind, bucket: usize, one_in: u32, wait: impl Fn(&mut Rng) -> Time) {
-        let Some(mut rng) = self.dice.happens(kind, bucket, one_in) else { return };
-        let (this, wait) = (Rc::clone(self), wait(&mut rng));
+    /// Somebody acts after a while, unless actors rest by then.
+    fn act_in(self: &Rc<Self>, wait: Time, act: impl AsyncFnOnce(&Rc<Self>) + 'static) {
+        let this = Rc::clone(self);
         if self.clock.now() + wait < self.active {
             self.clock.spawn(async move {
                 this.clock.sleep(wait).await;
-                act(&this, kind, bucket, rng).await;
+                act(&this).await;
             });
         }
     }

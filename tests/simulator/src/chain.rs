@@ -47,6 +47,13 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    pub(crate) fn event(self) -> Option<Event> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Request(_) => None,
+        }
+    }
+
     pub(crate) fn bucket(self) -> usize {
         match self {
             Self::Event(event) => event.bucket,
@@ -126,7 +133,9 @@ pub(crate) fn tell(sim: &Rc<Simulation>, event: Event) {
         sim.note(bucket, What::Doubled { event: number });
     }
     for _ in 0..=usize::from(is_doubled) {
-        let mut wait = sim.dice.any(bucket).u64(SECOND / 2..10 * SECOND);
+        let mut rng = sim.dice.any(bucket);
+        let longest = if rng.bool() { 3 * SECOND } else { 10 * SECOND };
+        let mut wait = rng.u64(SECOND / 2..longest);
         if let Some(mut rng) = sim.fails(Kind::Late, bucket, 6) {
             let is_very = rng.u8(..10) == 0;
             wait += if is_very { rng.u64(2 * MINUTE..14 * MINUTE) } else { rng.u64(10 * SECOND..2 * MINUTE) };
@@ -141,7 +150,7 @@ pub(crate) fn tell(sim: &Rc<Simulation>, event: Event) {
             send(&this, Which::Events, Body::Event(event));
         });
         if event.writer == Writer::Guardrail {
-            sim.time_a_call_into(bucket, wait);
+            sim.time_a_call_into(bucket, event.control, wait);
         }
     }
 }
@@ -213,11 +222,7 @@ async fn invoke(sim: Rc<Simulation>, which: Which, batch: Vec<Message>) {
         chain.invocations
     };
     let first = batch[0].body.bucket();
-    let events = batch.iter().filter_map(|it| match it.body {
-        Body::Event(event) => Some(event.number),
-        Body::Request(_) => None,
-    });
-    let events: Vec<_> = events.collect();
+    let events: Vec<_> = batch.iter().filter_map(|it| Some(it.body.event()?.number)).collect();
     let requests = batch.len() - events.len();
     sim.note(first, What::Invoked { by: number, events, requests });
     let mut rng = sim.dice.any(first);
@@ -229,7 +234,8 @@ async fn invoke(sim: Rc<Simulation>, which: Which, batch: Vec<Message>) {
     let ended = unless(alive, remediate(&invocation, &batch)).await;
     match ended {
         Ok(answers) => {
-            for (message, answer) in batch.iter().zip(answers) {
+            sim.check_answered(&batch, &answers);
+            for (message, answer) in answers {
                 settle(&sim, which, number, message, answer);
             }
         }
@@ -254,20 +260,20 @@ async fn invoke(sim: Rc<Simulation>, which: Which, batch: Vec<Message>) {
 }
 
 /// Deletes a message, or gives it back.
-fn settle(sim: &Simulation, which: Which, by: usize, message: &Message, answer: Answer) {
+fn settle(sim: &Simulation, which: Which, by: usize, message: usize, answer: Answer) {
+    let now = sim.clock.now();
     let mut chain = sim.chain.borrow_mut();
-    let queue = &mut chain.queues[which as usize];
-    let number = message.number;
+    let messages = &mut chain.queues[which as usize].messages;
+    let Some(place) = messages.iter().position(|it| it.number == message) else { return };
+    let bucket = messages[place].body.bucket();
     match answer {
         Answer::Delete => {
-            queue.messages.retain(|it| it.number != number);
-            sim.note(message.body.bucket(), What::Deleted { by, message: number });
+            messages.remove(place);
+            sim.note(bucket, What::Deleted { by, message });
         }
         Answer::Back(wait) => {
-            if let Some(it) = queue.messages.iter_mut().find(|it| it.number == number) {
-                it.visible = sim.clock.now() + wait;
-            }
-            sim.note(message.body.bucket(), What::Back { by, message: number, wait });
+            messages[place].visible = now + wait;
+            sim.note(bucket, What::Back { by, message, wait });
         }
     }
 }

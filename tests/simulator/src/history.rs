@@ -38,8 +38,6 @@ pub struct History {
     pub lost: usize,
     /// The longest time in milliseconds from the read of a document to the arrival of the write that lost something.
     pub longest_window: u64,
-    /// Drift that waited for a sweep because S3 showed an older version.
-    pub waited: usize,
     /// Told as unstable although somebody else had changed it since.
     pub misjudged: usize,
     /// What should hold and did not.
@@ -82,7 +80,6 @@ impl Simulator {
             happened: sim.dice.happened(),
             lost: holds.lost,
             longest_window: holds.longest_window,
-            waited: holds.waited,
             misjudged: holds.misjudged,
             violations: holds.violations,
             trace: notes.kept.unwrap_or_default(),

@@ -8,8 +8,9 @@ use guardrail_core::{
 };
 
 use crate::{
-    chain::Event,
+    chain::{Event, Message},
     clock::Time,
+    invocation::Answer,
     look::Look,
     simulation::Simulation,
     world::{Library, Stored, Writer},
@@ -54,10 +55,6 @@ pub(crate) struct Holds {
     pub(crate) lost: usize,
     /// The longest time from when a document was so to the arrival of the write that lost something.
     pub(crate) longest_window: Time,
-    /// Controls whose last look was shown an older version that was good.
-    deceived: BTreeSet<(usize, Control)>,
-    /// Drift that waited for a sweep because S3 showed an older version.
-    pub(crate) waited: usize,
     /// Told as unstable although somebody else had changed it since.
     pub(crate) misjudged: usize,
 }
@@ -77,15 +74,6 @@ impl Holds {
         self.unheard.insert((event.bucket, event.control));
     }
 
-    /// A look read a control, which may have changed since what it was shown.
-    pub(crate) fn read(&mut self, bucket: usize, control: Control, is_deceived: bool) {
-        if is_deceived {
-            self.deceived.insert((bucket, control));
-        } else {
-            self.deceived.remove(&(bucket, control));
-        }
-    }
-
     /// People know of a control that it is not at its baseline.
     pub(crate) fn told_bad(&mut self, bucket: usize, control: Control) {
         self.known_bad.insert((bucket, control));
@@ -97,11 +85,15 @@ impl Look<'_> {
     pub(crate) fn check_write(&self, control: Control, stored: &Stored, sent: Time) {
         let (sim, bucket, now) = (&self.by.sim, self.bucket, self.by.sim.clock.now());
         sim.holds.borrow_mut().writes += 1;
-        if let Some(Event { writer: Writer::Guardrail, control: own, marked, .. }) = self.event()
-            && (marked || own == control)
-        {
-            let what = format!("{control} was written on an event of the guardrail's own write of {own}");
-            sim.violated(bucket, Hold::NoEcho, what);
+        let of_others = |it: Option<Event>| it.is_none_or(|it| it.writer != Writer::Guardrail);
+        let all_own = !self.messages.iter().any(|it| of_others(it.body.event()));
+        let is_unmarked = self.events().any(|it| it.writer == Writer::Guardrail && !it.marked);
+        if all_own && (!is_unmarked || self.events().any(|it| it.control == control)) {
+            sim.violated(
+                bucket,
+                Hold::NoEcho,
+                format!("{control} was written on events of the guardrail's own writes"),
+            );
         }
         if sent >= self.deadline {
             sim.violated(bucket, Hold::Deadline, format!("a write of {control} began when the look's time was over"));
@@ -143,7 +135,7 @@ impl Look<'_> {
                 sim.violated(bucket, Hold::True, format!("{control} was told as restored, and is not"));
             }
             Outcome::Unstable => {
-                let made = self.event().map_or(0, |it| it.made);
+                let made = self.events().map(|it| it.made).min().unwrap_or_default();
                 if sim.s3.borrow().others_wrote(bucket, control, made, as_of) {
                     sim.holds.borrow_mut().misjudged += 1;
                 } else {
@@ -160,6 +152,29 @@ impl Look<'_> {
 }
 
 impl Simulation {
+    /// What becomes of an invocation's messages: an event is deleted only when what it did is undone or told.
+    pub(crate) fn check_answered(&self, batch: &[Message], answers: &[(usize, Answer)]) {
+        let goes_back = |bucket| {
+            let comes_again = |(number, answer): &(usize, Answer)| {
+                *answer != Answer::Delete && batch.iter().any(|it| it.number == *number && it.body.bucket() == bucket)
+            };
+            answers.iter().any(comes_again)
+        };
+        for event in batch.iter().filter_map(|it| it.body.event()) {
+            let Event { bucket, control, number, .. } = event;
+            let version = self.s3.borrow().now(bucket, control).clone();
+            let is_undone = version.event != number || version.stored.change.is_none();
+            let holds = self.holds.borrow();
+            let is_known = holds.known_bad.contains(&(bucket, control));
+            if is_undone || is_known || goes_back(bucket) {
+                continue;
+            }
+            drop(holds);
+            let what = format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
+            self.violated(bucket, Hold::InTime, what);
+        }
+    }
+
     /// Nothing is under way any more, and the next sweep has not come.
     pub(crate) fn check_quiet(&self) {
         for bucket in 0..self.library.buckets.len() {
@@ -169,12 +184,7 @@ impl Simulation {
                 if is_known || holds.unheard.contains(&(bucket, control)) {
                     continue;
                 }
-                let is_deceived = holds.deceived.contains(&(bucket, control));
                 drop(holds);
-                if is_deceived {
-                    self.holds.borrow_mut().waited += 1;
-                    continue;
-                }
                 let what = format!("{control} is off its baseline, its event has come, and nobody was told");
                 self.violated(bucket, Hold::InTime, what);
             }

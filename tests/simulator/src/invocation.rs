@@ -1,15 +1,12 @@
 //! One invocation of `guardrail-remediate`: what `work/remediate.rs` does between the decisions.
 
-use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
+use std::{cell::Cell, cmp::Reverse, future::poll_fn, rc::Rc, task::Poll};
 
-use guardrail_core::{
-    decide::echo::Echo,
-    outcome::finding::{Left, Outcome},
-};
+use guardrail_core::outcome::finding::{Finding, Left, Outcome};
 
 use crate::{
     Plant,
-    chain::{Body, Message, TIMEOUT},
+    chain::{Message, TIMEOUT},
     clock::{SECOND, Time},
     dice::Kind,
     look::Look,
@@ -77,45 +74,72 @@ impl Invocation {
     }
 }
 
-/// Answers each message of a batch.
-pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec<Answer> {
-    let mut answers = Vec::new();
+/// Answers each message of a batch: one look for each bucket, one after the other.
+pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec<(usize, Answer)> {
+    let mut subjects: Vec<Vec<Message>> = Vec::new();
     for message in batch {
+        match subjects.iter_mut().find(|it| it[0].body.bucket() == message.body.bucket()) {
+            Some(subject) => subject.push(*message),
+            None => subjects.push(vec![*message]),
+        }
+    }
+    let mut answers = Vec::new();
+    for messages in subjects {
         let left = invocation.deadline.saturating_sub(invocation.sim.clock.now());
         let has_time = left > TELLING + SHORTEST || invocation.sim.has(Plant::ForgetDeadline);
-        answers.push(if has_time { handle(invocation, message).await } else { Answer::Back(0) });
+        let all = |answer| messages.iter().map(move |it| (it.number, answer));
+        match if has_time { handle(invocation, &messages).await } else { Ended::NotBegun } {
+            Ended::Done => answers.extend(all(Answer::Delete)),
+            Ended::NotBegun => answers.extend(all(Answer::Back(0))),
+            Ended::Untold => answers.extend(all(Answer::Back(30 * SECOND))),
+            Ended::Failed => answers.extend(retry(&messages)),
+        }
     }
     answers
 }
 
-/// Looks, tells people, and says what becomes of the message.
-async fn handle(invocation: &Invocation, message: &Message) -> Answer {
-    let sim = &invocation.sim;
-    let bucket = message.body.bucket();
-    let echo = match message.body {
-        Body::Event(event) if event.writer == Writer::Guardrail && !sim.has(Plant::ForgetEchoes) => {
-            let own = Some(event.control);
-            if event.marked { Echo::Again(own) } else { Echo::Of(own) }
-        }
-        Body::Event(_) | Body::Request(_) => Echo::No,
+/// How a look ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Done,
+    NotBegun,
+    Failed,
+    Untold,
+}
+
+/// The message that stands for a subject that failed comes again later each time; the others are deleted.
+fn retry(messages: &[Message]) -> Vec<(usize, Answer)> {
+    let order = |it: &&Message| {
+        let event = it.body.event();
+        let generation = event.map_or(0, |it| u8::from(it.writer == Writer::Guardrail) + u8::from(it.marked));
+        (generation, Reverse(event.map(|it| it.made)))
     };
+    let kept = messages.iter().min_by_key(order).map(|it| it.number);
+    let answer = |it: &Message| match it.receives {
+        receives @ 1..=4 if Some(it.number) == kept => Answer::Back((30 * SECOND) << (receives - 1)),
+        _ => Answer::Delete,
+    };
+    messages.iter().map(|it| (it.number, answer(it))).collect()
+}
+
+/// Looks, and tells people.
+async fn handle(invocation: &Invocation, messages: &[Message]) -> Ended {
+    let sim = &invocation.sim;
+    let bucket = messages[0].body.bucket();
     let deadline = invocation.deadline.saturating_sub(TELLING).min(sim.clock.now() + LONGEST);
-    let mut look = Look::new(invocation, bucket, echo, message, deadline);
+    let mut look = Look::new(invocation, bucket, messages, deadline);
     let findings = look.run().await;
-    let told: Vec<_> = findings.iter().filter(|it| it.left != Some(Left::ForNow)).collect();
+    let is_news = |it: &&Finding| !matches!(it.left, Some(Left::ForNow | Left::NotYet));
+    let told: Vec<_> = findings.iter().filter(is_news).collect();
     if !told.is_empty() && !publish(invocation, bucket).await {
-        return Answer::Back(30 * SECOND);
+        return Ended::Untold;
     }
     for finding in &told {
         look.told(finding);
     }
-    let is_failed = |outcome| matches!(outcome, Outcome::Failed | Outcome::Unreadable);
-    match message.receives {
-        receives @ 1..=4 if findings.iter().any(|it| is_failed(it.outcome)) => {
-            Answer::Back((30 * SECOND) << (receives - 1))
-        }
-        _ => Answer::Delete,
-    }
+    let is_unfinished =
+        |it: &Finding| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet);
+    if findings.iter().any(is_unfinished) { Ended::Failed } else { Ended::Done }
 }
 
 /// Whether people could be told.

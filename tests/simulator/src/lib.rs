@@ -52,14 +52,20 @@ impl Default for Options {
 pub enum Plant {
     /// Our own events are taken for those of others.
     ForgetEchoes,
+    /// A look has the generation of its earliest message, not the least.
+    EarliestGeneration,
     /// A merged document is written as it was first read.
     DropReread,
     /// A write that S3 refused as busy counts as done.
     SwallowConflict,
     /// What may not be read counts as not configured.
     DeniedIsAbsent,
-    /// An own event's drift is unstable at first sight.
+    /// What is doubtful is not read again.
     NoSecondLook,
+    /// What was read counts as from when its answer came.
+    LateClock,
+    /// What the read right before a write shows as good is never doubtful.
+    BelieveLastRead,
     /// The sweep does not come.
     NoSweep,
     /// Writes begin although the time is over.
@@ -70,12 +76,15 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ForgetEchoes,
+        Self::EarliestGeneration,
         Self::DropReread,
         Self::SwallowConflict,
         Self::DeniedIsAbsent,
         Self::NoSecondLook,
+        Self::LateClock,
+        Self::BelieveLastRead,
         Self::NoSweep,
         Self::ForgetDeadline,
         Self::DeleteFirst,

@@ -6,7 +6,7 @@ use guardrail_core::{
     control::table::Control,
     decide::{
         backoff,
-        echo::Echo,
+        echo::{Generation, Past},
         plan::{Stance, plan},
         settle::{Problem, Restored},
     },
@@ -14,13 +14,15 @@ use guardrail_core::{
         finding::{Finding, Outcome},
         observed::Observation,
         step::{Change, Step},
+        trigger::Trigger,
     },
     value::failure::{Answer, ApiError, Read},
 };
+use jiff::Timestamp;
 
 use crate::{
     Plant,
-    chain::{Body, Event, Message, tell},
+    chain::{Event, Message, tell},
     clock::{SECOND, Time, unless},
     dice::Kind,
     invocation::Invocation,
@@ -34,12 +36,14 @@ use crate::{
 pub(crate) struct Look<'a> {
     pub(crate) by: &'a Invocation,
     pub(crate) bucket: usize,
-    pub(crate) echo: Echo,
-    pub(crate) message: &'a Message,
+    pub(crate) past: Past,
+    pub(crate) messages: &'a [Message],
     /// No write begins after it.
     pub(crate) deadline: Time,
     /// The last read of each control.
     pub(crate) seen: BTreeMap<Control, Seen>,
+    /// When its last read began.
+    asked: Time,
     /// When its first write began.
     begun: Option<Time>,
 }
@@ -74,8 +78,9 @@ fn is_merged(control: Control) -> bool {
 }
 
 impl<'a> Look<'a> {
-    pub(crate) fn new(by: &'a Invocation, bucket: usize, echo: Echo, message: &'a Message, deadline: Time) -> Self {
-        Self { by, bucket, echo, message, deadline, seen: BTreeMap::new(), begun: None }
+    pub(crate) fn new(by: &'a Invocation, bucket: usize, messages: &'a [Message], deadline: Time) -> Self {
+        let past = past(by, messages);
+        Self { by, bucket, past, messages, deadline, seen: BTreeMap::new(), asked: 0, begun: None }
     }
 
     fn note(&self, what: What) {
@@ -85,23 +90,17 @@ impl<'a> Look<'a> {
     /// Reads, decides and restores.
     pub(crate) async fn run(&mut self) -> Vec<Finding> {
         let by = self.by.number;
-        let generation = match self.echo {
-            Echo::No => 0,
-            Echo::Of(_) => 1,
-            Echo::Again(_) => 2,
-        };
-        self.note(What::Looked { by, generation });
-        self.by.sim.beside(self.bucket);
-        let mut steps = self.plan().await;
-        if !self.by.sim.has(Plant::NoSecondLook) {
-            for wait in backoff::REREADS {
-                if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
-                    break;
-                }
-                self.note(What::Waited { by, wait: milliseconds(wait) });
-                self.by.sim.clock.sleep(milliseconds(wait)).await;
-                steps = self.plan().await;
-            }
+        self.note(What::Looked { by, generation: self.past.generation as u8 });
+        let sim = &self.by.sim;
+        sim.beside(self.bucket);
+        let begun = timestamp(sim.clock.now());
+        let mut steps = self.plan(begun).await;
+        for again in 0.. {
+            let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
+            let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) else { break };
+            self.note(What::Waited { by, wait: milliseconds(wait) });
+            self.by.sim.clock.sleep(milliseconds(wait)).await;
+            steps = self.plan(begun).await;
         }
         let mut findings = Vec::new();
         for step in steps {
@@ -123,7 +122,8 @@ impl<'a> Look<'a> {
         unless(over, call).await.map_err(|()| unanswered())
     }
 
-    async fn plan(&mut self) -> Vec<Step> {
+    /// `begun`: when the look began.
+    async fn plan(&mut self, begun: Timestamp) -> Vec<Step> {
         let read = self.read_all().await;
         if read.values().all(|it| it.as_ref().is_ok_and(|it| it.change.is_none())) {
             // What the plan would say, sooner.
@@ -131,8 +131,7 @@ impl<'a> Look<'a> {
         }
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
-        let now = timestamp(sim.clock.now());
-        let stance = Stance { registration: &registration, now, dry_run: false, echo: self.echo };
+        let stance = Stance { registration: &registration, now: begun, dry_run: false, past: &self.past };
         let read = read.into_iter().map(|(control, read)| (control, read.map(|it| it.setting.clone()))).collect();
         let seen = observed(read).map(Observation::from).unwrap_or_default();
         plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
@@ -141,6 +140,7 @@ impl<'a> Look<'a> {
     /// All reads go out at once.
     async fn read_all(&mut self) -> BTreeMap<Control, Read<Rc<Stored>>> {
         let (sim, bucket) = (Rc::clone(&self.by.sim), self.bucket);
+        self.asked = sim.clock.now();
         let mut read = Control::OF_BUCKET.map(|it| (it, Err(unanswered()))).into();
         if self.in_time(self.by.travel_to_bucket(bucket)).await.is_err() {
             return read;
@@ -159,7 +159,29 @@ impl<'a> Look<'a> {
         read
     }
 
+    /// How long to wait before what was just read is read again.
+    fn reread(&self, drifted: &[Control], read: &[Control], again: usize) -> Option<Duration> {
+        let sim = &self.by.sim;
+        // An answer may take long: what S3 showed is as old as the question.
+        let asked = if sim.has(Plant::LateClock) { sim.clock.now() } else { self.asked };
+        self.past.reread(drifted, read, timestamp(asked), again).filter(|_| !sim.has(Plant::NoSecondLook))
+    }
+
+    /// What is to be written is read again right before; that it is good already counts only when that cannot be old.
+    async fn read_before_write(&mut self, control: Control, written: bool) -> Read<Rc<Stored>> {
+        let read = self.read(control).await?;
+        let is_good = read.change.is_none() && !written && !self.by.sim.has(Plant::BelieveLastRead);
+        match self.reread(&[], &[control], 0).filter(|_| is_good) {
+            Some(wait) => {
+                self.by.sim.clock.sleep(milliseconds(wait)).await;
+                self.read(control).await
+            }
+            None => Ok(read),
+        }
+    }
+
     async fn read(&mut self, control: Control) -> Read<Rc<Stored>> {
+        self.asked = self.by.sim.clock.now();
         self.in_time(self.by.travel_to_bucket(self.bucket)).await?;
         let read = self.serve(control);
         self.in_time(self.by.travel_to_bucket(self.bucket)).await?;
@@ -190,8 +212,6 @@ impl<'a> Look<'a> {
         let shows = if is_drift { Shows::Drift } else { Shows::Good };
         sim.note(bucket, What::Read { by, control, shows, stale: as_of < now });
         self.seen.insert(control, Seen { as_of, answered: now, is_drift });
-        let is_deceived = !is_drift && sim.s3.borrow().now(bucket, control).since > as_of;
-        sim.holds.borrow_mut().read(bucket, control, is_deceived);
         Ok(shown)
     }
 
@@ -203,7 +223,7 @@ impl<'a> Look<'a> {
         let (mut written, mut tried) = (false, 0);
         loop {
             if tried > 0 || is_merged(control) && !sim.has(Plant::DropReread) {
-                match self.read(control).await.map(|it| it.change.clone()) {
+                match self.read_before_write(control, written).await.map(|it| it.change.clone()) {
                     Ok(Some(fresh)) => change = fresh,
                     Ok(None) => return Restored { change, written, result: Ok(()) },
                     Err(error) => return Restored { change, written, result: Err(error.into()) },
@@ -241,10 +261,10 @@ impl<'a> Look<'a> {
         }
         let stored = sim.library.store(bucket, control, setting);
         let (now, event) = (sim.clock.now(), sim.chain.borrow_mut().event_number());
-        let marked = self.echo != Echo::No;
+        let marked = self.past.generation != Generation::First;
         self.note(What::Restored { by, control, event });
         self.check_write(control, &stored, sent);
-        sim.s3.borrow_mut().write(bucket, control, Version { since: now, writer: Writer::Guardrail, stored });
+        sim.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer: Writer::Guardrail, stored });
         tell(sim, Event { number: event, made: now, bucket, control, writer: Writer::Guardrail, marked });
         if sim.fails(Kind::Unanswered, bucket, 50).is_some() {
             self.note(What::Unanswered { by, control });
@@ -269,11 +289,33 @@ impl<'a> Look<'a> {
         self.check_told(finding);
     }
 
-    /// The event that led here, if one did.
-    pub(crate) fn event(&self) -> Option<Event> {
-        match self.message.body {
-            Body::Event(event) => Some(event),
-            Body::Request(_) => None,
+    /// The events that led here.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        self.messages.iter().filter_map(|it| it.body.event())
+    }
+}
+
+/// What is known of the calls before a look at these messages.
+fn past(by: &Invocation, messages: &[Message]) -> Past {
+    let is_own = |it: &Event| it.writer == Writer::Guardrail && !by.sim.has(Plant::ForgetEchoes);
+    let generation = |it: &Message| match it.body.event() {
+        Some(event) if is_own(&event) && event.marked => Generation::Third,
+        Some(event) if is_own(&event) => Generation::Second,
+        _ => Generation::First,
+    };
+    let of_earliest = messages.iter().min_by_key(|it| it.body.event().map(|it| it.made)).map(generation);
+    let least = messages.iter().map(generation).min();
+    let mut past =
+        Past::new(if by.sim.has(Plant::EarliestGeneration) { of_earliest } else { least }.unwrap_or_default());
+    for event in messages.iter().filter_map(|it| it.body.event()) {
+        // CloudTrail's times are cut to the second.
+        let time = timestamp(event.made / SECOND * SECOND);
+        if is_own(&event) {
+            past.saw_own(event.control, time);
+        } else {
+            let event_name = event.control.vocabulary().events[0].to_owned();
+            past.saw_call(Trigger { event_name, ..Trigger::default() }, time);
         }
     }
+    past
 }

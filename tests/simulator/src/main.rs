@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let simulator = Simulator::new(Options { buckets, hours, plant, only, trace });
     let begun = Instant::now();
     let (mut notes, mut length, mut writes, mut causes, mut happened) = (0, 0, 0, 0, 0);
-    let (mut lost, mut window, mut waited, mut misjudged, mut broken, mut digest) = (0, 0, 0, 0, 0_u64, 0_u64);
+    let (mut lost, mut window, mut misjudged, mut broken, mut digest) = (0, 0, 0, 0_u64, 0_u64);
     let mut kinds = BTreeMap::<_, (u64, u64)>::new();
     if shrink {
         let Some(shrunk) = simulator.shortest(seed..seed + histories) else {
@@ -68,7 +68,6 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         causes += history.causes;
         happened += history.happened.len();
         lost += history.lost;
-        waited += history.waited;
         misjudged += history.misjudged;
         window = window.max(history.longest_window);
     }
@@ -82,7 +81,6 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!(
         "owners' entries written over within the documented window: {lost}, at most {window} ms after they were read"
     );
-    println!("drift that waited for a sweep because S3 showed an older version: {waited}");
     println!("told as unstable although somebody else had changed it since: {misjudged}");
     for (hold, (count, seed)) in kinds {
         println!("{hold:?} did not hold {count} times, first in seed {seed}");

@@ -100,7 +100,7 @@ impl Simulation {
         let (now, event) = (self.clock.now(), self.chain.borrow_mut().event_number());
         self.note(bucket, What::Called { writer, control, drifts: stored.change.is_some(), event });
         self.holds.borrow_mut().others_write(bucket, control, &stored);
-        self.s3.borrow_mut().write(bucket, control, Version { since: now, writer, stored });
+        self.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer, stored });
         tell(self, Event { number: event, made: now, bucket, control, writer, marked: false });
     }
 

@@ -167,6 +167,8 @@ impl Library {
 /// A version of a setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
+    /// The number of its event.
+    pub(crate) event: usize,
     pub(crate) since: Time,
     pub(crate) writer: Writer,
     pub(crate) stored: Rc<Stored>,
@@ -186,7 +188,7 @@ impl S3 {
                 let bare = library.unset(bucket, control)?;
                 let good = written(bare.change.as_ref()?)?;
                 let stored = library.store(bucket, control, good);
-                Some((control, vec![Version { since: 0, writer: Writer::Operator, stored }]))
+                Some((control, vec![Version { event: 0, since: 0, writer: Writer::Operator, stored }]))
             };
             Control::OF_BUCKET.into_iter().filter_map(good).collect()
         };

@@ -21,7 +21,7 @@ use guardrail_core::{
         adoption::Adoption,
         backoff::SETTLING,
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         enrolment::swaps,
         plan::Stance,
         setup::{Action, BootstrapError, Request, Resource, Setup, failed},
@@ -271,7 +271,7 @@ async fn settle(
         let registration = now.as_ref().unwrap_or(registration);
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
         let seen = Box::pin(observe_in(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
-        let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, echo: Echo::No };
+        let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, past: &NO_PAST };
         let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance)).await;
         let report = Report::from_reconciled(&setup.bucket, reconciled, None);
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
@@ -330,7 +330,7 @@ async fn ensure_guarded(
     journal: &mut Journal,
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
-    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
     let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());
@@ -368,7 +368,7 @@ async fn ensure_trail(
     // Without a trail there is nothing to observe or to exempt from.
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
     let registration = if exists { registration } else { &enforced };
-    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
     let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance).await;
     let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
     journal.changes.extend(report.findings.iter().cloned());

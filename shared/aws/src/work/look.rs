@@ -8,7 +8,11 @@ use guardrail_core::{
         table::Control,
         trail::Trail,
     },
-    decide::{baseline::Baseline, echo::Echo, plan::Stance},
+    decide::{
+        baseline::Baseline,
+        echo::{NO_PAST, Past},
+        plan::Stance,
+    },
     edge::{
         event::Event,
         registry::{Registration, RegistryError},
@@ -185,11 +189,12 @@ async fn restore(
     seen: Observation,
     reason: &Reason,
 ) -> Report {
-    let echo = match reason {
-        Reason::Event(event) => event.echo(&guardrail.config.role),
-        Reason::Sweep | Reason::Request { .. } => Echo::No,
+    let now = guardrail.clock.now();
+    let past = match reason {
+        Reason::Event(event) => Past::of_events([&**event].into_iter(), false, &guardrail.config.role, now),
+        Reason::Sweep | Reason::Request { .. } => NO_PAST.clone(),
     };
-    let stance = Stance { registration, now: guardrail.clock.now(), dry_run: reason.is_dry_run(), echo };
+    let stance = Stance { registration, now, dry_run: reason.is_dry_run(), past: &past };
     let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
     Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, reason.trigger()) }
 }

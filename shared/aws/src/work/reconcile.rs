@@ -9,7 +9,7 @@ use guardrail_core::{
     decide::{
         backoff,
         baseline::Baseline,
-        echo::{ECHO_APP_NAME, Echo},
+        echo::{ECHO_APP_NAME, Generation},
         exposure, hindrance,
         plan::{self, Stance, plan},
         settle::{Problem, Restored},
@@ -46,12 +46,12 @@ pub async fn reconcile(
         return Reconciled::Gone;
     }
     let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let read = scope.controls();
     let mut beside = Beside::new(baseline, &seen, stance);
     let mut steps = plan(baseline, seen, stance);
-    for wait in backoff::REREADS {
-        if !steps.iter().any(|it| matches!(it, Step::Unstable(_))) {
-            break;
-        }
+    for again in 0.. {
+        let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
+        let Some(wait) = stance.past.reread(&drifted, &read, guardrail.clock.now(), again) else { break };
         sleep(wait).await;
         let seen = observe_in(guardrail, bucket, baseline, scope).await;
         if seen.is_gone() {
@@ -60,8 +60,7 @@ pub async fn reconcile(
         beside = Beside::new(baseline, &seen, stance);
         steps = plan(baseline, seen, stance);
     }
-
-    let app_name = if stance.echo == Echo::No { "s3-guardrail" } else { ECHO_APP_NAME };
+    let app_name = if stance.past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
     apply_steps(guardrail, app_name, bucket, baseline, steps, beside).await
 }
 
@@ -78,7 +77,11 @@ impl Beside {
         Self {
             hindrances: hindrance::hindrances(baseline, seen, stance.now),
             // What stands beside a write of our own was told when it was made.
-            exposures: if stance.echo == Echo::No { exposure::exposures(baseline, seen) } else { Vec::new() },
+            exposures: if stance.past.generation == Generation::First {
+                exposure::exposures(baseline, seen)
+            } else {
+                Vec::new()
+            },
         }
     }
 }

@@ -12,7 +12,8 @@ use guardrail_core::{
     },
     edge::{
         config::Config,
-        event::{Event, InputError, Request, Subject},
+        event::{About, Event, InputError},
+        message::{Message, Request},
         registry::Registration,
     },
     outcome::report::{BucketOutcome, Report},
@@ -20,6 +21,7 @@ use guardrail_core::{
     value::{
         failure::{ApiError, chain},
         names::{Arn, BucketName},
+        subject::Subject,
     },
 };
 use serde_json::{Value, json};
@@ -53,12 +55,28 @@ pub enum RemediateError {
 /// Answers one invocation.
 pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
     match Input::parse(input)? {
-        Input::Event(event) => handle_event(guardrail, event).await,
+        Input::One(message) => handle_message(guardrail, message, &mut Known::default(), false).await,
         Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
-        Input::Direct(Request { bucket, dry_run }) => {
-            let reason = Reason::Request { dry_run };
-            answer(handle(guardrail, &bucket, &reason, &mut Known::default()).await)
-        }
+    }
+}
+
+/// `queued`: it came from a queue, where a request is the sweep's.
+async fn handle_message(
+    guardrail: &Guardrail,
+    message: Message,
+    known: &mut Known,
+    queued: bool,
+) -> Result<Value, RemediateError> {
+    let Request { subject, dry_run } = match message {
+        Message::Event(event) => return Box::pin(handle_event(guardrail, event)).await,
+        Message::Request(it) => it,
+    };
+    let reason = if queued && !dry_run { Reason::Sweep } else { Reason::Request { dry_run } };
+    match subject {
+        Subject::Bucket(bucket) => answer(handle(guardrail, &bucket, &reason, known).await),
+        Subject::Key(key) => handle_shared(guardrail, &Shared::Key(vec![key.to_string()]), reason).await,
+        Subject::Trail(trail) => handle_shared(guardrail, &Shared::Trail(vec![trail.to_string()]), reason).await,
+        Subject::Guardrail => Ok(json!(watch::check(guardrail, &[], Vec::new()).await?)),
     }
 }
 
@@ -67,16 +85,16 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
         tracing::info!(event = event.trigger.event_name, "a call of the guardrail's own that failed; it was told then");
         return Ok(json!({"outcome": "ignored", "trigger": event.trigger}));
     }
-    match &event.subject {
-        Subject::Bucket(Ok(bucket)) => {
+    match &event.about {
+        About::Bucket(Ok(bucket)) => {
             let bucket = bucket.clone();
             answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
         }
-        Subject::Bucket(Err(impossible)) => {
+        About::Bucket(Err(impossible)) => {
             let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
             Ok(json!(report))
         }
-        Subject::AccessPoint(name) => {
+        About::AccessPoint(name) => {
             let owner = guardrail.config.account();
             let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, name).await?;
             match bucket.as_deref().map(str::parse) {
@@ -87,29 +105,23 @@ async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value,
                 _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
             }
         }
-        Subject::KmsKey(names) if !names.is_empty() => {
+        About::KmsKey(names) if !names.is_empty() => {
             let is_own = names.iter().any(|it| decide::own_key::named(it, &guardrail.config).is_some());
             // First: without it nobody can be told. The call may name an alias of a bucket's beside it.
             let own = if is_own { Some(watch::touched(guardrail, &event).await) } else { None };
-            let place = guardrail.config.place();
-            let uses = |it: &Registration| !keys_named(it, names, place.region).is_empty();
-            let uses: Vec<_> = registrations(guardrail, uses).await?;
-            let buckets = handle_shared(guardrail, &uses, Control::KmsKey, event).await;
+            let buckets = handle_shared(guardrail, &Shared::Key(names.clone()), Reason::Event(event)).await;
             let Some(own) = own else { return buckets };
             let mut answer = json!(own?);
-            if !uses.is_empty() {
-                answer["buckets"] = buckets?["buckets"].take();
+            let buckets = buckets?["buckets"].take();
+            if buckets.as_array().is_some_and(|it| !it.is_empty()) {
+                answer["buckets"] = buckets;
             }
             Ok(answer)
         }
-        Subject::Trail(names) if !names.is_empty() => {
-            let uses = |it: &Registration| names.iter().any(|named| uses_trail(it, named));
-            let uses: Vec<_> = registrations(guardrail, uses).await?;
-            handle_shared(guardrail, &uses, Control::Trail, event).await
+        About::Trail(names) if !names.is_empty() => {
+            handle_shared(guardrail, &Shared::Trail(names.clone()), Reason::Event(event)).await
         }
-        Subject::Part(_) | Subject::KmsKey(_) | Subject::Trail(_) => {
-            Ok(json!(watch::touched(guardrail, &event).await?))
-        }
+        About::Part(_) | About::KmsKey(_) | About::Trail(_) => Ok(json!(watch::touched(guardrail, &event).await?)),
     }
 }
 
@@ -131,17 +143,12 @@ async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchRespons
     let mut response = SqsBatchResponse::default();
     let mut known = Known::default();
     for message in batch.records {
-        let failed = match Request::from_body(message.body.as_deref().unwrap_or_default()) {
-            Ok(Request { bucket, dry_run }) => {
-                let reason = if dry_run { Reason::Request { dry_run } } else { Reason::Sweep };
-                handle(guardrail, &bucket, &reason, &mut known).await.must_retry()
-            }
-            Err(error) => {
-                tracing::error!(error = %chain(&error), message.id = message.message_id, "message refused");
-                true
-            }
+        let handled = match Message::from_body(message.body.as_deref().unwrap_or_default()) {
+            Ok(it) => handle_message(guardrail, it, &mut known, true).await,
+            Err(error) => Err(error.into()),
         };
-        if failed {
+        if let Err(error) = handled {
+            tracing::error!(error = %chain(&error), message.id = message.message_id, "the message comes back");
             response.add_failure(message.message_id.unwrap_or_default());
         }
     }
@@ -172,23 +179,33 @@ async fn registrations(
     }
 }
 
+/// What many buckets may lean on, by whatever names it is known.
+enum Shared {
+    Key(Vec<String>),
+    Trail(Vec<String>),
+}
+
+impl Shared {
+    /// What of it is a bucket's.
+    fn of<'a>(&self, registration: &'a Registration, region: &str) -> Vec<WhichKey<'a>> {
+        match self {
+            Self::Key(names) => keys_named(registration, names, region),
+            Self::Trail(names) if names.iter().any(|it| uses_trail(registration, it)) => vec![WhichKey::Present],
+            Self::Trail(_) => Vec::new(),
+        }
+    }
+}
+
 /// A key or a trail may serve many buckets: one after the other, so that each finds what the one before has restored.
-async fn handle_shared(
-    guardrail: &Guardrail,
-    registrations: &[Registration],
-    control: Control,
-    event: Box<Event>,
-) -> Result<Value, RemediateError> {
-    let scope = if control == Control::KmsKey { Scope::KMS_KEY } else { Scope::TRAIL };
+async fn handle_shared(guardrail: &Guardrail, shared: &Shared, reason: Reason) -> Result<Value, RemediateError> {
     let region = guardrail.config.region.as_str();
-    let named = match &event.subject {
-        Subject::KmsKey(names) => names.clone(),
-        _ => Vec::new(),
+    let (control, scope) = match shared {
+        Shared::Key(_) => (Control::KmsKey, Scope::KMS_KEY),
+        Shared::Trail(_) => (Control::Trail, Scope::TRAIL),
     };
-    let keys = |it| if control == Control::KmsKey { keys_named(it, &named, region) } else { vec![WhichKey::Present] };
-    let touched: Vec<_> = registrations.iter().flat_map(|it| keys(it).into_iter().map(move |key| (it, key))).collect();
-    let attempt = event.trigger.clone();
-    let reason = Reason::Event(event);
+    let registrations = registrations(guardrail, |it| !shared.of(it, region).is_empty()).await?;
+    let touched: Vec<_> =
+        registrations.iter().flat_map(|it| shared.of(it, region).into_iter().map(move |key| (it, key))).collect();
     let owner = guardrail.config.account();
     let mut known = Known::default();
     let mut reports = Vec::new();
@@ -218,8 +235,9 @@ async fn handle_shared(
             problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
         });
     }
-    if let (Some(_), Some((registration, key)), false) =
-        (&attempt.error_code, touched.first(), reports.iter().any(|it| it.notified))
+    if let Some(attempt) = reason.trigger().filter(|it| it.error_code.is_some())
+        && let Some((registration, key)) = touched.first()
+        && !reports.iter().any(|it| it.notified)
     {
         let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
         let part = match (control, key) {

@@ -13,7 +13,7 @@ use guardrail_core::{
     },
     edge::{
         config::Place,
-        event::{Event, Subject},
+        event::{About, Event},
         registry::{Kept, RegistryError},
     },
     outcome::{
@@ -49,9 +49,9 @@ pub enum WatchError {
 
 /// Answers an event about a part, or about nothing that it names: undoes what is safe to undo, and tells people.
 pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, WatchError> {
-    let named = match &event.subject {
-        Subject::Part(names) | Subject::KmsKey(names) | Subject::Trail(names) => names.as_slice(),
-        Subject::Bucket(_) | Subject::AccessPoint(_) => &[],
+    let named = match &event.about {
+        About::Part(names) | About::KmsKey(names) | About::Trail(names) => names.as_slice(),
+        About::Bucket(_) | About::AccessPoint(_) => &[],
     };
     let config = &guardrail.config;
     let part = named

@@ -445,7 +445,7 @@ pub fn refusals(site: Site<'_>) -> Vec<String> {
             Step::Restore(change) => refused(baseline, change, now)?,
             Step::Refused(_, refusal) => refusal.to_string(),
             Step::Unreadable(_, error) => format!("it could not be read: {error}"),
-            Step::Tell(_) | Step::Exempt(..) | Step::Unstable(_) | Step::Left(_) => return None,
+            Step::Tell(_) | Step::Exempt(..) | Step::Unstable(_) | Step::NotYet(_) | Step::Left(_) => return None,
         };
         Some(format!("{control} of {bucket}: {problem}"))
     };
@@ -520,7 +520,7 @@ mod tests {
     use super::*;
     use crate::{
         control::{default_encryption::DefaultEncryption, kms_key::service_statements, trail::TrailPart},
-        decide::{echo::Echo, plan::Stance},
+        decide::{echo::NO_PAST, plan::Stance},
         edge::registry::Registration,
         outcome::observed::Observed,
     };
@@ -587,7 +587,7 @@ mod tests {
     fn with_site<T>(observed: Observed, variant: PolicyVariant, ask: impl FnOnce(Site<'_>) -> T) -> T {
         let (baseline, registration) = (baseline(), registration());
         let policy = observed.bucket_policy.as_ref().ok().cloned();
-        let stance = Stance { registration: &registration, now: now(), dry_run: false, echo: Echo::No };
+        let stance = Stance { registration: &registration, now: now(), dry_run: false, past: &NO_PAST };
         let steps = plan::plan(&baseline, observed.into(), &stance);
         let (bucket, days) = (&registration.bucket, LifecycleDays::default());
         ask(Site { bucket, baseline: &baseline, variant, days, steps: &steps, policy: policy.as_ref(), now: now() })

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::value::failure::ApiError;
 
-/// Before each look once more at what an event of a write of our own shows as drifted: lifecycle and other reads flap after
-/// a write.
+/// Before each look once more at drift that a write of our own may explain: lifecycle and other reads flap after a write.
 pub const REREADS: [Duration; 3] = doubling(Duration::from_millis(500));
+
+/// Before the look once more at what reads good right after somebody else's call.
+pub const REREAD_OF_GOOD: Duration = Duration::from_secs(2);
 
 /// Before each look at what was just created: AWS takes a moment to know it everywhere.
 pub const SETTLING: [Duration; 5] = doubling(Duration::from_millis(200));

@@ -15,7 +15,10 @@ use crate::{
         trail::{self, Trail},
         versioning::Versioning,
     },
-    decide::{baseline::Baseline, echo::Echo},
+    decide::{
+        baseline::Baseline,
+        echo::{Instead, Past},
+    },
     edge::registry::{Mode, Registration},
     outcome::{
         observed::{Observation, Observed},
@@ -34,7 +37,8 @@ pub struct Stance<'a> {
     pub registration: &'a Registration,
     pub now: Timestamp,
     pub dry_run: bool,
-    pub echo: Echo,
+    /// What is known of the calls before it.
+    pub past: &'a Past,
 }
 
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
@@ -146,13 +150,14 @@ fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
     if stance.dry_run || stance.registration.mode == Mode::Observe {
         return Step::Tell(change);
     }
-    if stance.echo.is_of(control) {
-        return Step::Unstable(change);
+    if stance.past.may_write(control, stance.now) {
+        return Step::Restore(change);
     }
-    if stance.echo.leaves_others() {
-        return Step::Left(change);
+    match stance.past.instead(control, stance.now) {
+        Instead::Unstable => Step::Unstable(change),
+        Instead::NotYet => Step::NotYet(change),
+        Instead::Left => Step::Left(change),
     }
-    Step::Restore(change)
 }
 
 /// Whether a change may be written: within S3's limits, and without locking us out.
@@ -297,6 +302,7 @@ mod tests {
             inventory::ReportEncryption,
             kms_key::{KeyState, Purpose},
         },
+        decide::echo::{Generation, NO_PAST},
         value::names::AccountId,
     };
 
@@ -326,7 +332,7 @@ mod tests {
     }
 
     fn stance(registration: &Registration) -> Stance<'_> {
-        Stance { registration, now: "2026-11-23T10:00:00Z".parse().unwrap(), dry_run: false, echo: Echo::No }
+        Stance { registration, now: "2026-11-23T10:00:00Z".parse().unwrap(), dry_run: false, past: &NO_PAST }
     }
 
     fn text(steps: &[Step]) -> String {
@@ -336,6 +342,7 @@ mod tests {
                 Step::Tell(_) => "tell",
                 Step::Exempt(..) => "exempt",
                 Step::Unstable(_) => "unstable",
+                Step::NotYet(_) => "not yet",
                 Step::Left(_) => "left",
                 Step::Refused(..) => "refused",
                 Step::Unreadable(..) => "unreadable",
@@ -492,16 +499,16 @@ mod tests {
         );
     }
 
-    fn decided(registration: &Registration, dry_run: bool, echo: Echo) -> String {
+    fn decided(registration: &Registration, dry_run: bool, past: &Past) -> String {
         let observed =
             Observed { versioning: Ok(Versioning::default()), lifecycle: Ok(Lifecycle::default()), ..compliant() };
-        text(&plan(&baseline(), observed.into(), &Stance { dry_run, echo, ..stance(registration) }))
+        text(&plan(&baseline(), observed.into(), &Stance { dry_run, past, ..stance(registration) }))
     }
 
     #[test]
     fn observe_mode_and_dry_run_only_tell() {
         let observe = Registration { mode: Mode::Observe, ..registration() };
-        for told in [decided(&observe, false, Echo::No), decided(&registration(), true, Echo::No)] {
+        for told in [decided(&observe, false, &NO_PAST), decided(&registration(), true, &NO_PAST)] {
             expect![["tell versioning\ntell lifecycle\n"]].assert_eq(&told);
         }
     }
@@ -515,19 +522,28 @@ mod tests {
                 reason: String::new(),
                 approved_by: String::new(),
             };
-            decided(&Registration { exemptions: vec![exemption], ..registration() }, false, Echo::No)
+            decided(&Registration { exemptions: vec![exemption], ..registration() }, false, &NO_PAST)
         };
         expect![["exempt versioning\nrestore lifecycle\n"]].assert_eq(&until("2026-11-23T10:00:01Z"));
         expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&until("2026-11-23T10:00:00Z"));
     }
 
+    /// A look at an event of a write of the lifecycle, so many seconds after it.
+    fn echo(generation: Generation, seconds: i64) -> Past {
+        let mut past = Past::new(generation);
+        let now = stance(&registration()).now;
+        past.saw_own(Control::Lifecycle, now - jiff::SignedDuration::from_secs(seconds));
+        past
+    }
+
     #[test]
     fn an_echo_does_not_write_its_own_control() {
-        let echo = |echo| decided(&registration(), false, echo);
-        expect![["restore versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Of(Some(Control::Lifecycle))));
-        expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&echo(Echo::Of(None)));
-        expect![["left versioning\nunstable lifecycle\n"]].assert_eq(&echo(Echo::Again(Some(Control::Lifecycle))));
-        expect![["left versioning\nleft lifecycle\n"]].assert_eq(&echo(Echo::Again(None)));
+        let decided = |past: &Past| decided(&registration(), false, past);
+        expect![["restore versioning\nnot yet lifecycle\n"]].assert_eq(&decided(&echo(Generation::Second, 89)));
+        expect![["restore versioning\nunstable lifecycle\n"]].assert_eq(&decided(&echo(Generation::Second, 90)));
+        expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&decided(&Past::new(Generation::Second)));
+        expect![["left versioning\nunstable lifecycle\n"]].assert_eq(&decided(&echo(Generation::Third, 90)));
+        expect![["left versioning\nleft lifecycle\n"]].assert_eq(&decided(&Past::new(Generation::Third)));
     }
 
     #[test]
@@ -536,10 +552,10 @@ mod tests {
         let (reason, approved_by) = (String::new(), String::new());
         let exemptions = vec![Exemption { control: Control::Versioning, until, reason, approved_by }];
         let exempt = Registration { mode: Mode::Observe, exemptions, ..registration() };
-        for echo in [Echo::No, Echo::Of(Some(Control::Versioning)), Echo::Again(None)] {
-            expect![["exempt versioning\ntell lifecycle\n"]].assert_eq(&decided(&exempt, true, echo));
+        for past in [&NO_PAST, &echo(Generation::Second, 90), &Past::new(Generation::Third)] {
+            expect![["exempt versioning\ntell lifecycle\n"]].assert_eq(&decided(&exempt, true, past));
             let observed = Observed { versioning: unread(), ..compliant() };
-            let steps = plan(&baseline(), observed.into(), &Stance { dry_run: true, echo, ..stance(&exempt) });
+            let steps = plan(&baseline(), observed.into(), &Stance { dry_run: true, past, ..stance(&exempt) });
             expect![["unreadable versioning\n"]].assert_eq(&text(&steps));
         }
     }

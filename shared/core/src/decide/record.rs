@@ -61,7 +61,7 @@ mod tests {
         control::{inventory::ReportEncryption, lifecycle::LifecycleDays},
         decide::{
             baseline::Baseline,
-            echo::Echo,
+            echo::NO_PAST,
             plan::{Stance, plan},
         },
         outcome::{observed::Observation, report::Reconciled, step::Step},
@@ -84,7 +84,7 @@ mod tests {
         let registration = registration();
         let role = "arn:aws:iam::111122223333:role/guardrail".parse().unwrap();
         let baseline = Baseline::new(&registration, &registration.account, &role).unwrap();
-        let stance = Stance { registration: &registration, now: NOW.parse().unwrap(), dry_run: false, echo: Echo::No };
+        let stance = Stance { registration: &registration, now: NOW.parse().unwrap(), dry_run: false, past: &NO_PAST };
         let steps = plan(&baseline, Observation::from(observed), &stance);
         steps.into_iter().map(|it| if let Step::Restore(change) = it { change } else { panic!("{it:?}") }).collect()
     }

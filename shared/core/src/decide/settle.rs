@@ -9,8 +9,11 @@ use crate::{
 };
 
 /// Why something is left although it should be restored.
-const LEFT: &str = "Left to the event of whoever changed it, or to the next sweep: an event of the guardrail's second write in \
-                    a row restores nothing.";
+const LEFT: &str = "Left to the event of whoever changed it, or to the next sweep: what only the guardrail's own writes led to \
+                    could be a loop.";
+
+/// Why nothing is said yet.
+const NOT_YET: &str = "The guardrail wrote it less than 90 seconds ago, and reads it otherwise: it looks again.";
 
 /// How a restore ended, with the change as it was last planned.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ impl Step {
                 Finding { left: Some(Left::Exempt(exemption)), ..Finding::from_change(&change, Outcome::Exempt) }
             }
             Self::Unstable(change) => Finding::from_change(&change, Outcome::Unstable),
+            Self::NotYet(change) => {
+                let (left, note) = (Some(Left::NotYet), Some(NOT_YET.to_owned()));
+                Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
+            }
             Self::Left(change) => {
                 let (left, note) = (Some(Left::ForNow), Some(LEFT.to_owned()));
                 Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }

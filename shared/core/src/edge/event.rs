@@ -1,8 +1,8 @@
-//! What a function is invoked with: an event, a batch of messages, or a request.
+//! A CloudTrail record that came through EventBridge.
 //!
 //! An event only says *look there*. Nothing of it is needed but what it is about; the rest is told to people.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     outcome::trigger::Trigger,
     value::{
         caller,
-        json::from_json,
         names::{Arn, BucketName, RoleArn},
         own_parts::is_own_role,
         plain::clean,
@@ -20,7 +19,7 @@ use crate::{
 /// A CloudTrail record that came through EventBridge.
 #[derive(Clone, Debug)]
 pub struct Event {
-    pub subject: Subject,
+    pub about: About,
     pub trigger: Trigger,
     /// Whose credentials made the call, as ARNs: the session, and the role that issued it.
     session: Option<String>,
@@ -29,7 +28,7 @@ pub struct Event {
 
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum About {
     /// A bucket; what stands there instead when that cannot be a bucket's name, which a failed call may carry.
     Bucket(Result<BucketName, String>),
     /// An access point, by name; the event does not say whose bucket it leads to.
@@ -42,20 +41,11 @@ pub enum Subject {
     Part(Vec<String>),
 }
 
-/// `{"bucket": "...", "dry_run": true}`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub bucket: BucketName,
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
 /// The input makes no sense. Nothing was read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error(
-        "the input is neither an EventBridge event (with `detail`), nor an SQS batch (with `Records`, each with `messageId`), nor a request (with `bucket`)"
+        "the input is neither an EventBridge event (with `detail`), nor an SQS batch (with `Records`, each with `messageId`), nor a request (with `bucket`, `key`, `trail` or `guardrail`)"
     )]
     Unknown,
     #[error("the {what} is not valid: {error}")]
@@ -74,19 +64,12 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<T
     serde_path_to_error::deserialize(value).map_err(|error| InputError::Invalid { what, error })
 }
 
-impl Request {
-    /// Reads the body of a queue's message.
-    pub fn from_body(body: &str) -> Result<Self, InputError> {
-        from_json(body).map_err(|error| InputError::Invalid { what: "message", error })
-    }
-}
-
 impl Event {
     /// Reads a CloudTrail record that came through EventBridge.
     pub fn parse(event: &Value) -> Result<Self, InputError> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(clean);
         let event_name = text("/detail/eventName").ok_or(InputError::NoEventName)?;
-        let subject = subject(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
+        let about = about(event).ok_or_else(|| InputError::NoBucket(event_name.clone()))?;
         let trigger = Trigger {
             event_name,
             event_id: text("/detail/eventID"),
@@ -99,7 +82,7 @@ impl Event {
         };
         let session = text("/detail/userIdentity/arn");
         let issuer = text("/detail/userIdentity/sessionContext/sessionIssuer/arn");
-        Ok(Self { subject, trigger, session, issuer })
+        Ok(Self { about, trigger, session, issuer })
     }
 
     /// Whether the call was made by one of the roles of the guardrail in this region.
@@ -119,29 +102,29 @@ impl Event {
 }
 
 /// What an event is about. `None`: it does not say.
-fn subject(event: &Value) -> Option<Subject> {
+fn about(event: &Value) -> Option<About> {
     let source = event.pointer("/detail/eventSource").and_then(Value::as_str).unwrap_or_default();
     match source {
-        "kms.amazonaws.com" => Some(Subject::KmsKey(named(event, "kms", &["keyId", "targetKeyId", "aliasName"]))),
-        "cloudtrail.amazonaws.com" => Some(Subject::Trail(named(event, "cloudtrail", &["name", "trailName"]))),
-        "events.amazonaws.com" => Some(Subject::Part(marked("rule/", named(event, "events", &["name", "rule"])))),
+        "kms.amazonaws.com" => Some(About::KmsKey(named(event, "kms", &["keyId", "targetKeyId", "aliasName"]))),
+        "cloudtrail.amazonaws.com" => Some(About::Trail(named(event, "cloudtrail", &["name", "trailName"]))),
+        "events.amazonaws.com" => Some(About::Part(marked("rule/", named(event, "events", &["name", "rule"])))),
         "logs.amazonaws.com" => {
-            Some(Subject::Part(named(event, "logs", &["logGroupName", "logGroupIdentifier", "resourceIdentifier"])))
+            Some(About::Part(named(event, "logs", &["logGroupName", "logGroupIdentifier", "resourceIdentifier"])))
         }
         "monitoring.amazonaws.com" => {
-            Some(Subject::Part(marked("alarm:", named(event, "cloudwatch", &["alarmName", "alarmNames"]))))
+            Some(About::Part(marked("alarm:", named(event, "cloudwatch", &["alarmName", "alarmNames"]))))
         }
-        "iam.amazonaws.com" => Some(Subject::Part(named(event, "iam", &["roleName"]))),
+        "iam.amazonaws.com" => Some(About::Part(named(event, "iam", &["roleName"]))),
         "lambda.amazonaws.com" => {
             let mut names = named(event, "lambda", &["functionName"]);
             // A call about an event source names the function in the answer.
             names.extend(event.pointer("/detail/responseElements/functionArn").and_then(Value::as_str).map(clean));
-            Some(Subject::Part(names))
+            Some(About::Part(names))
         }
-        "sns.amazonaws.com" => Some(Subject::Part(named(event, "sns", &["topicArn", "subscriptionArn"]))),
-        "sqs.amazonaws.com" => Some(Subject::Part(named(event, "sqs", &["queueUrl"]))),
-        "ssm.amazonaws.com" => Some(Subject::Part(named(event, "ssm", &["name", "names"]))),
-        _ => s3_subject(event),
+        "sns.amazonaws.com" => Some(About::Part(named(event, "sns", &["topicArn", "subscriptionArn"]))),
+        "sqs.amazonaws.com" => Some(About::Part(named(event, "sqs", &["queueUrl"]))),
+        "ssm.amazonaws.com" => Some(About::Part(named(event, "ssm", &["name", "names"]))),
+        _ => about_s3(event),
     }
 }
 
@@ -150,8 +133,8 @@ pub fn marked(mark: &str, names: Vec<String>) -> Vec<String> {
     names.into_iter().map(|it| if it.contains(mark) { it } else { format!("{mark}{it}") }).collect()
 }
 
-fn s3_subject(event: &Value) -> Option<Subject> {
-    let bucket = |name: String| Subject::Bucket(name.parse().map_err(|_| clean(&name)));
+fn about_s3(event: &Value) -> Option<About> {
+    let bucket = |name: String| About::Bucket(name.parse().map_err(|_| clean(&name)));
     if let Some(name) = bucket_name(event) {
         return Some(bucket(name));
     }
@@ -166,7 +149,7 @@ fn s3_subject(event: &Value) -> Option<Subject> {
     let is_of_access_points = event_name.contains("AccessPoint");
     let access_point = access_point.or_else(|| named(&["name", "accessPointName"])).filter(|_| is_of_access_points);
     // Tags of other things, and denied calls without parameters, come here and are about no bucket.
-    Some(access_point.map_or_else(|| bucket(String::new()), |it| Subject::AccessPoint(clean(it))))
+    Some(access_point.map_or_else(|| bucket(String::new()), |it| About::AccessPoint(clean(it))))
 }
 
 /// A parameter of one of these names, in whatever case. S3 Control's records keep some of them inside the request's name.
@@ -232,8 +215,8 @@ mod tests {
     use crate::value::plain::MAX_TEXT;
 
     fn bucket_of(detail: Value) -> Option<String> {
-        match Event::parse(&json!({"detail": detail})).unwrap().subject {
-            Subject::Bucket(bucket) => bucket.ok().map(|it| it.to_string()),
+        match Event::parse(&json!({"detail": detail})).unwrap().about {
+            About::Bucket(bucket) => bucket.ok().map(|it| it.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -269,23 +252,23 @@ mod tests {
         let subject = |source: &str, more: Value| {
             let mut detail = json!({"eventName": "X", "eventSource": format!("{source}.amazonaws.com")});
             detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            Event::parse(&json!({"detail": detail})).unwrap().subject
+            Event::parse(&json!({"detail": detail})).unwrap().about
         };
         let texts = |it: &[&str]| it.iter().map(ToString::to_string).collect::<Vec<_>>();
         let alias = json!({"requestParameters": {"aliasName": "alias/a", "targetKeyId": "k2"}, "resources": [{"ARN": "arn:aws:kms:r:1:key/k2"}]});
-        assert_eq!(subject("kms", alias), Subject::KmsKey(texts(&["k2", "alias/a", "arn:aws:kms:r:1:key/k2"])));
+        assert_eq!(subject("kms", alias), About::KmsKey(texts(&["k2", "alias/a", "arn:aws:kms:r:1:key/k2"])));
         let stopped = json!({"requestParameters": {"name": "t"}});
-        assert_eq!(subject("cloudtrail", stopped), Subject::Trail(texts(&["t"])));
+        assert_eq!(subject("cloudtrail", stopped), About::Trail(texts(&["t"])));
         let deleted = json!({"requestParameters": {"names": ["/a", 7, "/b"]}});
-        assert_eq!(subject("ssm", deleted), Subject::Part(texts(&["/a", "/b"])));
+        assert_eq!(subject("ssm", deleted), About::Part(texts(&["/a", "/b"])));
         let denied = json!({"requestParameters": null, "errorCode": "AccessDenied", "errorMessage": "User: arn:aws:iam::1:user/m is not authorized to perform: events:DisableRule on resource: arn:aws:events:r:1:rule/x because no identity-based policy allows it"});
-        assert_eq!(subject("events", denied), Subject::Part(texts(&["arn:aws:events:r:1:rule/x"])));
+        assert_eq!(subject("events", denied), About::Part(texts(&["arn:aws:events:r:1:rule/x"])));
         let role = json!({"requestParameters": null, "errorCode": "AccessDenied", "errorMessage": "User: arn:aws:iam::1:user/m is not authorized to perform: iam:DeleteRole on resource: role x because no identity-based policy allows it"});
-        assert_eq!(subject("iam", role), Subject::Part(texts(&["x"])));
+        assert_eq!(subject("iam", role), About::Part(texts(&["x"])));
         let silent = json!({"requestParameters": null, "errorCode": "AccessDenied"});
-        assert_eq!(subject("lambda", silent), Subject::Part(vec![]));
+        assert_eq!(subject("lambda", silent), About::Part(vec![]));
         let other = json!({"errorMessage": "not authorized to perform: iam:X on resource: arn:aws:iam::1:role/x"});
-        assert_eq!(subject("events", other), Subject::Part(vec![]));
+        assert_eq!(subject("events", other), About::Part(vec![]));
     }
 
     #[test]
@@ -300,10 +283,10 @@ mod tests {
         Event::parse(&json!({ "detail": detail })).unwrap()
     }
 
-    fn of_s3(event_name: &str, more: Value) -> Option<Subject> {
+    fn of_s3(event_name: &str, more: Value) -> Option<About> {
         let mut detail = json!({"eventName": event_name, "eventSource": "s3.amazonaws.com"});
         detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Event::parse(&json!({ "detail": detail })).ok().map(|it| it.subject)
+        Event::parse(&json!({ "detail": detail })).ok().map(|it| it.about)
     }
 
     #[test]
@@ -311,8 +294,8 @@ mod tests {
         let parts = |source: &str, more: Value| {
             let mut detail = json!({"eventName": "X", "eventSource": format!("{source}.amazonaws.com")});
             detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            match event(detail).subject {
-                Subject::Part(names) => names,
+            match event(detail).about {
+                About::Part(names) => names,
                 other => panic!("{other:?}"),
             }
         };
@@ -349,9 +332,9 @@ mod tests {
 
     #[test]
     fn calls_of_s3_control_name_a_bucket_or_an_access_point() {
-        let bucket = |name: &str| Some(Subject::Bucket(Ok(name.parse().unwrap())));
-        let nobody = || Some(Subject::Bucket(Err(String::new())));
-        let point = || Some(Subject::AccessPoint("ap".to_owned()));
+        let bucket = |name: &str| Some(About::Bucket(Ok(name.parse().unwrap())));
+        let nobody = || Some(About::Bucket(Err(String::new())));
+        let point = || Some(About::AccessPoint("ap".to_owned()));
         let named = |parameters: Value| json!({ "requestParameters": parameters });
         let tagged = |arn: &str| json!({"requestParameters": {"resourceArn": arn}});
         for (event_name, more, subject) in [
@@ -377,18 +360,5 @@ mod tests {
         ] {
             assert_eq!(of_s3(event_name, more.clone()), subject, "{event_name} {more}");
         }
-    }
-
-    #[test]
-    fn an_input_that_makes_no_sense_says_where() {
-        assert!(Request::from_body(r#"{"bucket":"acme-data","dry_run":true}"#).unwrap().dry_run);
-        let error = Request::from_body(r#"{"bucket":"acme-data","dry_run":1}"#).unwrap_err().to_string();
-        assert!(error.starts_with("the message is not valid: dry_run: "), "{error}");
-        let error = decode::<Request>("request", json!({"bucket": "A"})).unwrap_err().to_string();
-        assert!(error.starts_with("the request is not valid: bucket: "), "{error}");
-        assert_eq!(decode::<Request>("request", json!({"bucket": "acme-data"})).unwrap().bucket.as_str(), "acme-data");
-        let error = |detail: Value| Event::parse(&json!({ "detail": detail })).unwrap_err().to_string();
-        assert_eq!(error(json!({})), "the event has no detail.eventName");
-        assert!(error(json!({"eventName": "X"})).starts_with("the event X names no bucket"));
     }
 }

@@ -129,7 +129,7 @@ impl Entry {
             error: error.clone(),
             exemption: match left {
                 Some(Left::Exempt(exemption)) => Some(exemption.clone()),
-                Some(Left::EnforcedAbove | Left::ForNow) | None => None,
+                Some(Left::EnforcedAbove | Left::ForNow | Left::NotYet) | None => None,
             },
         }
     }

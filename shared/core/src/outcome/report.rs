@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     outcome::{
         exposure::Exposure,
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         hindrance::Hindrance,
         record_file::RecordFile,
         trigger::Trigger,
@@ -159,8 +159,9 @@ impl Report {
     /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
     /// What is unstable is not tried again: that would be the loop.
     pub fn must_retry(&self) -> bool {
-        self.error.is_some()
-            || self.findings.iter().any(|it| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable))
+        let is_unfinished =
+            |it: &Finding| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet);
+        self.error.is_some() || self.findings.iter().any(is_unfinished)
     }
 }
 

@@ -41,10 +41,12 @@ pub enum Step {
     /// Drift that only gets told: dry run, or observe mode.
     Tell(Change),
     Exempt(Change, Exemption),
-    /// Our own restore came back as an event and the control has drifted all the same: writing again would be a loop.
+    /// Our own restore did not hold: writing again would be a loop.
     Unstable(Change),
-    /// Found on an event of a second write of our own in a row, and not what that wrote: writing could be a loop, too. The
-    /// event of whoever made it, or the next sweep, has it restored.
+    /// It may not have held; it is too early to say.
+    NotYet(Change),
+    /// Found on events of our own writes, where another write could be a loop. The event of whoever made it, or the next
+    /// sweep, has it restored.
     Left(Change),
     /// No call there is would restore any of it.
     Refused(Change, Refusal),
@@ -65,6 +67,11 @@ pub enum Refusal {
 }
 
 impl Step {
+    /// Whether the control was read as something that it should not be.
+    pub fn is_drift(&self) -> bool {
+        !matches!(self, Self::Unreadable(..))
+    }
+
     /// The control it is about.
     pub fn control(&self) -> Control {
         match self {
@@ -72,6 +79,7 @@ impl Step {
             | Self::Tell(change)
             | Self::Exempt(change, _)
             | Self::Unstable(change)
+            | Self::NotYet(change)
             | Self::Left(change)
             | Self::Refused(change, _) => change.control(),
             Self::Unreadable(control, _) => *control,

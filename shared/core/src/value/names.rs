@@ -134,7 +134,7 @@ impl<'a> Arn<'a> {
 macro_rules! arn_type {
     ($(#[$doc:meta])* $name:ident, $expected:literal, |$arn:ident| $valid:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
         #[serde(try_from = "String")]
         pub struct $name(String);
 

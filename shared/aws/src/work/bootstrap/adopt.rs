@@ -5,7 +5,7 @@ use guardrail_core::{
     decide::{
         adoption::{self, Adoption, Breaks, Site, kept_for},
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{Stance, plan},
         setup::{BootstrapError, Setup, failed},
     },
@@ -95,7 +95,7 @@ pub async fn foresee_bucket(
     accept: Option<&[Breaks]>,
 ) -> Adoption {
     let now = guardrail.clock.now();
-    let stance = Stance { registration, now, dry_run: false, echo: Echo::No };
+    let stance = Stance { registration, now, dry_run: false, past: &NO_PAST };
     let facts = Facts::from_observed(&observed);
     let steps = plan(baseline, observed.into(), &stance);
     judge(guardrail, registration, baseline, &steps, facts, accept, now).await

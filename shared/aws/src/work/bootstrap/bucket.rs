@@ -10,7 +10,7 @@ use guardrail_core::{
         adoption::kept_for,
         backoff::SETTLING,
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         plan::{Stance, plan},
         setup::{Action, BootstrapError, Setup, failed},
     },
@@ -137,7 +137,7 @@ pub(super) fn plan_support(
     // The Sid of guarded buckets may be in use here, and is its owner's then.
     tls.0["Sid"] = json!("GuardrailDenyInsecureTransport");
     baseline.policy = [tls].into_iter().chain(delivery).collect();
-    let stance = Stance { registration, now: guardrail.clock.now(), dry_run, echo: Echo::No };
+    let stance = Stance { registration, now: guardrail.clock.now(), dry_run, past: &NO_PAST };
     let mut steps = plan(&baseline, observed.into(), &stance);
     steps.retain(|it| SUPPORT_CONTROLS.contains(&it.control()));
     Ok((baseline, steps))

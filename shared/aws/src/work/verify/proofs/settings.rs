@@ -9,7 +9,7 @@ use guardrail_core::{
     },
     decide::{
         baseline::Baseline,
-        echo::Echo,
+        echo::NO_PAST,
         judge::{ProofOutcome, Verdict},
         plan::{Stance, plan},
     },
@@ -96,7 +96,7 @@ async fn key_state(site: &Site<'_>) -> Result<KeyAnswer, ApiError> {
 pub(super) async fn in_force(site: &Site<'_>, baseline: &Baseline, seen: Seen, proofs: &mut Vec<Proof>) {
     let Seen { observed, request_ids } = seen;
     let inventory_prefix = observed.inventory.as_ref().ok().and_then(|it| it.as_ref()?.prefix.clone());
-    let stance = Stance { registration: site.registration, now: site.now(), dry_run: true, echo: Echo::No };
+    let stance = Stance { registration: site.registration, now: site.now(), dry_run: true, past: &NO_PAST };
     let steps = plan(baseline, observed.into(), &stance);
     for (control, name, operation, expected) in [
         (Control::Lifecycle, "lifecycle", "GetBucketLifecycleConfiguration", "both required rules are in force"),
@@ -126,9 +126,13 @@ fn as_planned(step: Option<&Step>) -> (String, Verdict) {
             let why = format!("exempt until {}: {}", exemption.until, exemption.reason);
             (change.to_json().0.to_string(), Verdict::skipped(why))
         }
-        Some(Step::Restore(change) | Step::Tell(change) | Step::Unstable(change) | Step::Left(change)) => {
-            (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it"))
-        }
+        Some(
+            Step::Restore(change)
+            | Step::Tell(change)
+            | Step::Unstable(change)
+            | Step::NotYet(change)
+            | Step::Left(change),
+        ) => (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it")),
         Some(Step::Refused(change, refusal)) => {
             (change.to_json().0.to_string(), Verdict::disproven(refusal.to_string()))
         }
