@@ -8,7 +8,6 @@ use std::{collections::BTreeSet, time::Duration};
 use guardrail::{
     Guardrail,
     observe::{Scope, observe_in},
-    work::remediate::remediate,
 };
 use guardrail_core::{
     control::{
@@ -31,7 +30,7 @@ use guardrail_core::{
         policy::Policy,
     },
 };
-use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL};
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY, ROLE, TRAIL, remediate};
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use expect_test::expect_file;
 use guardrail::{
     Guardrail,
-    work::{bootstrap::bootstrap, remediate::remediate, sweep::sweep},
+    work::{bootstrap::bootstrap, sweep::sweep},
 };
 use guardrail_core::{control::table::Control, value::failure::chain};
 use guardrail_tests::{
     control,
-    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl, remediate},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
     models::Exchange,
 };

@@ -773,7 +773,7 @@ async fn people_are_told_wherever_their_topic_is() {
     let fake = FakeAws::compliant().await;
     drift(&fake, Control::Versioning);
     let guardrail = fake.guardrail_telling("arn:aws:sns:us-east-1:999922223333:security");
-    guardrail::work::remediate::remediate(&guardrail, direct()).await.unwrap();
+    guardrail_tests::fake::remediate(&guardrail, direct()).await.unwrap();
     assert_eq!(fake.alerts()[0]["region"], "eu-west-2", "where the bucket is");
 }
 
@@ -857,7 +857,7 @@ async fn what_is_guarded_is_counted_and_nothing_else() {
     drift(&fake, Control::Versioning);
     let metrics = |line: &Value| METRICS.with_borrow_mut(|it| it.push(line.clone()));
     let guardrail = guardrail::Guardrail { metrics, ..fake.guardrail() };
-    let remediate = async |input| guardrail::work::remediate::remediate(&guardrail, input).await.unwrap();
+    let remediate = async |input| guardrail_tests::fake::remediate(&guardrail, input).await.unwrap();
     remediate(direct()).await;
     let lines = METRICS.take();
     assert_eq!((lines.len(), &lines[0]["Reconciles"], &lines[1]["Restored"]), (2, &json!(1), &json!(1)));

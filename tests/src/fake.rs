@@ -33,7 +33,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::Guardrail;
+use guardrail::{Guardrail, work::remediate::RemediateError};
 use guardrail_core::{
     decide::rules::rules,
     edge::config::{Config, Needs},
@@ -59,6 +59,12 @@ pub use self::{
 /// The fake. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct FakeAws(Arc<Mutex<State>>);
+
+/// An invocation of `guardrail-remediate` with all of the time that it is deployed with.
+pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
+    let end = tokio::time::Instant::now() + Duration::from_secs(120);
+    guardrail::work::remediate::remediate(guardrail, input, end).await
+}
 
 impl FakeAws {
     /// A bucket without any setting, registered with all defaults.
@@ -200,9 +206,7 @@ impl FakeAws {
 
     /// What the function answers, or its error's message.
     pub async fn remediate(&self, input: Value) -> Result<Value, String> {
-        guardrail::work::remediate::remediate(&self.guardrail(), input)
-            .await
-            .map_err(|error| guardrail_core::value::failure::chain(&error))
+        remediate(&self.guardrail(), input).await.map_err(|error| guardrail_core::value::failure::chain(&error))
     }
 
     fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {

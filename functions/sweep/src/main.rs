@@ -8,5 +8,5 @@ use guardrail_core::edge::config::Needs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(Needs::Queue, sweep).await
+    lambda::serve(Needs::Queue, async |guardrail, input, _| sweep(guardrail, input).await).await
 }

@@ -8,5 +8,5 @@ use guardrail_core::edge::config::Needs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::serve(Needs::NoQueue, verify).await
+    lambda::serve(Needs::NoQueue, async |guardrail, input, _| verify(guardrail, input).await).await
 }

@@ -139,7 +139,10 @@ mod tests {
     use expect_test::expect;
     use guardrail_core::{
         control::table::Control,
-        outcome::{exemption::Exemption, report::Reconciled},
+        outcome::{
+            exemption::Exemption,
+            report::{Calls, Reconciled},
+        },
     };
     use serde_json::{Value, json};
 
@@ -169,7 +172,7 @@ mod tests {
         ];
         let reconciled =
             Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None };
-        let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, None);
+        let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::default());
         let text = self::report(&report, "  baseline: --key-arn");
         expect![[r#"
             acme-data  baseline: --key-arn

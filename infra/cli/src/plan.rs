@@ -23,7 +23,7 @@ use guardrail_core::{
     outcome::{
         finding::Outcome,
         observed::{Observation, Observed},
-        report::{BucketOutcome, Report},
+        report::{BucketOutcome, Calls, Report},
         step::Step,
     },
     value::{
@@ -155,8 +155,8 @@ pub(crate) async fn report(
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside).await;
-    let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, None) };
+    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside, None).await;
+    let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, &Calls::default()) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {
             finding.error = Some(refusal.clone());

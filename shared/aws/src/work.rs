@@ -1,5 +1,6 @@
 //! The jobs, one file or folder each: they look, have it decided, and do it. Never a decision of their own.
 
+mod batch;
 pub mod bootstrap;
 mod look;
 pub mod own_key;

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod copies;
 pub mod echo;
 pub mod enrolment;
+pub mod errand;
 pub mod exposure;
 pub mod hindrance;
 pub mod judge;

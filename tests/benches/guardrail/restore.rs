@@ -108,7 +108,12 @@ impl Case {
                 fake.state().set_world(world);
                 fake.state().latency = Duration::from_millis(latency);
                 let start = Instant::now();
-                let report = guardrail::work::remediate::remediate(&guardrail, self.asked.clone()).await;
+                let report = guardrail::work::remediate::remediate(
+                    &guardrail,
+                    self.asked.clone(),
+                    tokio::time::Instant::now() + Duration::from_secs(120),
+                )
+                .await;
                 *quickest = start.elapsed().min(*quickest);
                 let report = report.map_err(|error| SetupError(guardrail_core::value::failure::chain(&error)))?;
                 let should = if self.off.is_empty() { "compliant" } else { "restored" };

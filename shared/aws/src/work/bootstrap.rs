@@ -33,7 +33,7 @@ use guardrail_core::{
     outcome::{
         finding::{Finding, Outcome},
         observed::Observed,
-        report::{Asked, BucketOutcome, Report, Work},
+        report::{Asked, BucketOutcome, Calls, Report, Work},
         swap::Swap,
     },
     tell::alert,
@@ -272,8 +272,8 @@ async fn settle(
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
         let seen = Box::pin(observe_in(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
         let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, past: &NO_PAST };
-        let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance)).await;
-        let report = Report::from_reconciled(&setup.bucket, reconciled, None);
+        let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance, None)).await;
+        let report = Report::from_reconciled(&setup.bucket, reconciled, &Calls::default());
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
         if report.must_retry() {
             return Err(BootstrapError::Resource { resource, problem: report.problems() });
@@ -331,8 +331,9 @@ async fn ensure_guarded(
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
-    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance).await;
-    let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
+    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance, None).await;
+    let report =
+        Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, &Calls::default()) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource {
@@ -369,8 +370,9 @@ async fn ensure_trail(
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
     let registration = if exists { registration } else { &enforced };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
-    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance).await;
-    let report = Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, None) };
+    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance, None).await;
+    let report =
+        Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, &Calls::default()) };
     journal.changes.extend(report.findings.iter().cloned());
     if report.must_retry() {
         return Err(BootstrapError::Resource { resource, problem: report.problems() });

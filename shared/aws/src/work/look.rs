@@ -8,24 +8,18 @@ use guardrail_core::{
         table::Control,
         trail::Trail,
     },
-    decide::{
-        baseline::Baseline,
-        echo::{NO_PAST, Past},
-        plan::Stance,
-    },
-    edge::{
-        event::Event,
-        registry::{Registration, RegistryError},
-    },
+    decide::{baseline::Baseline, errand::Errand, plan::Stance},
+    edge::registry::{Registration, RegistryError},
     outcome::{
         observed::Observation,
-        report::{Asked, BucketOutcome, Report, Work},
+        report::{BucketOutcome, Report},
     },
     value::{
         failure::chain,
         names::{AccountId, BucketName, KeyArn},
     },
 };
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Guardrail,
@@ -34,12 +28,13 @@ use crate::{
     work::reconcile::reconcile,
 };
 
-/// What led to a bucket.
-pub(super) enum Reason {
-    Event(Box<Event>),
-    Sweep,
-    Request { dry_run: bool },
+/// What to do, and until when: no read and no write goes on longer.
+pub(super) struct Task {
+    pub(super) errand: Errand,
+    pub(super) until: Instant,
 }
+
+const NO_TIME_TO_READ: &str = "no time left: AWS did not answer in time what the bucket is like; it is tried again";
 
 /// What was found and done, and what the registry said of the bucket.
 pub(super) struct Looked {
@@ -59,35 +54,40 @@ pub(super) struct Known {
 ///
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
-pub(super) async fn look(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Looked {
+pub(super) async fn look(guardrail: &Guardrail, bucket: &BucketName, task: &Task, known: &mut Known) -> Looked {
     let Guardrail { config, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
-    let (registration, observed) =
-        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(guardrail.readers(), bucket));
+    let reads = async {
+        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(guardrail.readers(), bucket))
+    };
+    let Ok((registration, observed)) = timeout_at(task.until, Box::pin(reads)).await else {
+        let report = Report::error(bucket, NO_TIME_TO_READ.to_owned(), task.errand.trigger().cloned());
+        return Looked { report: Report { dry_run: task.errand.is_dry_run(), ..report }, registration: None };
+    };
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
         Ok(None) => {
-            let report = Report::new(bucket.as_str(), BucketOutcome::Unguarded, reason.trigger());
+            let report = Report::new(bucket.as_str(), BucketOutcome::Unguarded, task.errand.trigger().cloned());
             return Looked { report, registration: None };
         }
         Err(error) => {
-            let error = Report::error(bucket, chain(&error), reason.trigger());
-            return Looked { report: Report { dry_run: reason.is_dry_run(), ..error }, registration: None };
+            let error = Report::error(bucket, chain(&error), task.errand.trigger().cloned());
+            return Looked { report: Report { dry_run: task.errand.is_dry_run(), ..error }, registration: None };
         }
     };
     let (baseline, registration) = registered;
     let mut seen = Observation::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
-    if !matches!(reason, Reason::Event(_)) && !seen.is_gone() {
+    if task.errand.ask.is_some() && !seen.is_gone() {
         let around = known.look(guardrail, bucket, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
         seen = Observation { bucket: seen.bucket, ..around };
     }
     let gone = seen.is_gone();
-    let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, reason).await;
-    if !matches!(reason, Reason::Event(_)) && !gone {
+    let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, task).await;
+    if task.errand.ask.is_some() && !gone {
         for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
-            report = report.and(known.keep_former(guardrail, bucket, &baseline, &registration, key, reason).await);
+            report = report.and(known.keep_former(guardrail, bucket, &baseline, &registration, key, task).await);
         }
     }
     Looked { report, registration: Some(registration) }
@@ -120,13 +120,13 @@ impl Known {
         baseline: &Baseline,
         registration: &Registration,
         key: &KeyArn,
-        reason: &Reason,
+        task: &Task,
     ) -> Report {
         let Some(baseline) = baseline.with_former_key(key) else {
-            return Report::new(bucket.as_str(), BucketOutcome::Compliant, reason.trigger());
+            return Report::new(bucket.as_str(), BucketOutcome::Compliant, task.errand.trigger().cloned());
         };
         let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
-        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, reason)).await;
+        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, task)).await;
         for finding in &mut report.findings {
             finding.note = Some(format!(
                 "This is {key}, which the bucket had before: what was uploaded then cannot be read without it."
@@ -143,11 +143,11 @@ impl Known {
         baseline: &Baseline,
         registration: &Registration,
         seen: Observation,
-        reason: &Reason,
+        task: &Task,
     ) -> Report {
         let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
         let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
-        let report = restore(guardrail, bucket, baseline, registration, seen, reason).await;
+        let report = restore(guardrail, bucket, baseline, registration, seen, task).await;
         let good = |control| report.findings.iter().all(|it| it.control != control);
         if let Some(required) = &baseline.kms_key {
             let name = name_of_key(required);
@@ -187,45 +187,12 @@ async fn restore(
     baseline: &Baseline,
     registration: &Registration,
     seen: Observation,
-    reason: &Reason,
+    task: &Task,
 ) -> Report {
     let now = guardrail.clock.now();
-    let past = match reason {
-        Reason::Event(event) => Past::of_events([&**event].into_iter(), false, &guardrail.config.role, now),
-        Reason::Sweep | Reason::Request { .. } => NO_PAST.clone(),
-    };
-    let stance = Stance { registration, now, dry_run: reason.is_dry_run(), past: &past };
-    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance)).await;
-    Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, reason.trigger()) }
-}
-
-impl Reason {
-    pub(super) fn trigger(&self) -> Option<guardrail_core::outcome::trigger::Trigger> {
-        match self {
-            Self::Event(event) => Some(event.trigger.clone()),
-            Self::Sweep | Self::Request { .. } => None,
-        }
-    }
-
-    /// What was asked for, when no call led here.
-    pub(super) fn asked(&self, guardrail: &Guardrail) -> Option<Asked> {
-        match self {
-            Self::Event(_) => None,
-            Self::Sweep => Some(Asked { what: Work::Sweep, by: None }),
-            Self::Request { .. } => Some(Asked { what: Work::Reconcile, by: guardrail.caller.clone() }),
-        }
-    }
-
-    /// In a word, for the log.
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Event(event) => &event.trigger.event_name,
-            Self::Sweep => "sweep",
-            Self::Request { .. } => "request",
-        }
-    }
-
-    pub(super) fn is_dry_run(&self) -> bool {
-        matches!(self, Self::Request { dry_run: true })
-    }
+    let past = task.errand.past(&guardrail.config.role, now);
+    let stance = Stance { registration, now, dry_run: task.errand.is_dry_run(), past: &past };
+    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance, Some(task.until))).await;
+    let calls = task.errand.calls(&guardrail.config.role);
+    Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, &calls) }
 }

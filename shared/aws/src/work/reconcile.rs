@@ -24,7 +24,7 @@ use guardrail_core::{
     },
     value::{drift::Drift, failure::ApiError, names::BucketName},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     Guardrail,
@@ -34,13 +34,14 @@ use crate::{
     observe::{Scope, observe_in},
 };
 
-/// Brings what was just seen of a bucket back to its baseline.
+/// Brings what was just seen of a bucket back to its baseline. No write begins after `until`.
 pub async fn reconcile(
     guardrail: &Guardrail,
     bucket: &BucketName,
     baseline: &Baseline,
     seen: Observation,
     stance: &Stance<'_>,
+    until: Option<Instant>,
 ) -> Reconciled {
     if seen.is_gone() {
         return Reconciled::Gone;
@@ -52,8 +53,11 @@ pub async fn reconcile(
     for again in 0.. {
         let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
         let Some(wait) = stance.past.reread(&drifted, &read, guardrail.clock.now(), again) else { break };
-        sleep(wait).await;
-        let seen = observe_in(guardrail, bucket, baseline, scope).await;
+        let look_again = async {
+            sleep(wait).await;
+            observe_in(guardrail, bucket, baseline, scope).await
+        };
+        let Some(seen) = in_time(until, look_again).await else { break };
         if seen.is_gone() {
             return Reconciled::Gone;
         }
@@ -61,7 +65,7 @@ pub async fn reconcile(
         steps = plan(baseline, seen, stance);
     }
     let app_name = if stance.past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
-    apply_steps(guardrail, app_name, bucket, baseline, steps, beside).await
+    apply_steps(guardrail, app_name, bucket, baseline, steps, beside, until).await
 }
 
 /// What was seen beside drift.
@@ -94,9 +98,10 @@ pub async fn apply_steps(
     baseline: &Baseline,
     steps: Vec<Step>,
     beside: Beside,
+    until: Option<Instant>,
 ) -> Reconciled {
     let write = Writers::new(guardrail, app_name);
-    let mut writer = Writer { read: guardrail, write, bucket, baseline, begun: Instant::now() };
+    let mut writer = Writer { read: guardrail, write, bucket, baseline, begun: Instant::now(), until };
     let mut findings = Vec::new();
     let mut restored_at = None;
     for step in steps {
@@ -116,6 +121,16 @@ struct Writer<'a> {
     bucket: &'a BucketName,
     baseline: &'a Baseline,
     begun: Instant,
+    until: Option<Instant>,
+}
+
+/// What comes of it in time.
+async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match until {
+        None => Some(work.await),
+        Some(until) if until <= Instant::now() => None,
+        Some(until) => timeout_at(until, work).await.ok(),
+    }
 }
 
 impl Writer<'_> {
@@ -123,7 +138,7 @@ impl Writer<'_> {
         match step.without_write() {
             Ok(finding) => finding,
             Err(change) => {
-                let restored = self.restore(*change).await;
+                let restored = self.restore_in_time(*change).await;
                 let is_enforced_above = restored.may_be_enforced_above() && self.is_enforced_above().await;
                 restored.into_finding(is_enforced_above)
             }
@@ -137,6 +152,13 @@ impl Writer<'_> {
             .await
             .inspect_err(|error| tracing::warn!(%error, "the account's Block Public Access"))
             .is_ok_and(|it| it == PublicAccessBlock::ALL)
+    }
+
+    /// Writes one change as far as there is time. What was cut may have been written.
+    async fn restore_in_time(&mut self, change: Change) -> Restored {
+        let begins = self.until.is_none_or(|it| Instant::now() < it);
+        let cut = Restored { change: change.clone(), written: begins, result: Err(Problem::no_time()) };
+        in_time(self.until, Box::pin(self.restore(change))).await.unwrap_or(cut)
     }
 
     /// Writes one change, and what of it shows only then.

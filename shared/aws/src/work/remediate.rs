@@ -1,18 +1,20 @@
-//! `guardrail-remediate`: an event, a batch or a request in; bucket restored, people told, report out.
+//! `guardrail-remediate`: a message or a batch of them in; what they are about restored, people told, reports out.
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use std::time::Duration;
+
 use guardrail_core::{
     control::table::Control,
     decide::{
         self,
         baseline::Baseline,
-        echo::{self},
+        echo,
+        errand::Errand,
         record::assign_record,
         uses::{WhichKey, keys_named, uses_trail},
     },
     edge::{
         config::Config,
-        event::{About, Event, InputError},
+        event::{About, InputError},
         message::{Message, Request},
         registry::Registration,
     },
@@ -34,7 +36,8 @@ use crate::{
     store::{history, registry},
     topic,
     work::{
-        look::{Known, Looked, Reason, look},
+        batch::handle_batch,
+        look::{Known, Looked, Task, look},
         watch::{self, WatchError},
     },
 };
@@ -45,114 +48,131 @@ pub enum RemediateError {
     #[error(transparent)]
     Input(#[from] InputError),
     #[error("{bucket}: {problems}")]
-    NotRestored { bucket: String, problems: String },
+    NotRestored {
+        bucket: String,
+        problems: String,
+        /// People do not know yet.
+        untold: bool,
+    },
     #[error("the buckets that the event is about could not be found out")]
     Registry(#[from] ApiError),
     #[error(transparent)]
     Watch(#[from] WatchError),
 }
 
-/// Answers one invocation.
-pub async fn remediate(guardrail: &Guardrail, input: Value) -> Result<Value, RemediateError> {
-    match Input::parse(input)? {
-        Input::One(message) => handle_message(guardrail, message, &mut Known::default(), false).await,
-        Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch).await)),
-    }
-}
-
-/// `queued`: it came from a queue, where a request is the sweep's.
-async fn handle_message(
-    guardrail: &Guardrail,
-    message: Message,
-    known: &mut Known,
-    queued: bool,
-) -> Result<Value, RemediateError> {
-    let Request { subject, dry_run } = match message {
-        Message::Event(event) => return Box::pin(handle_event(guardrail, event)).await,
-        Message::Request(it) => it,
-    };
-    let reason = if queued && !dry_run { Reason::Sweep } else { Reason::Request { dry_run } };
-    match subject {
-        Subject::Bucket(bucket) => answer(handle(guardrail, &bucket, &reason, known).await),
-        Subject::Key(key) => handle_shared(guardrail, &Shared::Key(vec![key.to_string()]), reason).await,
-        Subject::Trail(trail) => handle_shared(guardrail, &Shared::Trail(vec![trail.to_string()]), reason).await,
-        Subject::Guardrail => Ok(json!(watch::check(guardrail, &[], Vec::new()).await?)),
-    }
-}
-
-async fn handle_event(guardrail: &Guardrail, event: Box<Event>) -> Result<Value, RemediateError> {
-    if event.is_own_failure(&guardrail.config.role) {
-        tracing::info!(event = event.trigger.event_name, "a call of the guardrail's own that failed; it was told then");
-        return Ok(json!({"outcome": "ignored", "trigger": event.trigger}));
-    }
-    match &event.about {
-        About::Bucket(Ok(bucket)) => {
-            let bucket = bucket.clone();
-            answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
+impl RemediateError {
+    /// Whether people still have to be told.
+    pub(super) fn is_untold(&self) -> bool {
+        match self {
+            Self::NotRestored { untold, .. } => *untold,
+            Self::Watch(error) => matches!(error, WatchError::Untold(_)),
+            Self::Input(_) | Self::Registry(_) => false,
         }
+    }
+}
+
+/// Of an invocation's time, what is kept for telling people and for giving back what was not begun.
+const KEPT: Duration = Duration::from_secs(20);
+
+/// The longest that one look may take.
+const LOOK: Duration = Duration::from_secs(45);
+
+/// Until when a look may read and write that begins now, in an invocation that ends at `end`.
+pub(super) fn until(end: Instant) -> Instant {
+    let now = Instant::now();
+    end.checked_sub(KEPT).unwrap_or(now).min(now + LOOK)
+}
+
+/// Answers one invocation, which Lambda ends at `end`.
+pub async fn remediate(guardrail: &Guardrail, input: Value, end: Instant) -> Result<Value, RemediateError> {
+    match Input::parse(input)? {
+        Input::One(message) => handle(guardrail, vec![message], false, &mut Known::default(), until(end)).await,
+        Input::Batch(batch) => Ok(json!(handle_batch(guardrail, batch, end).await)),
+    }
+}
+
+/// What a direct request does, for a caller who takes the report as it is.
+pub async fn reconcile_bucket(guardrail: &Guardrail, bucket: &BucketName, dry_run: bool) -> Report {
+    let task = Task { errand: Errand::request(dry_run), until: Instant::now() + LOOK };
+    handle_bucket(guardrail, bucket, &task, &mut Known::default()).await
+}
+
+/// Answers messages that are about the same. `queued`: they come from a queue.
+pub(super) async fn handle(
+    guardrail: &Guardrail,
+    messages: Vec<Message>,
+    queued: bool,
+    known: &mut Known,
+    until: Instant,
+) -> Result<Value, RemediateError> {
+    let Config { role, .. } = &guardrail.config;
+    let about = messages.first().map(Message::about);
+    let is_own_failure = |it: &Message| matches!(it, Message::Event(it) if it.is_own_failure(role));
+    let (failed, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_own_failure);
+    for message in &failed {
+        if let Message::Event(event) = message {
+            tracing::info!(
+                event = event.trigger.event_name,
+                "a call of the guardrail's own that failed; it was told then"
+            );
+        }
+    }
+    let Some(about) = about.filter(|_| !messages.is_empty()) else {
+        return Ok(json!({"outcome": "ignored", "trigger": Errand::of(failed, queued).trigger()}));
+    };
+    let asks_for_all = |it: &Message| matches!(it, Message::Request(Request { subject: Subject::Guardrail, .. }));
+    if messages.iter().any(asks_for_all) {
+        return Ok(json!(watch::check(guardrail, &[], Vec::new()).await?));
+    }
+    let task = Task { errand: Errand::of(messages, queued), until };
+    match about {
+        About::Bucket(Ok(bucket)) => answer(handle_bucket(guardrail, &bucket, &task, known).await),
         About::Bucket(Err(impossible)) => {
-            let report = Report::new(impossible.as_str(), BucketOutcome::Unguarded, Some(event.trigger));
-            Ok(json!(report))
+            Ok(json!(Report::new(impossible, BucketOutcome::Unguarded, task.errand.trigger().cloned())))
         }
         About::AccessPoint(name) => {
             let owner = guardrail.config.account();
-            let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, name).await?;
+            let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, &name).await?;
             match bucket.as_deref().map(str::parse) {
-                Some(Ok(bucket)) => {
-                    answer(handle(guardrail, &bucket, &Reason::Event(event), &mut Known::default()).await)
-                }
+                Some(Ok(bucket)) => answer(handle_bucket(guardrail, &bucket, &task, known).await),
                 // It is gone, and so is what it opened.
-                _ => Ok(json!(Report::new(name.as_str(), BucketOutcome::Unguarded, Some(event.trigger)))),
+                _ => Ok(json!(Report::new(name, BucketOutcome::Unguarded, task.errand.trigger().cloned()))),
             }
         }
         About::KmsKey(names) if !names.is_empty() => {
             let is_own = names.iter().any(|it| decide::own_key::named(it, &guardrail.config).is_some());
             // First: without it nobody can be told. The call may name an alias of a bucket's beside it.
-            let own = if is_own { Some(watch::touched(guardrail, &event).await) } else { None };
-            let buckets = handle_shared(guardrail, &Shared::Key(names.clone()), Reason::Event(event)).await;
+            let own = if is_own { Some(touched(guardrail, &task.errand).await) } else { None };
+            let buckets = handle_shared(guardrail, &Shared::Key(names), &task).await;
             let Some(own) = own else { return buckets };
-            let mut answer = json!(own?);
+            let mut answer = own?;
             let buckets = buckets?["buckets"].take();
             if buckets.as_array().is_some_and(|it| !it.is_empty()) {
                 answer["buckets"] = buckets;
             }
             Ok(answer)
         }
-        About::Trail(names) if !names.is_empty() => {
-            handle_shared(guardrail, &Shared::Trail(names.clone()), Reason::Event(event)).await
-        }
-        About::Part(_) | About::KmsKey(_) | About::Trail(_) => Ok(json!(watch::touched(guardrail, &event).await?)),
+        About::Trail(names) if !names.is_empty() => handle_shared(guardrail, &Shared::Trail(names), &task).await,
+        About::Part(_) | About::KmsKey(_) | About::Trail(_) => touched(guardrail, &task.errand).await,
     }
 }
 
-/// What a direct request does, for a caller who takes the report as it is.
-pub async fn reconcile_bucket(guardrail: &Guardrail, bucket: &BucketName, dry_run: bool) -> Report {
-    handle(guardrail, bucket, &Reason::Request { dry_run }, &mut Known::default()).await
+/// Each call by itself; the answer is the last one's.
+async fn touched(guardrail: &Guardrail, errand: &Errand) -> Result<Value, RemediateError> {
+    let mut answer = Value::Null;
+    for event in &errand.events {
+        answer = json!(watch::touched(guardrail, event).await?);
+    }
+    Ok(answer)
 }
 
 fn answer(report: Report) -> Result<Value, RemediateError> {
     // A dry run shows what could not be read; nothing else was tried.
     if report.error.is_some() || !report.dry_run && report.must_retry() {
-        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket });
+        let untold = report.untold;
+        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket, untold });
     }
     Ok(json!(report))
-}
-
-/// Each message stands for itself: only those that failed come back.
-async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
-    let mut known = Known::default();
-    for message in batch.records {
-        let handled = match Message::from_body(message.body.as_deref().unwrap_or_default()) {
-            Ok(it) => handle_message(guardrail, it, &mut known, true).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = handled {
-            tracing::error!(error = %chain(&error), message.id = message.message_id, "the message comes back");
-            response.add_failure(message.message_id.unwrap_or_default());
-        }
-    }
-    response
 }
 
 /// The registered buckets that `wanted` accepts. A document that is not valid is the sweep's to tell.
@@ -197,7 +217,7 @@ impl Shared {
 }
 
 /// A key or a trail may serve many buckets: one after the other, so that each finds what the one before has restored.
-async fn handle_shared(guardrail: &Guardrail, shared: &Shared, reason: Reason) -> Result<Value, RemediateError> {
+async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> Result<Value, RemediateError> {
     let region = guardrail.config.region.as_str();
     let (control, scope) = match shared {
         Shared::Key(_) => (Control::KmsKey, Scope::KMS_KEY),
@@ -213,29 +233,30 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, reason: Reason) -
         let bucket = &registration.bucket;
         let looked = async {
             let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
-                Err(error) => Report::error(bucket, chain(&error), reason.trigger()),
+                Err(error) => Report::error(bucket, chain(&error), task.errand.trigger().cloned()),
                 Ok(baseline) => match key {
                     WhichKey::Former(key) => {
-                        known.keep_former(guardrail, bucket, &baseline, registration, key, &reason).await
+                        known.keep_former(guardrail, bucket, &baseline, registration, key, task).await
                     }
                     WhichKey::Present => {
                         let seen = known.look(guardrail, bucket, &baseline, scope).await;
-                        known.restore(guardrail, bucket, &baseline, registration, seen, &reason).await
+                        known.restore(guardrail, bucket, &baseline, registration, seen, task).await
                     }
                 },
             };
             Looked { report, registration: Some((*registration).clone()) }
         };
-        reports.push(run_and_report(guardrail, bucket, &reason, Box::pin(looked)).await);
+        reports.push(run_and_report(guardrail, bucket, task, Box::pin(looked)).await);
     }
     let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
     if !failed.is_empty() {
         return Err(RemediateError::NotRestored {
             bucket: failed.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>().join(", "),
             problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
+            untold: failed.iter().any(|it| it.untold),
         });
     }
-    if let Some(attempt) = reason.trigger().filter(|it| it.error_code.is_some())
+    if let Some(attempt) = task.errand.trigger().filter(|it| it.error_code.is_some())
         && let Some((registration, key)) = touched.first()
         && !reports.iter().any(|it| it.notified)
     {
@@ -245,31 +266,32 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, reason: Reason) -
             (_, WhichKey::Former(key)) => key.as_str(),
             (_, WhichKey::Present) => trail,
         };
-        watch::attempted(guardrail, &attempt, format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource)))
-            .await?;
+        let part = format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource));
+        watch::attempted(guardrail, attempt, part).await?;
     }
     Ok(json!({"buckets": reports}))
 }
 
 /// Reconciles one bucket, tells people, and counts.
-async fn handle(guardrail: &Guardrail, bucket: &BucketName, reason: &Reason, known: &mut Known) -> Report {
+async fn handle_bucket(guardrail: &Guardrail, bucket: &BucketName, task: &Task, known: &mut Known) -> Report {
     // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
-    run_and_report(guardrail, bucket, reason, Box::pin(look(guardrail, bucket, reason, known))).await
+    run_and_report(guardrail, bucket, task, Box::pin(look(guardrail, bucket, task, known))).await
 }
 
 /// Does the work, tells people, keeps a record beside it, and counts.
-#[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = reason.name()))]
+#[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = task.errand.name()))]
 async fn run_and_report(
     guardrail: &Guardrail,
     bucket: &BucketName,
-    reason: &Reason,
+    task: &Task,
     work: impl Future<Output = Looked>,
 ) -> Report {
+    let Task { errand, .. } = task;
     let start = Instant::now();
     let Looked { mut report, registration } = work.await;
-    report.asked = reason.asked(guardrail);
+    report.asked = errand.asked(guardrail.caller.as_ref());
     report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let swept = matches!(reason, Reason::Sweep);
+    let swept = errand.is_sweep();
     report.missed_event = swept && report.outcome == BucketOutcome::Restored;
     for finding in &report.findings {
         tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
@@ -279,13 +301,8 @@ async fn run_and_report(
     if let Err(error) = assigned {
         history::unrecorded(&mut report, &error);
     }
-    let is_news = match reason {
-        Reason::Event(event) => {
-            let Config { role, region, .. } = &guardrail.config;
-            echo::is_news(&report, event.is_own(role, region))
-        }
-        Reason::Sweep | Reason::Request { .. } => true,
-    };
+    let Config { role, region, .. } = &guardrail.config;
+    let is_news = echo::is_news(&report, errand.is_own(role, region));
     let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| is_news);
     let (published, kept) = tokio::join!(
         async {
@@ -303,6 +320,7 @@ async fn run_and_report(
         Some(Err(error)) => {
             let untold = format!("people could not be told: {error}");
             report.error = Some(report.error.map_or(untold.clone(), |it| format!("{it}; {untold}")));
+            report.untold = true;
         }
     }
     if report.outcome != BucketOutcome::Unguarded {

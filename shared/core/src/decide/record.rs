@@ -64,7 +64,11 @@ mod tests {
             echo::NO_PAST,
             plan::{Stance, plan},
         },
-        outcome::{observed::Observation, report::Reconciled, step::Step},
+        outcome::{
+            observed::Observation,
+            report::{Calls, Reconciled},
+            step::Step,
+        },
         value::{drift::Drift, xml::Element},
     };
 
@@ -142,7 +146,7 @@ mod tests {
             exposures: Vec::new(),
             restored_at: None,
         };
-        Report::from_reconciled(&registration().bucket, reconciled, Some(trigger))
+        Report::from_reconciled(&registration().bucket, reconciled, &Calls::of(trigger))
     }
 
     #[test]

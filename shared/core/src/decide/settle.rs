@@ -32,6 +32,13 @@ pub struct Problem {
     pub denied_by: Option<Denial>,
 }
 
+impl Problem {
+    /// The function would end before AWS has answered.
+    pub fn no_time() -> Self {
+        Self { text: "no time left; it is tried again".to_owned(), denied_by: None }
+    }
+}
+
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
         Self { text: error.to_string(), denied_by: error.denied_by() }

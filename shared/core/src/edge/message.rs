@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    edge::event::{Event, InputError, decode},
+    edge::event::{About, Event, InputError, decode},
     value::{
         json::from_json,
         names::{BucketName, KeyArn, TrailArn},
@@ -63,6 +63,19 @@ impl Message {
             decode("request", input).map(Self::Request)
         } else {
             Err(InputError::Unknown)
+        }
+    }
+
+    /// What it is about; a request about the guardrail names no part.
+    pub fn about(&self) -> About {
+        match self {
+            Self::Event(event) => event.about.clone(),
+            Self::Request(Request { subject, .. }) => match subject {
+                Subject::Bucket(bucket) => About::Bucket(Ok(bucket.clone())),
+                Subject::Key(key) => About::KmsKey(vec![key.to_string()]),
+                Subject::Trail(trail) => About::Trail(vec![trail.to_string()]),
+                Subject::Guardrail => About::Part(Vec::new()),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     control::table::Control,
-    outcome::{exemption::Exemption, step::Change},
+    outcome::{exemption::Exemption, step::Change, trigger::Trigger},
     value::failure::{ApiError, Denial},
 };
 
@@ -19,6 +19,8 @@ pub struct Finding {
     /// As it should be.
     pub desired: Value,
     pub error: Option<String>,
+    /// The calls of others that can have caused it, the earliest first; none: no such call was seen yet.
+    pub calls: Vec<Trigger>,
     /// What people should know of a restore although it worked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -119,6 +121,7 @@ impl Finding {
             observed,
             desired,
             error: None,
+            calls: Vec::new(),
             note: None,
             denied_by: None,
             left: None,

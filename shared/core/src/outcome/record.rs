@@ -58,6 +58,9 @@ pub struct Entry {
     pub observed: Value,
     pub desired: Value,
     pub error: Option<String>,
+    /// The calls that can have caused it; older records do not say.
+    #[serde(default)]
+    pub calls: Vec<Trigger>,
     pub exemption: Option<Exemption>,
 }
 
@@ -114,7 +117,8 @@ impl Record {
 impl Entry {
     /// What a record holds of a finding.
     pub fn from_finding(finding: &Finding) -> Self {
-        let Finding { control, outcome, observed, desired, error, note: _, denied_by: _, left, written } = finding;
+        let Finding { control, outcome, observed, desired, error, calls, note: _, denied_by: _, left, written } =
+            finding;
         let (observed, desired) = match written {
             Some(written) => written.change().to_record(),
             None => (observed.clone(), desired.clone()),
@@ -127,6 +131,7 @@ impl Entry {
             observed,
             desired,
             error: error.clone(),
+            calls: calls.clone(),
             exemption: match left {
                 Some(Left::Exempt(exemption)) => Some(exemption.clone()),
                 Some(Left::EnforcedAbove | Left::ForNow | Left::NotYet) | None => None,
@@ -144,6 +149,7 @@ impl Entry {
             observed: was.to_record(),
             desired: is.to_record(),
             error: None,
+            calls: Vec::new(),
             exemption,
         }
     }

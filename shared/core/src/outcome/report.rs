@@ -1,9 +1,10 @@
 //! What a reconcile came to, as the caller and the alert get it. Pure.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
+    control::table::is_told,
     outcome::{
         exposure::Exposure,
         finding::{Finding, Left, Outcome},
@@ -20,7 +21,11 @@ pub struct Report {
     pub bucket: String,
     pub outcome: BucketOutcome,
     pub dry_run: bool,
+    /// The earliest call that can have caused what was found; else the first that led here.
     pub trigger: Option<Trigger>,
+    /// Others' calls that led here; in JSON, how many they are.
+    #[serde(rename = "calls_in_all", serialize_with = "count")]
+    pub calls: Vec<Trigger>,
     /// What was asked for when no call led here, and by whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
@@ -36,6 +41,9 @@ pub struct Report {
     /// the call can have caused nothing of what was restored.
     pub drift_to_restored_ms: Option<u64>,
     pub notified: bool,
+    /// People should have been told and could not be.
+    #[serde(skip)]
+    pub untold: bool,
     /// The sweep restored something that no event had told of: the chain of events is broken somewhere.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub missed_event: bool,
@@ -80,6 +88,22 @@ impl Work {
     }
 }
 
+/// The calls that a look knows of.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    /// The first that led here; `None`: something else did.
+    pub led_here: Option<Trigger>,
+    /// Others', each once, the earliest first, failed ones too.
+    pub others: Vec<Trigger>,
+}
+
+impl Calls {
+    /// Of one call of somebody else.
+    pub fn of(call: Trigger) -> Self {
+        Self { led_here: Some(call.clone()), others: vec![call] }
+    }
+}
+
 /// What became of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,6 +126,7 @@ impl Report {
             bucket: bucket.into(),
             outcome,
             dry_run: false,
+            calls: Vec::new(),
             trigger,
             asked: None,
             findings: Vec::new(),
@@ -110,6 +135,7 @@ impl Report {
             elapsed_ms: 0,
             drift_to_restored_ms: None,
             notified: false,
+            untold: false,
             missed_event: false,
             record: None,
             record_error: None,
@@ -118,20 +144,43 @@ impl Report {
     }
 
     /// The report of a bucket that is guarded.
-    pub fn from_reconciled(bucket: &BucketName, reconciled: Reconciled, trigger: Option<Trigger>) -> Self {
+    pub fn from_reconciled(bucket: &BucketName, reconciled: Reconciled, calls: &Calls) -> Self {
+        let trigger = calls.led_here.clone();
         match reconciled {
-            Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger),
+            Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger).caused_by(&calls.others),
             Reconciled::Bucket { findings, hindrances, mut exposures, restored_at } => {
-                exposures.retain(|it| trigger.as_ref().is_none_or(|trigger| trigger.can_have_changed(it.control)));
+                exposures.retain(|it| {
+                    trigger.is_none() || calls.others.iter().any(|call| call.can_have_changed(it.control))
+                });
                 // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
                 let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
                 let report = Self::new(bucket.as_str(), BucketOutcome::from_findings(&findings, endangered), trigger);
-                let report = Self { findings, hindrances, exposures, ..report };
-                let timed = report.findings.iter().any(|it| it.outcome == Outcome::Restored && report.is_caused(it));
-                let called = report.trigger.as_ref().filter(|_| timed).and_then(Trigger::time);
+                let report = Self { findings, hindrances, exposures, ..report }.caused_by(&calls.others);
+                let restored = report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
+                let called = restored.filter_map(|it| it.calls.first()?.time()).min();
                 Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
             }
         }
+    }
+
+    /// The same with who can have caused it: others' calls, the earliest first. Nobody is named for what their call
+    /// cannot have done.
+    pub fn caused_by(mut self, calls: &[Trigger]) -> Self {
+        for finding in &mut self.findings {
+            // What is unstable was undone by no call that is known of.
+            let calls = calls.iter().filter(|it| it.can_have_changed(finding.control));
+            finding.calls = calls.filter(|_| finding.outcome != Outcome::Unstable).cloned().collect();
+        }
+        let changed = self.findings.iter().map(|it| it.control).chain(self.exposures.iter().map(|it| it.control));
+        let changed: Vec<_> = changed.collect();
+        let is_gone = self.outcome == BucketOutcome::Gone;
+        let has_caused = |call: &&Trigger| match is_gone {
+            true => call.event_name == "DeleteBucket" && call.error_code.is_none(),
+            false => changed.iter().any(|it| call.can_have_changed(*it)),
+        };
+        let is_told = |call: &&Trigger| is_told(&call.event_name) && call.error_code.is_none();
+        let trigger = calls.iter().find(has_caused).or_else(|| calls.iter().find(is_told)).or(calls.first());
+        Self { trigger: trigger.cloned().or(self.trigger), calls: calls.to_vec(), ..self }
     }
 
     /// The same with what was found at something else of the bucket's.
@@ -147,13 +196,6 @@ impl Report {
     /// The report of a bucket of which nothing could be found out.
     pub fn error(bucket: &BucketName, error: String, trigger: Option<Trigger>) -> Self {
         Self { error: Some(error), ..Self::new(bucket.as_str(), BucketOutcome::Failed, trigger) }
-    }
-
-    /// Whether the call that led here can have caused a finding. Nobody is named for what their call cannot have done.
-    pub fn is_caused(&self, finding: &Finding) -> bool {
-        // What is unstable was found by an event of a write of our own, which is not what undid it.
-        finding.outcome != Outcome::Unstable
-            && self.trigger.as_ref().is_some_and(|it| it.can_have_changed(finding.control))
     }
 
     /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
@@ -197,6 +239,10 @@ impl BucketOutcome {
     }
 }
 
+fn count<S: Serializer>(calls: &[Trigger], serializer: S) -> Result<S::Ok, S::Error> {
+    calls.len().serialize(serializer)
+}
+
 fn milliseconds_between(start: Option<Timestamp>, end: Option<Timestamp>) -> Option<u64> {
     // Clocks differ, and CloudTrail's times are cut to the second: never less than zero.
     Some(u64::try_from(end?.as_millisecond() - start?.as_millisecond()).unwrap_or(0))
@@ -235,7 +281,7 @@ mod tests {
         Report::from_reconciled(
             &"acme-data".parse().unwrap(),
             Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None },
-            None,
+            &Calls::default(),
         )
     }
 
@@ -263,7 +309,9 @@ mod tests {
         let report = Report { error: Some("untold".to_owned()), ..report(&[Outcome::Failed, Outcome::Restored]) };
         assert_eq!(report.problems(), "untold; versioning: no");
         assert!(Report::error(&"acme-data".parse().unwrap(), "unknown".to_owned(), None).must_retry());
-        assert!(!Report::from_reconciled(&"acme-data".parse().unwrap(), Reconciled::Gone, None).must_retry());
+        assert!(
+            !Report::from_reconciled(&"acme-data".parse().unwrap(), Reconciled::Gone, &Calls::default()).must_retry()
+        );
     }
 
     #[test]
@@ -275,7 +323,7 @@ mod tests {
             let findings = vec![finding(Outcome::Restored)];
             let reconciled =
                 Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
-            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::of(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));
         assert_eq!(took(Some("2026-11-23T10:00:05Z"), Some("2026-11-23T10:00:01Z")), Some(0));
@@ -299,7 +347,11 @@ mod tests {
             let reconciled =
                 Reconciled::Bucket { findings: Vec::new(), hindrances, exposures: vec![exposure], restored_at: None };
             let trigger = event_name.map(|it| Trigger { event_name: it.to_owned(), ..Trigger::default() });
-            let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, trigger);
+            let report = Report::from_reconciled(
+                &"acme-data".parse().unwrap(),
+                reconciled,
+                &trigger.map(Calls::of).unwrap_or_default(),
+            );
             (report.outcome, report.hindrances.len(), report.exposures.len())
         };
         assert_eq!(of(None, false), (BucketOutcome::Compliant, 0, 1));
@@ -349,7 +401,7 @@ mod tests {
             let (findings, restored_at) = (vec![finding(outcome)], "2026-11-23T10:00:01Z".parse().ok());
             let reconciled =
                 Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
-            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, Some(trigger)).drift_to_restored_ms
+            Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::of(trigger)).drift_to_restored_ms
         };
         assert_eq!(timed("PutBucketVersioning", Outcome::Restored), Some(1000));
         assert_eq!(timed("PutBucketPolicy", Outcome::Restored), None);

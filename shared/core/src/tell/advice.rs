@@ -93,8 +93,8 @@ pub fn advice(report: &Report) -> String {
             Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
             None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
         });
-        let agent = report.trigger.as_ref().and_then(|it| it.user_agent.as_deref());
-        if agent.is_some_and(is_infrastructure_code) && report.findings.iter().any(|it| report.is_caused(it)) {
+        let mut agents = report.findings.iter().flat_map(|it| &it.calls).filter_map(|it| it.user_agent.as_deref());
+        if agents.any(is_infrastructure_code) {
             lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
         }
     }
@@ -275,8 +275,8 @@ mod tests {
     fn infrastructure_code_is_blamed_for_its_own_change_only() {
         let restored = || vec![finding(Control::Versioning, Outcome::Restored)];
         let advised = |event_name, user_agent| {
-            let trigger = called(event_name, user_agent);
-            advice(&Report { trigger, ..report(BucketOutcome::Restored, restored()) }).contains("infrastructure code")
+            let trigger = called(event_name, user_agent).unwrap();
+            advice(&report(BucketOutcome::Restored, restored()).caused_by(&[trigger])).contains("infrastructure code")
         };
         for agent in ["[Terraform/1.13.4]", "OpenTofu", "pulumi", "cloudformation.amazonaws.com", "crossplane"] {
             assert!(advised("PutBucketVersioning", agent), "{agent}");

@@ -214,6 +214,9 @@ pub fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usi
 /// How many statements and rules beside drift one message names.
 const MAX_NAMED: usize = 20;
 
+/// How many calls beside the first.
+const MAX_CALLS: usize = 10;
+
 /// How many are left unnamed.
 fn more(all: usize) -> Option<usize> {
     all.checked_sub(MAX_NAMED).filter(|it| *it > 0)
@@ -256,7 +259,7 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
 /// What the call that led here has to do with the findings; `None` when it can have caused them all.
 fn innocence(report: &Report) -> Option<String> {
     let trigger = report.trigger.as_ref()?;
-    let (caused, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| report.is_caused(it));
+    let (caused, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| !it.calls.is_empty());
     if others.is_empty() {
         return None;
     }
@@ -273,7 +276,8 @@ fn innocence(report: &Report) -> Option<String> {
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
-    if let Some(innocence) = innocence(report) {
+    text.push_str(&further_calls(report, place.account));
+    if let Some(innocence) = innocence(report).filter(|_| report.calls.len() < 2) {
         let _ = write!(text, "\n{innocence}\n");
     }
     if let Some(setting) = owners_setting(report) {
@@ -287,6 +291,11 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     }
     for finding in &report.findings {
         let _ = write!(text, "\n{}: {}\n", finding.control, outcome_in_words(finding));
+        if report.calls.len() > 1 {
+            let call =
+                finding.calls.first().map(|it| format!("{} by {}", it.event_name, short_actor(it, place.account)));
+            let _ = writeln!(text, "    {}", call.as_deref().unwrap_or("no call seen yet that can have caused it"));
+        }
         if let Some(error) = &finding.error {
             let _ = writeln!(text, "    {}", cut(error, limit.min(2000)));
         }
@@ -344,6 +353,25 @@ fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>)
     if let Some(event_id) = trigger.and_then(|it| it.event_id.as_deref()) {
         line("Event", &event_link(place, event_id));
     }
+}
+
+/// The calls beside the one that the message begins with, a line each.
+fn further_calls(report: &Report, own: &str) -> String {
+    let id = |it: &Trigger| it.event_id.clone();
+    let shown = report.trigger.as_ref().and_then(id);
+    let others: Vec<_> = report.calls.iter().filter(|it| shown.is_none() || id(it) != shown).collect();
+    let mut text = String::new();
+    for call in others.iter().take(MAX_CALLS) {
+        let failed = call.error_code.as_ref().map(|it| format!(" (failed: {it})")).unwrap_or_default();
+        let (when, from) = (call.event_time.as_deref(), call.source_ip.as_deref());
+        let (when, from) = (when.unwrap_or("at a time not said"), from.unwrap_or("an address not said"));
+        let _ =
+            writeln!(text, "And     {}{failed} by {}, {when}, from {from}", call.event_name, short_actor(call, own));
+    }
+    if let Some(more) = others.len().checked_sub(MAX_CALLS).filter(|it| *it > 0) {
+        let _ = writeln!(text, "        ... and {more} calls more");
+    }
+    text
 }
 
 fn outcome_in_words(finding: &Finding) -> String {
@@ -426,11 +454,65 @@ mod tests {
     }
 
     fn report(outcome: BucketOutcome, event_name: &str, findings: Vec<Finding>) -> Report {
-        Report {
-            findings,
-            drift_to_restored_ms: Some(1834),
-            ..Report::new("acme-data", outcome, Some(trigger(event_name)))
-        }
+        let report = Report { findings, ..Report::new("acme-data", outcome, None) };
+        Report { drift_to_restored_ms: Some(1834), ..report.caused_by(&[trigger(event_name)]) }
+    }
+
+    /// The same, found on a call that failed.
+    fn failed(report: Report) -> Report {
+        let call = report.trigger.clone().unwrap();
+        report.caused_by(&[Trigger { error_code: Some("AccessDenied".to_owned()), ..call }])
+    }
+
+    #[test]
+    fn an_incident_of_several_calls_is_one_message_with_all_callers() {
+        let call = |event_name: &str, user: &str| Trigger {
+            actor: Some(format!("arn:aws:iam::111122223333:user/{user}")),
+            event_id: Some(event_name.to_owned()),
+            ..trigger(event_name)
+        };
+        let findings = [Control::BucketPolicy, Control::Versioning, Control::Lifecycle];
+        let findings = findings.map(|it| finding(it, Outcome::Restored)).into();
+        let report = report(BucketOutcome::Restored, "PutBucketPolicy", findings);
+        let calls =
+            [call("PutBucketVersioning", "ann"), call("PutBucketTagging", "ann"), call("PutBucketPolicy", "bob")];
+        let mut report = report.caused_by(&calls);
+        let alert = alert(&report, PLACE, false).unwrap();
+        expect!["[RESTORED] acme-data: 3 controls drifted, restored; found on PutBucketVersioning by user/ann"]
+            .assert_eq(&alert.subject);
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!((&machine["calls_in_all"], &machine["findings"][2]["calls"]), (&json!(3), &json!([])));
+        assert_eq!(machine["findings"][0]["calls"][0]["event_name"], "PutBucketPolicy");
+        let email = message["email"].as_str().unwrap();
+        expect![[r#"
+            acme-data: 3 controls drifted, restored; found on PutBucketVersioning by user/ann.
+
+            Call    PutBucketVersioning
+            Who     arn:aws:iam::111122223333:user/ann
+            When    2026-11-23T09:14:05Z
+            From    203.0.113.17 with [Terraform/1.13.4]
+            Where   account 111122223333, eu-west-2
+            Event   https://eu-west-2.console.aws.amazon.com/cloudtrailv2/home?region=eu-west-2#/events/PutBucketVersioning
+            And     PutBucketTagging by user/ann, 2026-11-23T09:14:05Z, from 203.0.113.17
+            And     PutBucketPolicy by user/bob, 2026-11-23T09:14:05Z, from 203.0.113.17
+
+            bucket-policy: restored
+                PutBucketPolicy by user/bob
+                Status: "Suspended" -> "Enabled"
+
+            versioning: restored
+                PutBucketVersioning by user/ann
+                Status: "Suspended" -> "Enabled"
+
+            lifecycle: restored
+                no call seen yet that can have caused it
+                Status: "Suspended" -> "Enabled"
+
+        "#]].assert_eq(&email[..email.find("What to do now").unwrap()]);
+        report.findings.pop();
+        expect!["[RESTORED] acme-data: bucket-policy and versioning changed by user/ann and others, restored with..."]
+            .assert_eq(&subject_of(&report));
     }
 
     fn subject_of(report: &Report) -> String {
@@ -480,6 +562,7 @@ mod tests {
                 "outcome",
                 "dry_run",
                 "trigger",
+                "calls_in_all",
                 "findings",
                 "elapsed_ms",
                 "drift_to_restored_ms",
@@ -496,9 +579,11 @@ mod tests {
         let two = vec![finding(Control::Versioning, Outcome::Restored), finding(Control::Lifecycle, Outcome::Restored)];
         expect!["[RESTORED] acme-data: versioning and lifecycle drifted, restored; found on PutBucketVersioning b..."]
             .assert_eq(&subject_of(&report(BucketOutcome::Restored, "PutBucketVersioning", two)));
-        let mut failed_call =
-            report(BucketOutcome::Failed, "PutBucketVersioning", vec![finding(Control::Versioning, Outcome::Failed)]);
-        failed_call.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        let failed_call = failed(report(
+            BucketOutcome::Failed,
+            "PutBucketVersioning",
+            vec![finding(Control::Versioning, Outcome::Failed)],
+        ));
         expect!["[FAILED] acme-data: versioning NOT restored; drifted; found on PutBucketVersioning by role/dev-ci"]
             .assert_eq(&subject_of(&failed_call));
     }
@@ -518,13 +603,10 @@ mod tests {
         for outcome in [BucketOutcome::Restored, BucketOutcome::Gone] {
             let findings = vec![finding(Control::Versioning, Outcome::Restored)];
             let event = if outcome == BucketOutcome::Gone { "DeleteBucket" } else { "PutBucketVersioning" };
-            let mut failed = report(outcome, event, findings);
-            failed.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
-            let subject = subject_of(&failed);
+            let subject = subject_of(&failed(report(outcome, event, findings)));
             assert!(!subject.contains("changed by") && !subject.contains("deleted by"), "{subject}");
         }
-        let mut tags = report(BucketOutcome::Compliant, "PutBucketTagging", vec![]);
-        tags.trigger.as_mut().unwrap().error_code = Some("AccessDenied".to_owned());
+        let tags = failed(report(BucketOutcome::Compliant, "PutBucketTagging", vec![]));
         assert!(alert(&tags, PLACE, false).is_none());
     }
 

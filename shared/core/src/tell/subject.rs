@@ -55,9 +55,13 @@ pub fn headline(report: &Report, own: &str) -> String {
         _ => report.findings.iter().collect(),
     };
     let what = controls(&told);
-    let caused = told.iter().all(|it| report.is_caused(it));
+    let caused = told.iter().all(|it| !it.calls.is_empty());
     let (cause, led_here) = match &report.trigger {
-        Some(trigger) if caused => (format!("changed by {}", short_actor(trigger, own)), String::new()),
+        Some(trigger) if caused => {
+            let actors: BTreeSet<_> = told.iter().flat_map(|it| &it.calls).map(|it| &it.actor).collect();
+            let others = if actors.len() > 1 { " and others" } else { "" };
+            (format!("changed by {}{others}", short_actor(trigger, own)), String::new())
+        }
         Some(trigger) => {
             ("drifted".to_owned(), format!("; found on {} by {}", trigger.event_name, short_actor(trigger, own)))
         }
@@ -177,7 +181,8 @@ mod tests {
     fn report(outcome: BucketOutcome, event_name: Option<&str>, findings: &[(Control, Outcome)]) -> Report {
         let finding = |it: &(Control, Outcome)| Finding::new(it.0, it.1, (Value::Null, Value::Null));
         let findings = findings.iter().map(finding).collect();
-        Report { findings, ..Report::new("acme-data", outcome, event_name.map(trigger)) }
+        let report = Report { findings, ..Report::new("acme-data", outcome, None) };
+        report.caused_by(&event_name.map(trigger).into_iter().collect::<Vec<_>>())
     }
 
     fn failed(event_name: &str) -> Option<Trigger> {
@@ -226,10 +231,7 @@ mod tests {
             report(Restored, None, &Control::OF_BUCKET.map(|it| (it, Outcome::Restored))),
             // What was left beside it is not what happened.
             report(Restored, Some("PutBucketVersioning"), &[one[0], (Control::Lifecycle, Outcome::Exempt)]),
-            Report {
-                trigger: Some(Trigger { actor: None, ..trigger("PutBucketVersioning") }),
-                ..report(Restored, None, one)
-            },
+            report(Restored, None, one).caused_by(&[Trigger { actor: None, ..trigger("PutBucketVersioning") }]),
         ]));
     }
 

@@ -15,7 +15,11 @@ use guardrail_core::{
         setup::{Action, BootstrapError, Setup, failed},
     },
     edge::registry::Registration,
-    outcome::{observed::Observed, report::Report, step::Step},
+    outcome::{
+        observed::Observed,
+        report::{Calls, Report},
+        step::Step,
+    },
     value::{
         names::{BucketName, KeyArn, bucket_arn},
         policy::{Statement, sid_part},
@@ -94,8 +98,8 @@ pub(super) async fn ensure_support(
     let (registration, note) = support_registration(setup, name, key, &observed);
     let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
-    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default()).await;
-    let mut report = Report::from_reconciled(name, reconciled, None);
+    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default(), None).await;
+    let mut report = Report::from_reconciled(name, reconciled, &Calls::default());
     // Of a bucket that was there, what its owner had is kept for a way back.
     if !created {
         report = kept(guardrail, setup, name, Some(key), report).await;

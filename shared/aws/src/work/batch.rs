@@ -1,0 +1,112 @@
+//! A batch of a queue's messages: one look for all that are about the same, and each message's own end.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Visibility;
+use guardrail_core::{
+    decide::errand::{self, Letter, looks},
+    edge::message::Message,
+    value::{
+        failure::{ApiError, chain},
+        names::Arn,
+    },
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    Guardrail,
+    api::output,
+    work::{
+        look::Known,
+        remediate::{handle, until},
+    },
+};
+
+/// A look that has less time is not begun, unless it is the first.
+const WORTH_BEGINNING: Duration = Duration::from_secs(5);
+
+/// How long the last try's message waits, again and again until it is a dead letter.
+const LAST_WAIT: Duration = Duration::from_secs(240);
+
+/// Answers a batch in an invocation that Lambda ends at `end`. Only what failed comes back, and that later each time; what
+/// was not begun comes back at once.
+pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: Instant) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    let mut letters = Vec::new();
+    for (place, record) in batch.records.iter().enumerate() {
+        match Message::from_body(record.body.as_deref().unwrap_or_default()) {
+            Ok(message) => {
+                let first_received = first_received(record).unwrap_or_else(|| guardrail.clock.now());
+                letters.push(Letter { message, place, first_received });
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), message.id = record.message_id, "a message makes no sense");
+                response.add_failure(record.message_id.clone().unwrap_or_default());
+            }
+        }
+    }
+    let mut back = Vec::new();
+    let mut known = Known::default();
+    for (n, letters) in looks(letters).into_iter().enumerate() {
+        let until = until(end);
+        if n > 0 && until < Instant::now() + WORTH_BEGINNING {
+            back.extend(letters.iter().map(|it| (it.place, Duration::ZERO)));
+            continue;
+        }
+        let messages = letters.iter().map(|it| it.message.clone()).collect();
+        let Err(error) = Box::pin(handle(guardrail, messages, true, &mut known, until)).await else { continue };
+        tracing::error!(error = %chain(&error), messages = letters.len(), "it is tried again");
+        let kept = errand::kept(&letters, &guardrail.config.role);
+        // What people do not know of is in the messages alone.
+        let returns = letters.iter().filter(|it| error.is_untold() || Some(it.place) == kept);
+        let now = guardrail.clock.now();
+        let wait = |it: &Letter| errand::retry_in(it.first_received, now).unwrap_or(LAST_WAIT);
+        back.extend(returns.map(|it| (it.place, wait(it))));
+    }
+    for (place, _) in &back {
+        response.add_failure(batch.records[*place].message_id.clone().unwrap_or_default());
+    }
+    if let Err(error) = return_in(guardrail, &batch.records, &back).await {
+        tracing::warn!(%error, "messages come back when their visibility ends, not when they should");
+    }
+    response
+}
+
+/// When a function first had a message.
+fn first_received(record: &SqsMessage) -> Option<Timestamp> {
+    let milliseconds = record.attributes.get("ApproximateFirstReceiveTimestamp")?.parse().ok()?;
+    Timestamp::from_millisecond(milliseconds).ok()
+}
+
+/// Has messages come back after a time of their own; a batch is of one queue, and of ten messages at most.
+async fn return_in(guardrail: &Guardrail, records: &[SqsMessage], back: &[(usize, Duration)]) -> Result<(), ApiError> {
+    const OPERATION: &str = "ChangeMessageVisibilityBatch";
+    let mut entries = Vec::new();
+    let mut queue = None;
+    for (place, wait) in back {
+        let SqsMessage { receipt_handle: Some(handle), event_source_arn: Some(arn), .. } = &records[*place] else {
+            continue;
+        };
+        queue = queue.or_else(|| queue_url(arn));
+        let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
+        let entry = Visibility::builder().id(place.to_string()).receipt_handle(handle).visibility_timeout(seconds);
+        entries.push(entry.build().map_err(|error| ApiError::new(OPERATION, error))?);
+    }
+    let Some(queue) = queue else { return Ok(()) };
+    let change = guardrail.sqs.change_message_visibility_batch().queue_url(queue).set_entries(Some(entries));
+    let answer = output(OPERATION, change.send().await)?;
+    match answer.failed().first() {
+        None => Ok(()),
+        Some(it) => Err(ApiError::new(OPERATION, format!("{}: {}", it.code(), it.message().unwrap_or("refused")))),
+    }
+}
+
+/// A queue's URL, as SQS makes it.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
+fn queue_url(arn: &str) -> Option<String> {
+    let Arn { partition, region, account, resource, .. } = Arn::parse(arn)?;
+    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    Some(format!("https://sqs.{region}.{domain}/{account}/{resource}"))
+}
