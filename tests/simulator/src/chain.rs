@@ -68,6 +68,8 @@ pub(crate) struct Message {
     pub(crate) number: usize,
     pub(crate) body: Body,
     pub(crate) receives: u32,
+    /// When a function had it first.
+    pub(crate) first_received: Time,
     /// When it can be received.
     visible: Time,
 }
@@ -160,7 +162,13 @@ pub(crate) fn send(sim: &Rc<Simulation>, which: Which, body: Body) {
     let mut chain = sim.chain.borrow_mut();
     chain.messages += 1;
     let number = chain.messages;
-    chain.queues[which as usize].messages.push(Message { number, body, receives: 0, visible: sim.clock.now() });
+    chain.queues[which as usize].messages.push(Message {
+        number,
+        body,
+        receives: 0,
+        first_received: 0,
+        visible: sim.clock.now(),
+    });
     // What comes before the mapping asks again comes in one batch.
     let wait = sim.dice.any(body.bucket()).u64(20..500);
     wake(sim, which, wait);
@@ -178,7 +186,7 @@ fn wake(sim: &Rc<Simulation>, which: Which, wait: Time) {
 }
 
 /// A batch, if there is something in the queue and a place for one more invocation.
-fn receive(sim: &Simulation, which: Which) -> Option<Vec<Message>> {
+fn receive(sim: &Rc<Simulation>, which: Which) -> Option<Vec<Message>> {
     let now = sim.clock.now();
     let mut chain = sim.chain.borrow_mut();
     let Chain { queues, dead, .. } = &mut *chain;
@@ -196,6 +204,9 @@ fn receive(sim: &Simulation, which: Which) -> Option<Vec<Message>> {
     });
     let mut batch = Vec::new();
     for message in queue.messages.iter_mut().filter(|it| it.visible <= now).take(BATCH) {
+        if message.receives == 0 {
+            message.first_received = now;
+        }
         message.receives += 1;
         message.visible = now + VISIBILITY;
         // A standard queue delivers at least once.
@@ -205,6 +216,14 @@ fn receive(sim: &Simulation, which: Which) -> Option<Vec<Message>> {
         batch.push(*message);
     }
     if batch.is_empty() {
+        return None;
+    }
+    if let Some(mut rng) = sim.fails(Kind::NotBegun, batch[0].body.bucket(), 100) {
+        let visible = now + rng.u64(SECOND..5 * SECOND);
+        let is_received = |it: &&mut Message| batch.iter().any(|one| one.number == it.number);
+        queue.messages.iter_mut().filter(is_received).for_each(|it| it.visible = visible);
+        sim.note(batch[0].body.bucket(), What::NotBegun { message: batch[0].number });
+        wake(sim, which, visible - now);
         return None;
     }
     if sim.has(Plant::DeleteFirst) {

@@ -37,6 +37,8 @@ kinds! {
     Doubled "event-doubled",
     Late "event-late",
     Redelivered "message-redelivered",
+    /// A batch was received, and there was no room for an invocation.
+    NotBegun "batch-not-begun",
     Stale "stale-read",
     Unreadable "read-denied",
     Busy "write-busy",

@@ -9,7 +9,7 @@ use guardrail_core::{
 
 use crate::{
     chain::{Event, Message},
-    clock::Time,
+    clock::{SECOND, Time},
     invocation::Answer,
     look::Look,
     simulation::Simulation,
@@ -29,6 +29,8 @@ pub enum Hold {
     NoEcho,
     /// Nothing is written that did not drift in the look's own last read of it.
     Needed,
+    /// What shuts the door comes first: a look writes in the order of the table.
+    Order,
     /// Writes are bounded by their causes.
     Bounded,
     /// What is told was so.
@@ -39,6 +41,10 @@ pub enum Hold {
     Deadline,
 }
 
+/// So long after our write the event of whoever undid it has come, but for a few.
+/// CloudTrail's times are cut to the second.
+const SETTLED: Time = 89 * SECOND;
+
 /// What is counted and remembered to see whether it holds.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
@@ -47,8 +53,10 @@ pub(crate) struct Holds {
     expected: Vec<BTreeMap<Control, BTreeSet<u16>>>,
     /// Controls whose drift no event has to tell of, because one was lost.
     unheard: BTreeSet<(usize, Control)>,
-    /// Controls of which people know that they are not at their baseline.
-    known_bad: BTreeSet<(usize, Control)>,
+    /// Controls of which people know that they stay off their baseline for now.
+    left: BTreeSet<(usize, Control)>,
+    /// Events that were deleted because another message of their bucket comes back.
+    stands_for: BTreeMap<usize, Vec<Event>>,
     pub(crate) causes: usize,
     pub(crate) writes: usize,
     /// Owners' entries that were written over within the documented window.
@@ -67,16 +75,11 @@ impl Holds {
     pub(crate) fn others_write(&mut self, bucket: usize, control: Control, stored: &Stored) {
         self.causes += 1;
         self.expected[bucket].insert(control, stored.owners.iter().copied().collect());
-        self.known_bad.remove(&(bucket, control));
+        self.left.remove(&(bucket, control));
     }
 
     pub(crate) fn lost(&mut self, event: Event) {
         self.unheard.insert((event.bucket, event.control));
-    }
-
-    /// People know of a control that it is not at its baseline.
-    pub(crate) fn told_bad(&mut self, bucket: usize, control: Control) {
-        self.known_bad.insert((bucket, control));
     }
 }
 
@@ -94,6 +97,9 @@ impl Look<'_> {
                 Hold::NoEcho,
                 format!("{control} was written on events of the guardrail's own writes"),
             );
+        }
+        if let Some(before) = self.last_written.get().filter(|it| *it > control) {
+            sim.violated(bucket, Hold::Order, format!("{control} was written after {before}"));
         }
         if sent >= self.deadline {
             sim.violated(bucket, Hold::Deadline, format!("a write of {control} began when the look's time was over"));
@@ -135,8 +141,23 @@ impl Look<'_> {
                 sim.violated(bucket, Hold::True, format!("{control} was told as restored, and is not"));
             }
             Outcome::Unstable => {
-                let made = self.events().map(|it| it.made).min().unwrap_or_default();
-                if sim.s3.borrow().others_wrote(bucket, control, made, as_of) {
+                let holds = sim.holds.borrow();
+                let deleted = self.messages.iter().filter_map(|it| holds.stands_for.get(&it.number)).flatten();
+                let is_known = |it: &Event| it.writer != Writer::Guardrail && it.control == control;
+                let is_known = deleted.copied().chain(self.events()).any(|it| is_known(&it));
+                drop(holds);
+                let versions = sim.s3.borrow().versions(bucket, control).to_vec();
+                let own = |it: &Event| it.writer == Writer::Guardrail && it.control == control;
+                let ours = self.events().filter(own).map(|it| it.made).max().unwrap_or_default();
+                if sim.clock.now() < ours + SETTLED {
+                    let what =
+                        format!("{control} was told as unstable {} ms after it was written", sim.clock.now() - ours);
+                    sim.violated(bucket, Hold::Unstable, what);
+                } else if is_known {
+                    let what =
+                        format!("{control} was told as unstable, and an event of its messages says who changed it");
+                    sim.violated(bucket, Hold::Unstable, what);
+                } else if versions.iter().any(|it| it.writer != Writer::Guardrail && it.since >= ours) {
                     sim.holds.borrow_mut().misjudged += 1;
                 } else {
                     let what = format!("{control} was told as unstable, and nobody had changed it");
@@ -145,33 +166,38 @@ impl Look<'_> {
             }
             _ => {}
         }
-        if finding.outcome != Outcome::Restored {
-            sim.holds.borrow_mut().told_bad(bucket, control);
+        // What failed is tried again.
+        if matches!(finding.outcome, Outcome::Unstable | Outcome::Exempt) {
+            sim.holds.borrow_mut().left.insert((bucket, control));
         }
     }
 }
 
 impl Simulation {
-    /// What becomes of an invocation's messages: an event is deleted only when what it did is undone or told.
+    /// What becomes of an invocation's messages: an event is deleted only when what it did is undone or told, or when
+    /// another message of its bucket comes back for it.
     pub(crate) fn check_answered(&self, batch: &[Message], answers: &[(usize, Answer)]) {
-        let goes_back = |bucket| {
-            let comes_again = |(number, answer): &(usize, Answer)| {
-                *answer != Answer::Delete && batch.iter().any(|it| it.number == *number && it.body.bucket() == bucket)
-            };
-            answers.iter().any(comes_again)
-        };
-        for event in batch.iter().filter_map(|it| it.body.event()) {
-            let Event { bucket, control, number, .. } = event;
-            let version = self.s3.borrow().now(bucket, control).clone();
-            let is_undone = version.event != number || version.stored.change.is_none();
-            let holds = self.holds.borrow();
-            let is_known = holds.known_bad.contains(&(bucket, control));
-            if is_undone || is_known || goes_back(bucket) {
+        for bucket in 0..self.library.buckets.len() {
+            let messages = || batch.iter().filter(|it| it.body.bucket() == bucket);
+            let mut events: Vec<_> = messages().filter_map(|it| it.body.event()).collect();
+            let mut holds = self.holds.borrow_mut();
+            events.extend(messages().flat_map(|it| holds.stands_for.remove(&it.number).unwrap_or_default()));
+            let is_back =
+                |it: &&Message| answers.iter().any(|(n, answer)| *n == it.number && *answer != Answer::Delete);
+            if let Some(back) = messages().find(is_back) {
+                holds.stands_for.insert(back.number, events);
                 continue;
             }
             drop(holds);
-            let what = format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
-            self.violated(bucket, Hold::InTime, what);
+            for Event { control, number, .. } in events {
+                let version = self.s3.borrow().now(bucket, control).clone();
+                let is_undone = version.event != number || version.stored.change.is_none();
+                if !is_undone && !self.holds.borrow().left.contains(&(bucket, control)) {
+                    let what =
+                        format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
+                    self.violated(bucket, Hold::InTime, what);
+                }
+            }
         }
     }
 
@@ -180,7 +206,7 @@ impl Simulation {
         for bucket in 0..self.library.buckets.len() {
             for control in self.s3.borrow().drifted(bucket) {
                 let holds = self.holds.borrow();
-                let is_known = holds.known_bad.contains(&(bucket, control));
+                let is_known = holds.left.contains(&(bucket, control));
                 if is_known || holds.unheard.contains(&(bucket, control)) {
                     continue;
                 }

@@ -1,26 +1,37 @@
 //! One invocation of `guardrail-remediate`: what `work/remediate.rs` does between the decisions.
 
-use std::{cell::Cell, cmp::Reverse, future::poll_fn, rc::Rc, task::Poll};
+use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
-use guardrail_core::outcome::finding::{Finding, Left, Outcome};
+use guardrail_core::{
+    decide::{
+        echo::is_news,
+        errand::{self, Errand, Letter, looks},
+    },
+    outcome::report::{BucketOutcome, Reconciled, Report},
+};
 
 use crate::{
     Plant,
     chain::{Message, TIMEOUT},
     clock::{SECOND, Time},
     dice::Kind,
-    look::Look,
+    look::{Look, milliseconds},
     notes::What,
-    simulation::{LATENCY, Simulation},
-    world::Writer,
+    simulation::{LATENCY, Simulation, timestamp},
+    world::{REGION, Writer},
 };
 
-/// What is kept of an invocation's time for telling people.
-const TELLING: Time = 20 * SECOND;
+/// Of an invocation's time, what is kept for telling people.
+const KEPT: Time = 20 * SECOND;
 
-/// The longest look, and the shortest that is worth its beginning.
-const LONGEST: Time = 45 * SECOND;
-const SHORTEST: Time = 10 * SECOND;
+/// The longest that one look may take.
+const LOOK: Time = 45 * SECOND;
+
+/// A look that has less time is not begun, unless it is the first.
+const WORTH_BEGINNING: Time = 5 * SECOND;
+
+/// How long the last try's message waits, again and again until it is a dead letter.
+const LAST_WAIT: Duration = Duration::from_secs(240);
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,72 +85,75 @@ impl Invocation {
     }
 }
 
-/// Answers each message of a batch: one look for each bucket, one after the other.
+/// Answers each message of a batch: one look for all that are about the same, one after the other.
 pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec<(usize, Answer)> {
-    let mut subjects: Vec<Vec<Message>> = Vec::new();
-    for message in batch {
-        match subjects.iter_mut().find(|it| it[0].body.bucket() == message.body.bucket()) {
-            Some(subject) => subject.push(*message),
-            None => subjects.push(vec![*message]),
-        }
-    }
+    let sim = &invocation.sim;
+    let letter = |(place, it): (usize, &Message)| Letter {
+        message: sim.library.message(sim.as_taken(it.body)),
+        place,
+        first_received: timestamp(it.first_received),
+    };
     let mut answers = Vec::new();
-    for messages in subjects {
-        let left = invocation.deadline.saturating_sub(invocation.sim.clock.now());
-        let has_time = left > TELLING + SHORTEST || invocation.sim.has(Plant::ForgetDeadline);
-        let all = |answer| messages.iter().map(move |it| (it.number, answer));
-        match if has_time { handle(invocation, &messages).await } else { Ended::NotBegun } {
-            Ended::Done => answers.extend(all(Answer::Delete)),
-            Ended::NotBegun => answers.extend(all(Answer::Back(0))),
-            Ended::Untold => answers.extend(all(Answer::Back(30 * SECOND))),
-            Ended::Failed => answers.extend(retry(&messages)),
+    for (n, letters) in looks(batch.iter().enumerate().map(letter).collect()).into_iter().enumerate() {
+        let messages: Vec<_> = letters.iter().map(|it| batch[it.place]).collect();
+        let now = sim.clock.now();
+        let until = invocation.deadline.saturating_sub(KEPT).min(now + LOOK);
+        if n > 0 && until < now + WORTH_BEGINNING && !sim.has(Plant::ForgetDeadline) {
+            answers.extend(messages.iter().map(|it| (it.number, Answer::Back(0))));
+            continue;
+        }
+        let errand = Errand::of(letters.iter().map(|it| it.message.clone()), true);
+        let Err(failure) = handle(invocation, &errand, &messages, until).await else {
+            answers.extend(messages.iter().map(|it| (it.number, Answer::Delete)));
+            continue;
+        };
+        let kept = match sim.has(Plant::KeepEcho) {
+            true => letters
+                .iter()
+                .zip(&messages)
+                .max_by_key(|it| it.1.body.event().map(|it| it.writer == Writer::Guardrail))
+                .map(|it| it.0.place),
+            false => errand::kept(&letters, &sim.library.role),
+        };
+        let now = timestamp(sim.clock.now());
+        for (letter, message) in letters.iter().zip(&messages) {
+            let comes_back = failure == Failure::Untold || Some(letter.place) == kept;
+            let wait = errand::retry_in(letter.first_received, now).unwrap_or(LAST_WAIT);
+            let answer = if comes_back { Answer::Back(milliseconds(wait)) } else { Answer::Delete };
+            answers.push((message.number, answer));
         }
     }
     answers
 }
 
-/// How a look ended.
+/// Why messages come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Done,
-    NotBegun,
-    Failed,
+enum Failure {
+    NotRestored,
+    /// People should have been told and could not be.
     Untold,
 }
 
-/// The message that stands for a subject that failed comes again later each time; the others are deleted.
-fn retry(messages: &[Message]) -> Vec<(usize, Answer)> {
-    let order = |it: &&Message| {
-        let event = it.body.event();
-        let generation = event.map_or(0, |it| u8::from(it.writer == Writer::Guardrail) + u8::from(it.marked));
-        (generation, Reverse(event.map(|it| it.made)))
-    };
-    let kept = messages.iter().min_by_key(order).map(|it| it.number);
-    let answer = |it: &Message| match it.receives {
-        receives @ 1..=4 if Some(it.number) == kept => Answer::Back((30 * SECOND) << (receives - 1)),
-        _ => Answer::Delete,
-    };
-    messages.iter().map(|it| (it.number, answer(it))).collect()
-}
-
 /// Looks, and tells people.
-async fn handle(invocation: &Invocation, messages: &[Message]) -> Ended {
+async fn handle(invocation: &Invocation, errand: &Errand, messages: &[Message], until: Time) -> Result<(), Failure> {
     let sim = &invocation.sim;
-    let bucket = messages[0].body.bucket();
-    let deadline = invocation.deadline.saturating_sub(TELLING).min(sim.clock.now() + LONGEST);
-    let mut look = Look::new(invocation, bucket, messages, deadline);
-    let findings = look.run().await;
-    let is_news = |it: &&Finding| !matches!(it.left, Some(Left::ForNow | Left::NotYet));
-    let told: Vec<_> = findings.iter().filter(is_news).collect();
-    if !told.is_empty() && !publish(invocation, bucket).await {
-        return Ended::Untold;
+    let role = &sim.library.role;
+    let mut look = Look::new(invocation, errand, messages, until);
+    let bucket = &sim.library.buckets[look.bucket].registration.bucket;
+    let report = match look.run().await {
+        Ok(findings) => {
+            let reconciled = Reconciled::Bucket { findings, hindrances: vec![], exposures: vec![], restored_at: None };
+            Report::from_reconciled(bucket, reconciled, &errand.calls(role))
+        }
+        Err(error) => Report::error(bucket, error.to_string(), errand.trigger().cloned()),
+    };
+    if is_news(&report, errand.is_own(role, REGION)) && report.outcome != BucketOutcome::Compliant {
+        if !publish(invocation, look.bucket).await {
+            return Err(Failure::Untold);
+        }
+        look.told(&report);
     }
-    for finding in &told {
-        look.told(finding);
-    }
-    let is_unfinished =
-        |it: &Finding| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet);
-    if findings.iter().any(is_unfinished) { Ended::Failed } else { Ended::Done }
+    if report.must_retry() { Err(Failure::NotRestored) } else { Ok(()) }
 }
 
 /// Whether people could be told.

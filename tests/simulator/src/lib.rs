@@ -66,6 +66,12 @@ pub enum Plant {
     LateClock,
     /// What the read right before a write shows as good is never doubtful.
     BelieveLastRead,
+    /// Controls are restored in another order.
+    AnotherOrder,
+    /// What did not hold is unstable when its event came for the third time.
+    CountReceives,
+    /// Of the messages that go back, an event of our own is kept.
+    KeepEcho,
     /// The sweep does not come.
     NoSweep,
     /// Writes begin although the time is over.
@@ -76,7 +82,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -85,6 +91,9 @@ impl Plant {
         Self::NoSecondLook,
         Self::LateClock,
         Self::BelieveLastRead,
+        Self::AnotherOrder,
+        Self::CountReceives,
+        Self::KeepEcho,
         Self::NoSweep,
         Self::ForgetDeadline,
         Self::DeleteFirst,

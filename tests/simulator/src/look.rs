@@ -1,20 +1,21 @@
 //! One look at a bucket, call by call: what `work/reconcile.rs` does between the decisions.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use guardrail_core::{
     control::table::Control,
     decide::{
         backoff,
         echo::{Generation, Past},
+        errand::Errand,
         plan::{Stance, plan},
         settle::{Problem, Restored},
     },
     outcome::{
         finding::{Finding, Outcome},
         observed::Observation,
+        report::Report,
         step::{Change, Step},
-        trigger::Trigger,
     },
     value::failure::{Answer, ApiError, Read},
 };
@@ -46,6 +47,8 @@ pub(crate) struct Look<'a> {
     asked: Time,
     /// When its first write began.
     begun: Option<Time>,
+    /// The control that it wrote last.
+    pub(crate) last_written: Cell<Option<Control>>,
 }
 
 /// A read.
@@ -59,7 +62,7 @@ pub(crate) struct Seen {
     pub(crate) is_drift: bool,
 }
 
-fn milliseconds(duration: Duration) -> Time {
+pub(crate) fn milliseconds(duration: Duration) -> Time {
     u64::try_from(duration.as_millis()).unwrap_or(Time::MAX)
 }
 
@@ -78,9 +81,24 @@ fn is_merged(control: Control) -> bool {
 }
 
 impl<'a> Look<'a> {
-    pub(crate) fn new(by: &'a Invocation, bucket: usize, messages: &'a [Message], deadline: Time) -> Self {
-        let past = past(by, messages);
-        Self { by, bucket, past, messages, deadline, seen: BTreeMap::new(), asked: 0, begun: None }
+    pub(crate) fn new(by: &'a Invocation, errand: &Errand, messages: &'a [Message], deadline: Time) -> Self {
+        let mut past = errand.past(&by.sim.library.role, timestamp(by.sim.clock.now()));
+        if by.sim.has(Plant::EarliestGeneration)
+            && let Some(event) = errand.events.first()
+        {
+            past.generation = event.generation(&by.sim.library.role);
+        }
+        Self {
+            by,
+            bucket: messages[0].body.bucket(),
+            past,
+            messages,
+            deadline,
+            seen: BTreeMap::new(),
+            asked: 0,
+            begun: None,
+            last_written: Cell::default(),
+        }
     }
 
     fn note(&self, what: What) {
@@ -88,73 +106,81 @@ impl<'a> Look<'a> {
     }
 
     /// Reads, decides and restores.
-    pub(crate) async fn run(&mut self) -> Vec<Finding> {
+    pub(crate) async fn run(&mut self) -> Read<Vec<Finding>> {
         let by = self.by.number;
         self.note(What::Looked { by, generation: self.past.generation as u8 });
         let sim = &self.by.sim;
         sim.beside(self.bucket);
         let begun = timestamp(sim.clock.now());
-        let mut steps = self.plan(begun).await;
+        let mut steps = self.plan(begun, 0).await?;
         for again in 0.. {
             let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
             let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) else { break };
             self.note(What::Waited { by, wait: milliseconds(wait) });
-            self.by.sim.clock.sleep(milliseconds(wait)).await;
-            steps = self.plan(begun).await;
+            match self.plan(begun, milliseconds(wait)).await {
+                Ok(fresh) => steps = fresh,
+                Err(_) => break,
+            }
+        }
+        if self.by.sim.has(Plant::AnotherOrder) {
+            steps.reverse();
+        }
+        if self.by.sim.has(Plant::CountReceives) && self.messages.iter().any(|it| it.receives >= 3) {
+            let at_once = |it| if let Step::NotYet(change) = it { Step::Unstable(change) } else { it };
+            steps = steps.into_iter().map(at_once).collect();
         }
         let mut findings = Vec::new();
         for step in steps {
             findings.push(match step.without_write() {
                 Ok(finding) => finding,
-                Err(change) => self.restore(*change).await.into_finding(false),
+                Err(change) => self.restore_in_time(*change).await.into_finding(false),
             });
         }
-        findings
+        Ok(findings)
     }
 
-    /// A call, unless the look's time is over before its answer is there.
-    async fn in_time<T>(&self, call: impl Future<Output = T>) -> Read<T> {
-        let clock = &self.by.sim.clock;
-        if self.by.sim.has(Plant::ForgetDeadline) {
-            return Ok(call.await);
+    /// Work of the look's, unless its time is over before.
+    async fn in_time<T>(by: &Invocation, deadline: Time, work: impl Future<Output = T>) -> Read<T> {
+        let clock = &by.sim.clock;
+        if by.sim.has(Plant::ForgetDeadline) {
+            return Ok(work.await);
         }
-        let over = clock.sleep(self.deadline.saturating_sub(clock.now()));
-        unless(over, call).await.map_err(|()| unanswered())
+        if clock.now() >= deadline {
+            return Err(unanswered());
+        }
+        unless(clock.sleep(deadline - clock.now()), work).await.map_err(|()| unanswered())
     }
 
-    /// `begun`: when the look began.
-    async fn plan(&mut self, begun: Timestamp) -> Vec<Step> {
-        let read = self.read_all().await;
+    /// Reads everything after a while. `begun`: when the look began.
+    async fn plan(&mut self, begun: Timestamp, wait: Time) -> Read<Vec<Step>> {
+        let read = Self::in_time(self.by, self.deadline, self.read_all(wait)).await?;
         if read.values().all(|it| it.as_ref().is_ok_and(|it| it.change.is_none())) {
             // What the plan would say, sooner.
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
         let stance = Stance { registration: &registration, now: begun, dry_run: false, past: &self.past };
         let read = read.into_iter().map(|(control, read)| (control, read.map(|it| it.setting.clone()))).collect();
         let seen = observed(read).map(Observation::from).unwrap_or_default();
-        plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
+        Ok(plan(&sim.library.buckets[self.bucket].baseline, seen, &stance))
     }
 
     /// All reads go out at once.
-    async fn read_all(&mut self) -> BTreeMap<Control, Read<Rc<Stored>>> {
+    async fn read_all(&mut self, wait: Time) -> BTreeMap<Control, Read<Rc<Stored>>> {
         let (sim, bucket) = (Rc::clone(&self.by.sim), self.bucket);
+        sim.clock.sleep(wait).await;
         self.asked = sim.clock.now();
-        let mut read = Control::OF_BUCKET.map(|it| (it, Err(unanswered()))).into();
-        if self.in_time(self.by.travel_to_bucket(bucket)).await.is_err() {
-            return read;
-        }
+        self.by.travel_to_bucket(bucket).await;
         let mut rng = sim.dice.any(bucket);
         let mut order = Control::OF_BUCKET;
         rng.shuffle(&mut order);
+        let mut read = BTreeMap::new();
         for control in order {
             sim.clock.sleep(rng.u64(..12)).await;
             read.insert(control, self.serve(control));
         }
-        if self.in_time(self.by.travel_to_bucket(bucket)).await.is_err() {
-            read.values_mut().for_each(|it| *it = Err(unanswered()));
-        }
+        self.by.travel_to_bucket(bucket).await;
         self.seen.values_mut().for_each(|it| it.answered = sim.clock.now());
         read
     }
@@ -182,9 +208,9 @@ impl<'a> Look<'a> {
 
     async fn read(&mut self, control: Control) -> Read<Rc<Stored>> {
         self.asked = self.by.sim.clock.now();
-        self.in_time(self.by.travel_to_bucket(self.bucket)).await?;
+        self.by.travel_to_bucket(self.bucket).await;
         let read = self.serve(control);
-        self.in_time(self.by.travel_to_bucket(self.bucket)).await?;
+        self.by.travel_to_bucket(self.bucket).await;
         if let Some(seen) = self.seen.get_mut(&control) {
             seen.answered = self.by.sim.clock.now();
         }
@@ -215,6 +241,13 @@ impl<'a> Look<'a> {
         Ok(shown)
     }
 
+    /// Writes one change as far as there is time. What was cut may have been written.
+    async fn restore_in_time(&mut self, change: Change) -> Restored {
+        let begins = self.by.sim.clock.now() < self.deadline;
+        let cut = Restored { change: change.clone(), written: begins, result: Err(Problem::no_time()) };
+        Self::in_time(self.by, self.deadline, self.restore(change)).await.unwrap_or(cut)
+    }
+
     /// Writes one change, again after a moment if S3 is busy.
     async fn restore(&mut self, mut change: Change) -> Restored {
         let control = change.control();
@@ -229,11 +262,7 @@ impl<'a> Look<'a> {
                     Err(error) => return Restored { change, written, result: Err(error.into()) },
                 }
             }
-            if sim.clock.now() >= self.deadline && !sim.has(Plant::ForgetDeadline) {
-                let problem = Problem { text: "no time left".to_owned(), denied_by: None };
-                return Restored { change, written, result: Err(problem) };
-            }
-            let result = self.in_time(self.write(&change)).await.flatten();
+            let result = self.write(&change).await;
             written |= result.as_ref().err().is_none_or(ApiError::may_be_done);
             let Err(error) = result else { return Restored { change, written, result: Ok(()) } };
             let spent = Duration::from_millis(sim.clock.now() - begun);
@@ -264,6 +293,7 @@ impl<'a> Look<'a> {
         let marked = self.past.generation != Generation::First;
         self.note(What::Restored { by, control, event });
         self.check_write(control, &stored, sent);
+        self.last_written.set(Some(control));
         sim.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer: Writer::Guardrail, stored });
         tell(sim, Event { number: event, made: now, bucket, control, writer: Writer::Guardrail, marked });
         if sim.fails(Kind::Unanswered, bucket, 50).is_some() {
@@ -276,46 +306,23 @@ impl<'a> Look<'a> {
     }
 
     /// People were told.
-    pub(crate) fn told(&self, finding: &Finding) {
-        let outcome = match finding.outcome {
-            Outcome::Restored => "was restored",
-            Outcome::WouldRestore => "would be restored",
-            Outcome::Failed => "could not be restored",
-            Outcome::Unreadable => "could not be read",
-            Outcome::Exempt => "is off its baseline, as exempted",
-            Outcome::Unstable => "did not stay as it was restored",
-        };
-        self.note(What::Told { by: self.by.number, control: finding.control, outcome });
-        self.check_told(finding);
+    pub(crate) fn told(&self, report: &Report) {
+        for finding in &report.findings {
+            let outcome = match finding.outcome {
+                Outcome::Restored => "was restored",
+                Outcome::WouldRestore => continue,
+                Outcome::Failed => "could not be restored",
+                Outcome::Unreadable => "could not be read",
+                Outcome::Exempt => "is off its baseline, as exempted",
+                Outcome::Unstable => "did not stay as it was restored",
+            };
+            self.note(What::Told { by: self.by.number, control: finding.control, outcome });
+            self.check_told(finding);
+        }
     }
 
     /// The events that led here.
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         self.messages.iter().filter_map(|it| it.body.event())
     }
-}
-
-/// What is known of the calls before a look at these messages.
-fn past(by: &Invocation, messages: &[Message]) -> Past {
-    let is_own = |it: &Event| it.writer == Writer::Guardrail && !by.sim.has(Plant::ForgetEchoes);
-    let generation = |it: &Message| match it.body.event() {
-        Some(event) if is_own(&event) && event.marked => Generation::Third,
-        Some(event) if is_own(&event) => Generation::Second,
-        _ => Generation::First,
-    };
-    let of_earliest = messages.iter().min_by_key(|it| it.body.event().map(|it| it.made)).map(generation);
-    let least = messages.iter().map(generation).min();
-    let mut past =
-        Past::new(if by.sim.has(Plant::EarliestGeneration) { of_earliest } else { least }.unwrap_or_default());
-    for event in messages.iter().filter_map(|it| it.body.event()) {
-        // CloudTrail's times are cut to the second.
-        let time = timestamp(event.made / SECOND * SECOND);
-        if is_own(&event) {
-            past.saw_own(event.control, time);
-        } else {
-            let event_name = event.control.vocabulary().events[0].to_owned();
-            past.saw_call(Trigger { event_name, ..Trigger::default() }, time);
-        }
-    }
-    past
 }

@@ -59,6 +59,9 @@ pub enum What {
         events: Vec<usize>,
         requests: usize,
     },
+    NotBegun {
+        message: usize,
+    },
     /// A look begins, at this generation.
     Looked {
         by: usize,
@@ -167,6 +170,7 @@ impl fmt::Display for What {
                 }
                 Ok(())
             }
+            Self::NotBegun { message } => write!(f, "message {message} is received, and no function begins"),
             Self::Looked { by, generation } => write!(f, "invocation {by} looks, generation {generation}"),
             Self::Read { by, control, shows, stale } => {
                 let shown = match shows {

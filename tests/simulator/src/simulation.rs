@@ -11,7 +11,7 @@ use jiff::{Span, Timestamp};
 
 use crate::{
     Options, Plant,
-    chain::{Chain, Event, tell},
+    chain::{Body, Chain, Event, tell},
     clock::{Clock, MINUTE, Time},
     dice::{Dice, Kind},
     holds::{Hold, Holds},
@@ -93,6 +93,16 @@ impl Simulation {
     pub(crate) fn as_of(&self, bucket: usize) -> Time {
         let stale = self.fails(Kind::Stale, bucket, 10);
         self.clock.now().saturating_sub(stale.map_or(0, |mut rng| rng.u64(1..STALENESS)))
+    }
+
+    /// A message as it is taken.
+    pub(crate) fn as_taken(&self, body: Body) -> Body {
+        match body {
+            Body::Event(event) if self.has(Plant::ForgetEchoes) => {
+                Body::Event(Event { writer: Writer::Owner, ..event })
+            }
+            other => other,
+        }
     }
 
     /// A call of somebody else's changes a setting.

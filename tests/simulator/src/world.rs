@@ -8,15 +8,25 @@ use std::{
 
 use guardrail_core::{
     control::{setting::BucketSetting, table::Control},
-    decide::{baseline::Baseline, plan},
-    edge::registry::Registration,
+    decide::{baseline::Baseline, echo::ECHO_APP_NAME, plan},
+    edge::{
+        event,
+        message::{self, Request},
+        registry::Registration,
+    },
     outcome::{observed::Observed, setting::Setting, step::Change},
-    value::failure::Read,
+    value::{failure::Read, names::RoleArn, subject::Subject},
+};
+use serde_json::json;
+
+use crate::{
+    chain::{Body, Event},
+    clock::{SECOND, Time},
+    simulation::timestamp,
 };
 
-use crate::clock::Time;
-
 pub(crate) const ACCOUNT: &str = "111122223333";
+pub(crate) const REGION: &str = "eu-west-2";
 
 /// After so many different settings they are forgotten, so that a night needs no more memory than a minute.
 const MOST_STORED: usize = 20_000;
@@ -56,6 +66,9 @@ type Shelves = HashMap<(usize, Control, Vec<u16>), Vec<Rc<Stored>>>;
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(crate) buckets: Vec<Guarded>,
+    pub(crate) role: RoleArn,
+    /// One event of each kind of call.
+    calls: RefCell<HashMap<(usize, Control, Writer, bool), event::Event>>,
     stored: RefCell<Shelves>,
 }
 
@@ -128,7 +141,8 @@ fn owners(setting: &Setting) -> Vec<u16> {
 impl Library {
     pub(crate) fn new(buckets: usize) -> Self {
         let parsed = "the names in this file are well formed";
-        let role = format!("arn:aws:iam::{ACCOUNT}:role/s3-guardrail-remediate-eu-west-2").parse().expect(parsed);
+        let role: RoleArn =
+            format!("arn:aws:iam::{ACCOUNT}:role/s3-guardrail-remediate-eu-west-2").parse().expect(parsed);
         let guarded = |number: usize| {
             let registration = Registration::new(
                 format!("bucket-{number}").parse().expect(parsed),
@@ -138,7 +152,42 @@ impl Library {
             let baseline = Baseline::new(&registration, &registration.account, &role).expect(parsed);
             Guarded { registration, baseline }
         };
-        Self { buckets: (0..buckets).map(guarded).collect(), stored: RefCell::default() }
+        let buckets = (0..buckets).map(guarded).collect();
+        Self { buckets, role, calls: RefCell::default(), stored: RefCell::default() }
+    }
+
+    /// A message as the function reads it.
+    pub(crate) fn message(&self, body: Body) -> message::Message {
+        match body {
+            Body::Request(bucket) => {
+                let bucket = self.buckets[bucket].registration.bucket.clone();
+                message::Message::Request(Request { subject: Subject::Bucket(bucket), dry_run: false })
+            }
+            Body::Event(Event { number, made, bucket, control, writer, marked }) => {
+                let mut calls = self.calls.borrow_mut();
+                let call = calls.entry((bucket, control, writer, marked));
+                let mut event = call.or_insert_with(|| self.call(bucket, control, writer, marked)).clone();
+                event.trigger.event_id = Some(number.to_string());
+                // CloudTrail's times are cut to the second.
+                event.trigger.event_time = Some(timestamp(made / SECOND * SECOND).to_string());
+                message::Message::Event(Box::new(event))
+            }
+        }
+    }
+
+    fn call(&self, bucket: usize, control: Control, writer: Writer, marked: bool) -> event::Event {
+        let issuer = match writer {
+            Writer::Guardrail => self.role.to_string(),
+            other => format!("arn:aws:iam::{ACCOUNT}:role/{other:?}"),
+        };
+        let user_agent = if marked { ECHO_APP_NAME } else { "s3-guardrail" };
+        let detail = json!({
+            "eventSource": "s3.amazonaws.com", "eventName": control.vocabulary().events[0],
+            "userAgent": format!("aws-sdk-rust/1.3 app/{user_agent}"),
+            "requestParameters": {"bucketName": format!("bucket-{bucket}")},
+            "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
+        });
+        event::Event::parse(&json!({"detail": detail})).expect("an event like CloudTrail's")
     }
 
     /// A setting as S3 would have it.
@@ -203,12 +252,6 @@ impl S3 {
     /// The truth.
     pub(crate) fn now(&self, bucket: usize, control: Control) -> &Version {
         self.versions(bucket, control).last().expect("each control has had a version from the beginning")
-    }
-
-    /// Whether somebody else wrote a setting between two times.
-    pub(crate) fn others_wrote(&self, bucket: usize, control: Control, after: Time, until: Time) -> bool {
-        let versions = self.versions(bucket, control).iter();
-        versions.rev().any(|it| it.writer != Writer::Guardrail && (after..=until).contains(&it.since))
     }
 
     /// What a read shows that is behind by so much.
