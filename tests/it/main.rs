@@ -7,6 +7,7 @@ mod adoption;
 mod arbitrary;
 mod around;
 mod attacks;
+mod batch;
 mod bootstrap;
 mod cli;
 mod convergence;

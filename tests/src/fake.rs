@@ -154,10 +154,13 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts, messages and records are none.
+    /// The writes, in order; alerts, what queues are told, and records are none.
     pub fn writes(&self) -> Vec<String> {
         let is_write = |it: &&String| {
-            !READS.iter().chain(&["Publish", "SendMessage", "PutObject"]).any(|read| it.starts_with(read))
+            !READS
+                .iter()
+                .chain(&["Publish", "SendMessage", "ChangeMessageVisibility", "PutObject"])
+                .any(|read| it.starts_with(read))
         };
         self.state().calls.iter().filter(is_write).cloned().collect()
     }

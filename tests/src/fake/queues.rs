@@ -35,7 +35,9 @@ impl State {
             }
             "ChangeMessageVisibilityBatch" => {
                 for entry in input["Entries"].as_array().into_iter().flatten() {
-                    let letter = self.dead_letters.get_mut(entry["ReceiptHandle"].as_str().unwrap_or_default());
+                    let receipt = entry["ReceiptHandle"].as_str().unwrap_or_default();
+                    self.returned.push((receipt.to_owned(), entry["VisibilityTimeout"].as_i64().unwrap_or_default()));
+                    let letter = self.dead_letters.get_mut(receipt);
                     letter.into_iter().for_each(|hidden| *hidden = entry["VisibilityTimeout"] != 0);
                 }
                 let taken = input["Entries"].as_array().into_iter().flatten().map(|it| json!({"Id": it["Id"]}));

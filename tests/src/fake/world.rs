@@ -90,6 +90,8 @@ pub struct State {
     pub lists_in_pages_only: bool,
     /// Unfinished uploads, by `BUCKET/KEY`.
     pub uploads: BTreeSet<String>,
+    /// Messages that were given back to their queue, by receipt handle, each with after how many seconds they come again.
+    pub returned: Vec<(String, i64)>,
     /// What waits in the queue of dead letters, and whether it was received and is hidden.
     pub dead_letters: BTreeMap<String, bool>,
     /// What their sender added to them, by body: names and texts.

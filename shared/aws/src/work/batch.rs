@@ -1,6 +1,6 @@
 //! A batch of a queue's messages: one look for all that are about the same, and each message's own end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Visibility;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A look that has less time is not begun, unless it is the first.
-const WORTH_BEGINNING: Duration = Duration::from_secs(5);
+const WORTH_BEGINNING: Duration = Duration::from_secs(10);
 
 /// How long the last try's message waits, again and again until it is a dead letter.
 const LAST_WAIT: Duration = Duration::from_secs(240);
@@ -33,8 +33,9 @@ const LAST_WAIT: Duration = Duration::from_secs(240);
 /// Answers a batch in an invocation that Lambda ends at `end`. Only what failed comes back, and that later each time; what
 /// was not begun comes back at once.
 pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: Instant) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
     let mut letters = Vec::new();
+    // Which messages come back, and after how long; `None`: when their visibility ends.
+    let mut back: BTreeMap<usize, Option<Duration>> = BTreeMap::new();
     for (place, record) in batch.records.iter().enumerate() {
         match Message::from_body(record.body.as_deref().unwrap_or_default()) {
             Ok(message) => {
@@ -43,16 +44,15 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
             }
             Err(error) => {
                 tracing::error!(error = %chain(&error), message.id = record.message_id, "a message makes no sense");
-                response.add_failure(record.message_id.clone().unwrap_or_default());
+                back.insert(place, None);
             }
         }
     }
-    let mut back = Vec::new();
     let mut known = Known::default();
     for (n, letters) in looks(letters).into_iter().enumerate() {
         let until = until(end);
         if n > 0 && until < Instant::now() + WORTH_BEGINNING {
-            back.extend(letters.iter().map(|it| (it.place, Duration::ZERO)));
+            back.extend(letters.iter().map(|it| (it.place, Some(Duration::ZERO))));
             continue;
         }
         let messages = letters.iter().map(|it| it.message.clone()).collect();
@@ -63,9 +63,10 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
         let returns = letters.iter().filter(|it| error.is_untold() || Some(it.place) == kept);
         let now = guardrail.clock.now();
         let wait = |it: &Letter| errand::retry_in(it.first_received, now).unwrap_or(LAST_WAIT);
-        back.extend(returns.map(|it| (it.place, wait(it))));
+        back.extend(returns.map(|it| (it.place, Some(wait(it)))));
     }
-    for (place, _) in &back {
+    let mut response = SqsBatchResponse::default();
+    for place in back.keys() {
         response.add_failure(batch.records[*place].message_id.clone().unwrap_or_default());
     }
     if let Err(error) = return_in(guardrail, &batch.records, &back).await {
@@ -81,11 +82,15 @@ fn first_received(record: &SqsMessage) -> Option<Timestamp> {
 }
 
 /// Has messages come back after a time of their own; a batch is of one queue, and of ten messages at most.
-async fn return_in(guardrail: &Guardrail, records: &[SqsMessage], back: &[(usize, Duration)]) -> Result<(), ApiError> {
+async fn return_in(
+    guardrail: &Guardrail,
+    records: &[SqsMessage],
+    back: &BTreeMap<usize, Option<Duration>>,
+) -> Result<(), ApiError> {
     const OPERATION: &str = "ChangeMessageVisibilityBatch";
     let mut entries = Vec::new();
     let mut queue = None;
-    for (place, wait) in back {
+    for (place, wait) in back.iter().filter_map(|(place, wait)| Some((place, (*wait)?))) {
         let SqsMessage { receipt_handle: Some(handle), event_source_arn: Some(arn), .. } = &records[*place] else {
             continue;
         };
