@@ -126,6 +126,8 @@ check_leftovers() {
   found=$(
     ask sns list-topics --query "Topics[?ends_with(TopicArn, ':s3-guardrail-alerts')].['aws sns delete-topic --topic-arn', TopicArn]"
     ask sqs list-queues --queue-name-prefix s3-guardrail- --query "QueueUrls[].['aws sqs delete-queue --queue-url', @]"
+    ask dynamodb list-tables --query "TableNames[?@=='s3-guardrail-ledger'].[
+      ['aws dynamodb update-table --no-deletion-protection-enabled --table-name', @], ['aws dynamodb delete-table --table-name', @]][]"
     ask logs describe-log-groups --log-group-name-prefix /aws/lambda/guardrail- \
       --query "logGroups[].['aws logs delete-log-group --log-group-name', logGroupName]"
     ask kms list-aliases --query "Aliases[?AliasName=='alias/s3-guardrail'].['aws kms delete-alias --alias-name', AliasName]"
@@ -342,19 +344,20 @@ restore_roles() {
   done
 }
 
-# The policies of topic and queues as the template has them, one a line: of which resource, then the document.
-# CloudFormation can write these two types and not read them, so drift of theirs is not seen.
+# The policies of topic, queues and table as the template has them, one a line: of which resource, then the document.
+# CloudFormation can write these and not read them, so drift of theirs is not seen.
 wanted_policies() {
   aws cloudformation package --template-file infra/foundation.yaml --s3-bucket none --use-json | awk '
-    /^        "[A-Za-z0-9]+": [{]/ { wanted = 0; of = ""; document = "" }
+    /^        "[A-Za-z0-9]+": [{]/ { wanted = 0; of = ""; document = ""; split($0, part, "\""); name = part[2] }
     /^            "Type": "AWS::(SNS::Topic|SQS::Queue)Policy"/ { wanted = 1 }
+    /^            "Type": "AWS::DynamoDB::Table"/ { wanted = 1; of = name }
     wanted && document == "" && of == "" && /^ +"Ref": / { split($0, part, "\""); of = part[4] }
-    wanted && /^                "PolicyDocument": [{]/ { document = "{"; next }
-    document != "" { line = $0; sub(/^ +/, "", line); gsub(/": /, "\":", line); document = document line }
-    document != "" && /^                [}]/ { sub(/,$/, "", document); print of "\t" document; document = "" }'
+    wanted && /^ +"PolicyDocument": [{]/ { document = "{"; match($0, /[^ ]/); indent = RSTART; next }
+    document != "" { line = $0; sub(/^ +/, "", line); gsub(/": /, "\":", line); document = document line; match($0, /[^ ]/) }
+    document != "" && RSTART == indent { sub(/,$/, "", document); print of "\t" document; document = "" }'
 }
 
-# Policies as CloudFormation resolves them. Resources are topics and queues, one a line: logical id, then ARN or URL.
+# Policies as CloudFormation resolves them. Resources are one a line: logical id, then ARN, or URL of a queue.
 resolved() { # RESOURCES
   local logical arn script=""
   while read -r logical arn; do
@@ -399,24 +402,29 @@ restore_policies() {
   local names policies logical wanted found resource escaped
   [[ -n $outputs ]] || return 0
   names=$(ask cloudformation describe-stack-resources --stack-name s3-guardrail-foundation \
-    --query "StackResources[?ResourceType=='AWS::SNS::Topic' || ResourceType=='AWS::SQS::Queue'].[LogicalResourceId, PhysicalResourceId]")
+    --query "StackResources[?contains(['AWS::SNS::Topic', 'AWS::SQS::Queue', 'AWS::DynamoDB::Table'], ResourceType)].[LogicalResourceId, PhysicalResourceId]" |
+    sed "s|${tab}s3-guardrail-ledger\$|${tab}arn:$partition:dynamodb:$region:$account:table/s3-guardrail-ledger|")
   policies=$(wanted_policies | resolved "$names")
   while IFS=$tab read -r logical wanted; do
     resource=$(awk -F '\t' -v name="$logical" '$1 == name { print $2 }' <<< "$names")
-    if [[ $resource == arn:* ]]; then
-      found=$(ask sns get-topic-attributes --topic-arn "$resource" --query Attributes.Policy)
-    else
-      found=$(ask sqs get-queue-attributes --queue-url "$resource" --attribute-names Policy --query Attributes.Policy)
-    fi
+    case $resource in
+      arn:*:sns:*) found=$(ask sns get-topic-attributes --topic-arn "$resource" --query Attributes.Policy) ;;
+      arn:*:dynamodb:*) found=$(look_for dynamodb get-resource-policy --resource-arn "$resource" --query Policy) ;;
+      # In a dry run before the stack has it.
+      "") continue ;;
+      *) found=$(ask sqs get-queue-attributes --queue-url "$resource" --attribute-names Policy --query Attributes.Policy) ;;
+    esac
     [[ $(meaning <<< "$found") != $(meaning <<< "$wanted") ]] || continue
-    if [[ $resource == arn:* ]]; then
-      run aws sns set-topic-attributes --topic-arn "$resource" --attribute-name Policy --attribute-value "$wanted"
-    else
-      # shellcheck disable=SC2001 # bash 3.2 reads quotes in an expansion otherwise.
-      escaped=$(sed 's/"/\\"/g' <<< "$wanted")
-      run aws sqs set-queue-attributes --queue-url "$resource" \
-        --attributes "{\"Policy\": \"$escaped\"}"
-    fi
+    case $resource in
+      arn:*:sns:*) run aws sns set-topic-attributes --topic-arn "$resource" --attribute-name Policy --attribute-value "$wanted" ;;
+      arn:*:dynamodb:*) quietly aws dynamodb put-resource-policy --resource-arn "$resource" --policy "$wanted" ;;
+      *)
+        # shellcheck disable=SC2001 # bash 3.2 reads quotes in an expansion otherwise.
+        escaped=$(sed 's/"/\\"/g' <<< "$wanted")
+        run aws sqs set-queue-attributes --queue-url "$resource" \
+          --attributes "{\"Policy\": \"$escaped\"}"
+        ;;
+    esac
     echo "  put back: the policy of ${resource##*[:/]}"
   done <<< "$policies"
 }
@@ -439,6 +447,7 @@ build_functions() {
 # The lines of `NAME=VALUE` of a function's environment.
 environment_of() { # FUNCTION
   echo "GUARDRAIL_KEY_ARN=$(output KeyArn)"
+  echo "GUARDRAIL_LEDGER_TABLE=$(output LedgerTable)"
   echo "GUARDRAIL_PARAMETER_PREFIX=$prefix"
   echo "GUARDRAIL_ROLE_ARN=$(output RemediateRoleArn)"
   echo "GUARDRAIL_TOPIC_ARN=$topic"

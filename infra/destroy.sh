@@ -8,7 +8,7 @@ usage() {
   cat <<'TEXT'
 usage: infra/destroy.sh --yes [--endpoint-url URL] [--dry-run]
 
-Removes rules, alarms, functions, queues, topic and roles of the guardrail in this account and region.
+Removes rules, alarms, functions, queues, topic, ledger and roles of the guardrail in this account and region.
 From then on nothing restores the guarded buckets. Their settings stay as they are.
 TEXT
 }
@@ -57,6 +57,7 @@ main() {
       echo "  registry parameters below $path, if there are any: they could not be read"
     fi
   done
+  echo "  a backup of the table s3-guardrail-ledger, for 35 days: DynamoDB makes it when the table is deleted"
   echo "  the key behind alias/s3-guardrail, for 7 more days, in case somebody needs an old log"
 }
 

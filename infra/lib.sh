@@ -89,10 +89,21 @@ reasons() { # STACK REGION
     grep -v '^None$' | sed 's/^/    /' || true
 }
 
+# What is protected against deletion cannot be deleted with its stack.
+unprotect_ledger() {
+  local protected
+  protected=$(look_for dynamodb describe-table --table-name s3-guardrail-ledger --query Table.DeletionProtectionEnabled)
+  [[ $protected == True ]] || return 0
+  echo "  the table s3-guardrail-ledger is no longer protected against deletion, and is deleted"
+  quietly aws dynamodb update-table --table-name s3-guardrail-ledger --no-deletion-protection-enabled
+  run aws dynamodb wait table-exists --table-name s3-guardrail-ledger
+}
+
 remove_stack() { # STACK REGION
   local state
   state=$(state_of "$1" "$2")
   [[ -n $state ]] || return 0
+  [[ $1 != s3-guardrail-foundation ]] || unprotect_ledger
   run aws --region "$2" cloudformation delete-stack --stack-name "$1"
   run aws --region "$2" cloudformation wait stack-delete-complete --stack-name "$1" || fail "$1 could not be deleted:
 $(reasons "$1" "$2")

@@ -76,6 +76,7 @@ USED_BY_AWS = {
 # The global condition keys that are used here, and their types.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 GLOBAL_KEYS = {
+    "aws:principalarn": "ARN",
     "aws:resourceaccount": "String",
     "aws:securetransport": "Bool",
     "aws:sourceaccount": "String",
@@ -92,9 +93,11 @@ OF_TOPIC_POLICIES = {
 
 # Characters that AWS takes: of all inline policies of a role, of a managed policy, of a resource's policy.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/rbac-considerations.html
 MOST = {
     "role": 10_240,
     "managed": 6_144,
+    "AWS::DynamoDB::Table": 20_480,
     "AWS::KMS::Key": 32_768,
     "AWS::SNS::TopicPolicy": 30_720,
     "AWS::SQS::QueuePolicy": 8_192,
@@ -102,6 +105,7 @@ MOST = {
 
 # The ARN of what a template refers to, by its type.
 ARNS = {
+    "AWS::DynamoDB::Table": "arn:*:dynamodb:*:*:table/*",
     "AWS::KMS::Key": "arn:*:kms:*:*:key/*",
     "AWS::Logs::LogGroup": "arn:*:logs:*:*:log-group:*:*",
     "AWS::SNS::Topic": "arn:*:sns:*:*:*",
@@ -276,7 +280,8 @@ def template_faults(path: Path) -> Iterator[str]:
     for name, resource in resources.items():
         properties = text(resource.get("Properties", {}), resources)
         of_resource: str | None = resource["Type"]
-        policies = [properties[it] for it in ("PolicyDocument", "KeyPolicy") if it in properties]
+        documents = properties | properties.get("ResourcePolicy", {})
+        policies = [documents[it] for it in ("PolicyDocument", "KeyPolicy") if it in documents]
         if resource["Type"] == "AWS::IAM::Role":
             of_resource, policies = None, [it["PolicyDocument"] for it in properties["Policies"]]
             yield from (f"{path.name}: {name}: {it}" for it in size_faults(policies, "role"))

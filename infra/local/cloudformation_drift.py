@@ -1,7 +1,7 @@
 """Change sets that revert drift, and the drift of resource types that MiniStack cannot compare.
 
-As on AWS, only properties that the template sets are compared, and AWS::SQS::QueuePolicy and AWS::SNS::TopicPolicy not
-at all: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
+As on AWS, only properties that the template sets are compared, and AWS::SQS::QueuePolicy, AWS::SNS::TopicPolicy and a
+table's policy not at all: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
 """
 
 import json
@@ -13,7 +13,7 @@ import hooks
 import iam_on_behalf
 from hooks import AnyAnswer, Json, Made, Query
 from ministack.core import responses
-from ministack.services import cloudwatch, eventbridge, kms, lambda_svc, sns
+from ministack.services import cloudwatch, dynamodb, eventbridge, kms, lambda_svc, sns
 from ministack.services import iam as roles
 from ministack.services.cloudformation import _change_sets, _stacks, drift, handlers, provisioners, stacks
 
@@ -164,6 +164,7 @@ def readers() -> dict[str, tuple[Reader, str]]:
     topic, of_topic = drift._DRIFT_READERS["AWS::SNS::Topic"]
     queue, of_queue = drift._DRIFT_READERS["AWS::SQS::Queue"]
     group, of_group = drift._DRIFT_READERS["AWS::Logs::LogGroup"]
+    table, of_table = drift._DRIFT_READERS["AWS::DynamoDB::Table"]
 
     def also(read: Reader, record_of: Callable[[str], Json], names: dict[str, str]) -> Reader:
         """What MiniStack reads, and more from the service's own record."""
@@ -176,6 +177,9 @@ def readers() -> dict[str, tuple[Reader, str]]:
             return found
 
         return read_more
+
+    def recovery_of(name: str) -> Json:
+        return {"recovery": {"PointInTimeRecoveryEnabled": dynamodb._pitr_settings.get(name, False)}}
 
     def attributes_of(store: dict[str, Json]) -> Callable[[str], Json]:
         return lambda physical_id: store[physical_id]["attributes"]
@@ -193,6 +197,10 @@ def readers() -> dict[str, tuple[Reader, str]]:
         "AWS::SQS::Queue": (
             also(queue, attributes_of(sqs_queues), {"SqsManagedSseEnabled": "SqsManagedSseEnabled"}),
             " ".join([*of_queue, "SqsManagedSseEnabled"]),
+        ),
+        "AWS::DynamoDB::Table": (
+            also(table, recovery_of, {"PointInTimeRecoverySpecification": "recovery"}),
+            " ".join([*of_table, "PointInTimeRecoverySpecification"]),
         ),
         "AWS::Logs::LogGroup": (
             also(group, lambda physical_id: log_groups[physical_id], {"KmsKeyId": "kmsKeyId"}),

@@ -6,7 +6,7 @@ from typing import Any
 
 import hooks
 from hooks import Create, Delete, Json, Made, Update
-from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, kms, lambda_svc, sns, sqs
+from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, eventbridge, iam, kms, lambda_svc, sns, sqs
 from ministack.services.cloudformation import _stacks, changesets, engine, handlers, provisioners, stacks
 
 RULE = "AWS::Events::Rule"
@@ -21,6 +21,7 @@ Provision = Callable[[str, str, Json, str], Made]
 NAMED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "AWS::CloudWatch::Alarm": ("AlarmName", lambda it: it in cloudwatch._alarms),
     "AWS::CloudWatch::Dashboard": ("DashboardName", lambda it: it in cloudwatch._dashboards),
+    "AWS::DynamoDB::Table": ("TableName", lambda it: it in dynamodb._tables),
     RULE: ("Name", lambda it: eventbridge._rule_key(it, "default") in eventbridge._rules),
     "AWS::IAM::Role": ("RoleName", lambda it: it in iam._roles),
     "AWS::KMS::Alias": ("AliasName", lambda it: kms._alias_arn(it) in kms._aliases),

@@ -70,14 +70,17 @@ LAMBDA_VERSIONS = {
     "UpdateFunctionCode": "20150331v2",
     "UpdateFunctionConfiguration": "20150331v2",
 }
-SERVICES = {"cloudtrail", "events", "iam", "kms", "lambda", "s3", "sns", "sqs", "ssm"}
+SERVICES = {"cloudtrail", "dynamodb", "events", "iam", "kms", "lambda", "s3", "sns", "sqs", "ssm"}
 # Calls that write nothing, and calls that are data events.
 NOT_RECORDED = (
+    "Batch",
     "Decrypt",
     "ChangeMessageVisibility",
+    "DeleteItem",
     "DeleteMessage",
     "Describe",
     "Encrypt",
+    "Execute",
     "Generate",
     "Get",
     "Invoke",
@@ -85,12 +88,17 @@ NOT_RECORDED = (
     "Lookup",
     "Publish",
     "PutEvents",
+    "PutItem",
+    "Query",
     "ReEncrypt",
     "ReceiveMessage",
+    "Scan",
     "SendMessage",
     "Sign",
     "Simulate",
     "Test",
+    "Transact",
+    "UpdateItem",
     "Verify",
 )
 RECORDED_ALL_THE_SAME = {"PublishVersion"}

@@ -6,12 +6,17 @@ from typing import Any
 import hooks
 from hooks import Answer, Headers, Json, Query
 from ministack.core import iam_actions, iam_evaluator, responses
-from ministack.services import s3
+from ministack.services import iam, s3
 
 KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id"
 
-# What the root user of the bucket's account may do whatever the bucket policy says, so that it can mend the policy.
-ROOT_MAY_ALWAYS = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
+# What the root user of a resource's account may do whatever the resource's policy says, so that it can mend the policy.
+ROOT_MAY_ALWAYS = {
+    "s3:GetBucketPolicy",
+    "s3:PutBucketPolicy",
+    "s3:DeleteBucketPolicy",
+    "dynamodb:DeleteResourcePolicy",
+}
 
 # Of an action, a query, a path and headers: condition keys and their values.
 ObjectContext = Callable[[str, Query, str, Headers], Json]
@@ -22,6 +27,8 @@ ExtractAction = Callable[[str, str, str, Headers, bytes, Query], str | None]
 ExtractArn = Callable[[str, str, str, Headers, bytes, Query, str, str], str]
 # Of access key id, action, service, region, resource and condition keys: None, or why not.
 Enforce = Callable[[str, str, str, str, str, Json | None], Any]
+# Of a condition key and what a policy is asked with.
+Resolve = Callable[[str, iam_evaluator.EvalContext], Any]
 
 
 def install() -> None:
@@ -41,6 +48,7 @@ def install() -> None:
     hooks.need(iam_evaluator, "AuthError")
     parameters = ["access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"]
     hooks.patch(iam_evaluator, "enforce", parameters, with_root_denied)
+    hooks.patch(iam_evaluator, "_resolve_condition_key", ["key", "ctx"], with_principal_arn)
 
 
 def with_kms_key_id(original: ObjectContext) -> ObjectContext:
@@ -116,7 +124,7 @@ def with_actions(original: ExtractAction) -> ExtractAction:
 
 def with_resources(original: ExtractArn) -> ExtractArn:
     """AWS authorizes CreateAlias on the key that it names, CreateFunction on the function, GetParametersByPath on its
-    path, targets on their rule, calls about a budget on that.
+    path, targets on their rule, calls about a budget or the policy of a table on that.
 
     MiniStack asks for `*`, which no exact policy allows, and for rules of the default bus with the bus in their ARN.
     """
@@ -147,6 +155,8 @@ def with_resources(original: ExtractArn) -> ExtractArn:
             key = iam_actions._safe_json_field(body, "TargetKeyId")
             if key:
                 return key if key.startswith("arn:") else f"arn:aws:kms:{place}:key/{key}"
+        if service == "dynamodb":
+            return iam_actions._safe_json_field(body, "ResourceArn") or arn
         if service == "budgets":
             budget = iam_actions._safe_json_field(body, "Budget") or {}
             name = iam_actions._safe_json_field(body, "BudgetName") or budget.get("BudgetName")
@@ -161,7 +171,7 @@ def with_resources(original: ExtractArn) -> ExtractArn:
 
 
 def with_root_denied(original: Enforce) -> Enforce:
-    """AWS binds the root user to the Deny statements of a bucket policy; MiniStack lets it do anything."""
+    """AWS binds the root user to the Deny statements of a bucket's or a table's policy; MiniStack lets it do anything."""
 
     def enforce(
         access_key_id: str,
@@ -172,7 +182,7 @@ def with_root_denied(original: Enforce) -> Enforce:
         service_context: Json | None = None,
     ) -> Any:
         denied = original(access_key_id, iam_action, service, region, resource_arn, service_context)
-        if denied is not None or service != "s3" or iam_action in ROOT_MAY_ALWAYS:
+        if denied is not None or service not in ("s3", "dynamodb") or iam_action in ROOT_MAY_ALWAYS:
             return denied
         principal = iam_evaluator.resolve_principal(access_key_id or "", responses.get_account_id())
         if isinstance(principal, iam_evaluator.AuthError) or principal.policies is not None:
@@ -196,3 +206,20 @@ def with_root_denied(original: Enforce) -> Enforce:
         return verdict
 
     return enforce
+
+
+def with_principal_arn(original: Resolve) -> Resolve:
+    """The `aws:PrincipalArn` of a session is its role's ARN; MiniStack's is the session's.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+
+    def resolve_condition_key(key: str, ctx: iam_evaluator.EvalContext) -> Any:
+        found = original(key, ctx)
+        if key.lower() != "aws:principalarn" or ":assumed-role/" not in found:
+            return found
+        name = found.split("/")[1]
+        role = iam._roles.get_scoped(ctx.principal_account, None, name) or {}
+        return role.get("Arn", f"arn:aws:iam::{ctx.principal_account}:role/{name}")
+
+    return resolve_condition_key

@@ -36,6 +36,19 @@ TYPES = {
         "DeleteDashboards",
         "",
     ),
+    "AWS::DynamoDB::Table": (
+        "arn:aws:dynamodb:{place}:table/{id}",
+        "CreateTable DescribeTable DescribeTimeToLive DescribeContinuousBackups UpdateContinuousBackups "
+        "DescribeContributorInsights DescribeKinesisStreamingDestination GetResourcePolicy PutResourcePolicy "
+        "ListTagsOfResource TagResource",
+        "DescribeTable DescribeContinuousBackups DescribeContributorInsights DescribeKinesisStreamingDestination "
+        "DescribeTimeToLive GetResourcePolicy ListTagsOfResource",
+        "UpdateTable DescribeTable DescribeTimeToLive DescribeContinuousBackups UpdateContinuousBackups "
+        "DescribeContributorInsights DescribeKinesisStreamingDestination GetResourcePolicy PutResourcePolicy "
+        "ListTagsOfResource TagResource UntagResource",
+        "DeleteTable DescribeTable",
+        "",
+    ),
     "AWS::Events::Rule": (
         "arn:aws:events:{place}:rule/{id}",
         "PutRule PutTargets DescribeRule TagResource",
@@ -145,7 +158,7 @@ TYPES = {
 }
 OPERATIONS = ("create", "read", "update", "delete")
 # What a resource that does not exist yet will be called.
-NAMES = ("RoleName", "Name", "AlarmName", "AliasName", "DashboardName", "LogGroupName")
+NAMES = ("RoleName", "Name", "AlarmName", "AliasName", "DashboardName", "LogGroupName", "TableName")
 
 PinCaller = Callable[[Headers, Query | None], None]
 

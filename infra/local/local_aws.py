@@ -210,6 +210,7 @@ def patched_app(options: argparse.Namespace) -> ASGIFramework:
     import cloudformation_stacks
     import cloudtrail_events
     import cloudtrail_trails
+    import dynamodb_tables
     import events_rules
     import iam_context
     import iam_on_behalf
@@ -235,6 +236,7 @@ def patched_app(options: argparse.Namespace) -> ASGIFramework:
     lambda_events.install()
     events_rules.install()
     sqs_policies.install()
+    dynamodb_tables.install()
     cloudformation_stacks.install()
     return app.app
 

@@ -1021,6 +1021,152 @@ def _(account: Account) -> None:
     expect(found["Status"] == "FAILED", found)
 
 
+def table_of(statement: dict, **more: Any) -> dict:
+    """A table `its` of a template, with a policy of this statement."""
+    return {
+        "Type": "AWS::DynamoDB::Table",
+        "Properties": {
+            "TableName": "its",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "subject", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "subject", "KeyType": "HASH"}],
+            "ResourcePolicy": {"PolicyDocument": json.loads(document(statement))},
+            **more,
+        },
+    }
+
+
+@check("a table's policy denies everybody but the role that it names, the root user, too, and CloudFormation puts it")
+def _(account: Account) -> None:
+    arn = f"arn:aws:dynamodb:{REGION}:{account.id}:table/its"
+    iam, tables = account.client("iam"), account.client("dynamodb")
+    trust = document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": account.root}})
+    role = iam.create_role(RoleName="writer", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="writer", PolicyName="it", PolicyDocument=document(allow("dynamodb:*", arn)))
+    others = {"ArnNotEquals": {"aws:PrincipalArn": role}}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:PutItem", "Resource": arn, "Condition": others}
+    found = account.stack("it", {"Table": table_of(deny)})
+    expect(found[0] == "CREATE_COMPLETE", found)
+
+    user = account.client("dynamodb", account.user(allow("dynamodb:*", arn), allow("sts:AssumeRole", role)))
+    item = {"subject": {"S": "it"}}
+    refused("AccessDeniedException", user.put_item, TableName="its", Item=item)
+    refused("AccessDeniedException", tables.put_item, TableName="its", Item=item)
+    session = account.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+    writer = SESSION.create_client(
+        "dynamodb",
+        region_name=REGION,
+        endpoint_url=account.ready["https"],
+        verify=account.ready["ca"],
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+    writer.put_item(TableName="its", Item=item)
+    expect(user.get_item(TableName="its", Key=item)["Item"] == item, "not read")
+    tables.delete_resource_policy(ResourceArn=arn)
+    user.put_item(TableName="its", Item=item)
+
+
+@check("a table's policy names actions of tables, and has its limit")
+def _(account: Account) -> None:
+    arn = f"arn:aws:dynamodb:{REGION}:{account.id}:table/its"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:PutItem", "Resource": arn}
+    account.stack("it", {"Table": table_of(deny)})
+    tables = account.client("dynamodb")
+    statements: dict[str, dict] = {
+        "an action of streams": {**deny, "Action": ["dynamodb:PutItem", "dynamodb:GetRecords"]},
+        "an operation that is no action": {**deny, "Action": "dynamodb:ExecuteStatement"},
+        "no resource": {name: it for name, it in deny.items() if name != "Resource"},
+        "too much": {**deny, "Resource": [f"{arn}/index/{it}" for it in range(400)]},
+    }
+    for what, statement in statements.items():
+        refused("ValidationException", tables.put_resource_policy, ResourceArn=arn, Policy=document(statement))
+        other = table_of(statement, TableName="other")
+        found = account.stack(what.replace(" ", "-"), {"Table": other})
+        expect(found[0] == "ROLLBACK_COMPLETE", (what, found))
+
+
+@check("CloudFormation deletes no protected table, and reverts what is read of one, but not its policy")
+def _(account: Account) -> None:
+    arn = f"arn:aws:dynamodb:{REGION}:{account.id}:table/its"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:PutItem", "Resource": arn}
+    recovery = {"PointInTimeRecoveryEnabled": True}
+    more = {"DeletionProtectionEnabled": True, "PointInTimeRecoverySpecification": recovery}
+    template = json.dumps({"Resources": {"Table": table_of(deny, **more)}})
+    stacks, tables = account.client("cloudformation"), account.client("dynamodb")
+    change_set(stacks, "create", template, "CREATE")
+
+    def recovers() -> bool:
+        found = tables.describe_continuous_backups(TableName="its")["ContinuousBackupsDescription"]
+        return found["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+    expect(recovers(), "no recovery")
+    refused("ValidationException", tables.delete_table, TableName="its")
+    stacks.delete_stack(StackName="it")
+    try:
+        waiting = {"Delay": 1, "MaxAttempts": PATIENCE_SECONDS}
+        stacks.get_waiter("stack_delete_complete").wait(StackName="it", WaiterConfig=waiting)
+        raise Failed("deleted")
+    except WaiterError:
+        state = stacks.describe_stacks(StackName="it")["Stacks"][0]["StackStatus"]
+        expect(state == "DELETE_FAILED", state)
+    tables.update_table(TableName="its", DeletionProtectionEnabled=False)
+    stacks.delete_stack(StackName="it")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="it", WaiterConfig=waiting)
+
+    change_set(stacks, "create", template, "CREATE")
+    tables.update_table(TableName="its", DeletionProtectionEnabled=False)
+    off = {"PointInTimeRecoveryEnabled": False}
+    tables.update_continuous_backups(TableName="its", PointInTimeRecoverySpecification=off)
+    tables.delete_resource_policy(ResourceArn=arn)
+    [found] = change_set(stacks, "revert", template, DeploymentMode="REVERT_DRIFT")["Changes"]
+    expect(found["ResourceChange"]["ResourceDriftStatus"] == "MODIFIED", found)
+    table = tables.describe_table(TableName="its")["Table"]
+    expect(table["DeletionProtectionEnabled"] and recovers(), table)
+    refused("PolicyNotFoundException", tables.get_resource_policy, ResourceArn=arn)
+
+
+@check("an update below a map that is not there is invalid, and a condition that is lost tells of the item")
+def _(account: Account) -> None:
+    arn = f"arn:aws:dynamodb:{REGION}:{account.id}:table/its"
+    account.stack("it", {"Table": table_of(allow("dynamodb:*", arn, Principal="*"))})
+    tables = account.client("dynamodb")
+    key = {"subject": {"S": "it"}}
+    names = {"#intents": "intents", "#look": "a.b", "#version": "version"}
+    below = {
+        "TableName": "its",
+        "Key": key,
+        "UpdateExpression": "SET #intents.#look = :intent ADD #version :one",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {":intent": {"BOOL": True}, ":one": {"N": "1"}},
+    }
+    refused("ValidationException", tables.update_item, **below)
+    expect("Item" not in tables.get_item(TableName="its", Key=key), "made all the same")
+    item = {**key, "intents": {"M": {}}, "version": {"N": "18446744073709551614"}}
+    tables.put_item(TableName="its", Item=item)
+    found = tables.update_item(**below, ReturnValues="ALL_NEW")["Attributes"]
+    expected = {**item, "intents": {"M": {"a.b": {"BOOL": True}}}, "version": {"N": "18446744073709551615"}}
+    expect(found == expected, found)
+    try:
+        tables.put_item(
+            TableName="its",
+            Item=key,
+            ConditionExpression="attribute_not_exists(#version)",
+            ExpressionAttributeNames={"#version": "version"},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        raise Failed("put")
+    except ClientError as error:
+        expect(error.response["Error"]["Code"] == "ConditionalCheckFailedException", error.response)
+        expect(error.response["Item"] == expected, error.response)
+    keys = {"its": {"Keys": [key, {"subject": {"S": "none"}}], "ConsistentRead": True}}
+    answer = tables.batch_get_item(RequestItems=keys)
+    expect((answer["Responses"], answer["UnprocessedKeys"]) == ({"its": [expected]}, {}), answer)
+    twice = {"its": {"Keys": [key, key]}}
+    refused("ValidationException", tables.batch_get_item, RequestItems=twice)
+
+
 @check("CloudFormation may do what its caller may, and nobody passes a role who may not")
 def _(account: Account) -> None:
     template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "it"}}}})

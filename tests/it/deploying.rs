@@ -12,6 +12,7 @@ use std::{
 
 use guardrail_tests::{
     deploy::{self, Deployment, FUNCTIONS},
+    fake::LEDGER,
     local_aws::{ACCOUNT, Keys, LocalAws, run, workspace},
 };
 use serde_json::Value;
@@ -118,6 +119,19 @@ impl Place {
             &["cloudformation", "describe-stacks", "--stack-name", "s3-guardrail-foundation"],
             "Stacks[0].Parameters[].[ParameterKey, ParameterValue]",
         );
+        let table = ["--table-name", LEDGER];
+        add(
+            "ledger",
+            &[&["dynamodb", "describe-table"][..], &table].concat(),
+            "Table.[KeySchema, BillingModeSummary.BillingMode, DeletionProtectionEnabled]",
+        );
+        add(
+            "recovery",
+            &[&["dynamodb", "describe-continuous-backups"][..], &table].concat(),
+            "ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus",
+        );
+        let arn = self.text(&[&["dynamodb", "describe-table"][..], &table].concat(), "Table.TableArn");
+        add("ledger policy", &["dynamodb", "get-resource-policy", "--resource-arn", &arn], "Policy");
         for queue in ["s3-guardrail-work", "s3-guardrail-dead-letters"] {
             let get = ["sqs", "get-queue-attributes", "--attribute-names", "All", "--queue-url", &self.queue(queue)];
             add(queue, &get, "Attributes.[Policy, VisibilityTimeout, MessageRetentionPeriod, RedrivePolicy]");
@@ -219,7 +233,9 @@ fn a_deployer_with_the_pages_policy_deploys_goes_on_keeps_what_was_told_puts_bac
 
     let said = run(place.deployment.script_as(&place.deployer, "destroy.sh").arg("--yes")).unwrap();
     assert!(said.contains("Removed."), "{said}");
-    for gone in [&["lambda", "list-functions"][..], &["sqs", "list-queues"], &["events", "list-rules"]] {
+    assert!(said.contains("s3-guardrail-ledger is no longer protected against deletion"), "{said}");
+    let tables = &["dynamodb", "list-tables"];
+    for gone in [&["lambda", "list-functions"][..], &["sqs", "list-queues"], &["events", "list-rules"], tables] {
         assert!(!place.aws(gone).contains("guardrail"), "{gone:?}");
     }
 }
@@ -285,6 +301,11 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
         "--attribute-value",
         &open,
     ]);
+    let arn = place.text(&["dynamodb", "describe-table", "--table-name", LEDGER], "Table.TableArn");
+    aws(&["dynamodb", "delete-resource-policy", "--resource-arn", &arn]);
+    aws(&["dynamodb", "update-table", "--table-name", LEDGER, "--no-deletion-protection-enabled"]);
+    let forgets = ["--point-in-time-recovery-specification", "PointInTimeRecoveryEnabled=false"];
+    aws(&[&["dynamodb", "update-continuous-backups", "--table-name", LEDGER][..], &forgets].concat());
     aws(&["cloudwatch", "delete-alarms", "--alarm-names", "s3-guardrail-no-sweep"]);
     aws(&["cloudwatch", "disable-alarm-actions", "--alarm-names", "s3-guardrail-failures"]);
     aws(&["logs", "delete-log-group", "--log-group-name", "/aws/lambda/guardrail-verify"]);
@@ -347,6 +368,8 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
         "policy of s3-guardrail-work",
         "policy of s3-guardrail-dead-letters",
         "policy of s3-guardrail-alerts",
+        "Table Ledger",
+        "policy of s3-guardrail-ledger",
         "s3-guardrail-no-sweep",
         "s3-guardrail-failures",
         "/aws/lambda/guardrail-verify",
@@ -390,6 +413,10 @@ case "$*" in
     ;;
   *describe-stacks* | *"describe-stack-resource "*) absent ;;
   *get-function* | *list-event-source-mappings*) echo "ResourceNotFoundException" >&2 && exit 254 ;;
+  *describe-table*)
+    [[ ! -f $here/protected ]] || { echo True && exit; }
+    echo "ResourceNotFoundException" >&2 && exit 254
+    ;;
   *list-topics*) cat "$here/topics" 2> /dev/null || echo None; exit ;;
   *list-* | *describe-log-groups*) echo None && exit ;;
   *describe-stack-events*) printf 'Work\tThe queue is not empty enough\n' && exit ;;
@@ -402,6 +429,7 @@ case "$*" in
   *continue-update-rollback*) echo UPDATE_ROLLBACK_COMPLETE > "$here/state" ;;
   *delete-stack*) [[ -f $here/stays ]] || rm "$here/state" ;;
   *stack-delete-complete*) [[ ! -f $here/stays ]] ;;
+  *update-table* | *table-exists*) ;;
   *) echo "this far" >&2 && exit 1 ;;
 esac
 "#;
@@ -454,6 +482,9 @@ fn a_stack_in_progress_or_failed_is_named_with_the_way_on_before_anything_is_cre
         );
         assert_eq!(changes.len(), 2, "{changes:?}");
     }
+    let (said, changes) = with_stub("protected", &[("state", "ROLLBACK_FAILED"), ("protected", "")], &[]);
+    assert!(said.contains("s3-guardrail-ledger is no longer protected against deletion"), "{said}");
+    assert!(first(&changes, "update-table") && changes[2].contains("delete-stack"), "{changes:?}");
     let (said, changes) = with_stub("rollback", &[("state", "UPDATE_ROLLBACK_FAILED")], &[]);
     assert!(first(&changes, "continue-update-rollback") && said.contains("--resources-to-skip"), "{said}");
 }

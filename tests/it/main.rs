@@ -22,6 +22,7 @@ mod history;
 mod hostile;
 mod insider;
 mod keys_and_trails;
+mod ledger;
 mod local;
 mod models;
 mod network;

@@ -9,13 +9,13 @@ use std::{
     sync::LazyLock,
 };
 
-use guardrail::work::verify::PREFIX;
+use guardrail::{store::ledger, work::verify::PREFIX};
 use guardrail_tests::{
-    fake::{BUCKET, FakeKey, FaultKind, KEY, OWN_KEY, State},
+    fake::{BUCKET, FakeAws, FakeKey, FaultKind, KEY, LEDGER, OWN_KEY, State},
     local_aws::workspace,
     models::{BY_THE_COMMAND, Exchange, Verdict, sendable, tool},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{around, faults};
 
@@ -29,8 +29,9 @@ struct Sent {
 /// Of every function.
 static ALL: LazyLock<Vec<Sent>> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let exchanges =
-        runtime.block_on(async { [faults::exchanges().await, own_parts().await, of_buckets().await].concat() });
+    let exchanges = runtime.block_on(async {
+        [faults::exchanges().await, own_parts().await, of_buckets().await, of_the_ledger().await].concat()
+    });
     let sent = |(role, exchange): (_, Exchange)| Sent { role, verdict: exchange.verdict(), exchange };
     exchanges.into_iter().map(sent).collect()
 });
@@ -88,6 +89,23 @@ async fn of_buckets() -> Vec<(&'static str, Exchange)> {
     let verified = fake.state().exchanges.take().unwrap();
     let remediated = remediated.into_iter().map(|it| ("RemediateRole", it));
     remediated.chain(verified.into_iter().map(|it| ("VerifyRole", it))).collect()
+}
+
+/// What it does with the ledger.
+async fn of_the_ledger() -> Vec<(&'static str, Exchange)> {
+    let (fake, subject) = (FakeAws::guarded(), format!("bucket:{BUCKET}"));
+    fake.state().ledger = Some(BTreeMap::new());
+    let guardrail = fake.guardrail();
+    fake.state().exchanges = Some(Vec::new());
+    ledger::begin(&guardrail, LEDGER, &subject, "look", &json!({})).await.unwrap();
+    for version in [0, 1] {
+        ledger::replace(&guardrail, LEDGER, &subject, version, &Map::new()).await.unwrap();
+    }
+    let written = fake.state().exchanges.replace(Vec::new()).unwrap();
+    ledger::read(&guardrail, LEDGER, &[subject]).await.unwrap();
+    let read = fake.state().exchanges.take().unwrap();
+    let swept = read.clone().into_iter().map(|it| ("SweepRole", it));
+    written.into_iter().chain(read).map(|it| ("RemediateRole", it)).chain(swept).collect()
 }
 
 #[test]
@@ -207,6 +225,12 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
             "StringEquals: {\"kms:ViaService",
             "Bool: {\"kms:ViaService",
             "of type String, for which there is no Bool",
+        ),
+        (
+            "infra/foundation.yaml",
+            "- dynamodb:DeleteItem",
+            "- dynamodb:DeleteItems",
+            "Ledger: OnlyRemediateWrites: AWS has no action dynamodb:DeleteItems",
         ),
         ("infra/foundation.yaml", "Sid: TlsOnly", "Sid: Tls only", "Tls only: not letters and digits"),
         ("infra/foundation.yaml", "- sns:Subscribe", "- sns:Unsubscribe", "sns:Unsubscribe is none that SNS takes"),

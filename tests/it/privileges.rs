@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Permissions that AWS itself uses in the role's name, for Lambda's logs, queues and dead letters, or for encrypting on
 /// the way to SNS. The local AWS asks for none of them, so it cannot show what fails without; and what it does not have.
-const USED_BY_AWS: [&str; 13] = [
+const USED_BY_AWS: [&str; 16] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:DeleteMessage",
@@ -30,6 +30,10 @@ const USED_BY_AWS: [&str; 13] = [
     "KeepCopyOfWhatWasWritten ssm:PutParameter",
     // AWS authorizes it for the tags of CreateKey.
     "kms:TagResource",
+    // Without the ledger nothing fails.
+    "dynamodb:BatchGetItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
 ];
 
 /// A deployment of its own: what it does to the roles would disturb all others.

@@ -5,6 +5,7 @@
 
 mod budgets;
 mod cloudtrail;
+mod dynamodb;
 mod faults;
 mod functions;
 mod kms;
@@ -33,7 +34,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::{Guardrail, work::remediate::RemediateError};
+use guardrail::{Guardrail, work::handle::RemediateError};
 use guardrail_core::{
     decide::rules::rules,
     edge::config::{Config, Needs},
@@ -51,8 +52,8 @@ use crate::{
 pub use self::{
     s3::acl,
     world::{
-        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, OWN_KEY, PLACE, ROLE, State, TRAIL,
-        World,
+        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, LEDGER, OWN_KEY, PLACE, ROLE, State,
+        TRAIL, World,
     },
 };
 
@@ -154,14 +155,11 @@ impl FakeAws {
         reads
     }
 
-    /// The writes, in order; alerts, what queues are told, and records are none.
+    /// The writes, in order; alerts, what queues are told, records and the ledger's items are none.
     pub fn writes(&self) -> Vec<String> {
-        let is_write = |it: &&String| {
-            !READS
-                .iter()
-                .chain(&["Publish", "SendMessage", "ChangeMessageVisibility", "PutObject"])
-                .any(|read| it.starts_with(read))
-        };
+        const OWN: [&str; 6] =
+            ["Publish", "SendMessage", "ChangeMessageVisibility", "PutObject", "UpdateItem", "PutItem"];
+        let is_write = |it: &&String| !READS.iter().chain(&OWN).any(|none| it.starts_with(none));
         self.state().calls.iter().filter(is_write).cloned().collect()
     }
 
@@ -188,6 +186,7 @@ impl FakeAws {
             "GUARDRAIL_QUEUE_URL" => Some(format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/s3-guardrail-work")),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
             "GUARDRAIL_KEY_ARN" => self.state().own_key.as_ref().map(|_| OWN_KEY.to_owned()),
+            "GUARDRAIL_LEDGER_TABLE" => self.state().ledger.as_ref().map(|_| LEDGER.to_owned()),
             _ => None,
         };
         patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &self.sdk()))
@@ -291,6 +290,8 @@ impl FakeAws {
 
 /// The same with clients that never run out of retries. The SDK counts them for the whole process, and so for all tests.
 fn patient(guardrail: Guardrail) -> Guardrail {
+    // The fake's waits are a hundredth as long.
+    let guardrail = waiting_for_the_ledger(guardrail, 100);
     macro_rules! patient {
         ($($service:ident: $sdk:ident),*) => {
             Guardrail {
@@ -309,6 +310,7 @@ fn patient(guardrail: Guardrail) -> Guardrail {
         ssm: aws_sdk_ssm,
         sns: aws_sdk_sns,
         kms: aws_sdk_kms,
+        dynamodb: aws_sdk_dynamodb,
         cloudtrail: aws_sdk_cloudtrail,
         events: aws_sdk_eventbridge,
         lambda: aws_sdk_lambda,
@@ -316,6 +318,18 @@ fn patient(guardrail: Guardrail) -> Guardrail {
         cloudformation: aws_sdk_cloudformation,
         budgets: aws_sdk_budgets
     )
+}
+
+/// The same, with a client of the ledger that waits so many times as long.
+pub fn waiting_for_the_ledger(mut guardrail: Guardrail, times: u32) -> Guardrail {
+    let config = guardrail.dynamodb.config();
+    let timeouts = config.timeout_config().expect("it has its own");
+    let mut longer = TimeoutConfig::builder();
+    longer.set_operation_timeout(timeouts.operation_timeout().map(|it| it * times));
+    longer.set_operation_attempt_timeout(timeouts.operation_attempt_timeout().map(|it| it * times));
+    guardrail.dynamodb =
+        aws_sdk_dynamodb::Client::from_conf(config.to_builder().timeout_config(longer.build()).build());
+    guardrail
 }
 
 /// The SDK's waits between its attempts, a hundredth as long.

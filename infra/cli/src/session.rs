@@ -90,6 +90,7 @@ impl Session {
             parameter_prefix: global.prefix.clone(),
             queue_url: None,
             key: None,
+            ledger_table: None,
             http_endpoint: read("GUARDRAIL_HTTP_ENDPOINT_URL"),
         };
         let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));

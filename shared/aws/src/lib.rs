@@ -39,6 +39,8 @@ pub struct Guardrail {
     pub sns: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudtrail: aws_sdk_cloudtrail::Client,
+    /// For the ledger.
+    pub dynamodb: aws_sdk_dynamodb::Client,
     pub budgets: aws_sdk_budgets::Client,
     pub events: aws_sdk_eventbridge::Client,
     pub lambda: aws_sdk_lambda::Client,
@@ -71,6 +73,7 @@ impl Guardrail {
             sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),
             kms: aws_sdk_kms::Client::new(aws),
             cloudtrail: aws_sdk_cloudtrail::Client::new(aws),
+            dynamodb: store::ledger::client(aws),
             budgets: aws_sdk_budgets::Client::new(aws),
             events: aws_sdk_eventbridge::Client::new(aws),
             lambda: aws_sdk_lambda::Client::new(aws),

@@ -1,5 +1,6 @@
-//! What the guardrail keeps in AWS: registry, history, files in the log bucket. Never a bucket's own settings.
+//! What the guardrail keeps in AWS: registry, ledger, history, files in the log bucket. Never a bucket's own settings.
 
 pub mod history;
+pub mod ledger;
 pub mod log_bucket;
 pub mod registry;

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod bootstrap;
+pub mod handle;
 mod look;
 pub mod own_key;
 pub mod reconcile;

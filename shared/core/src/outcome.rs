@@ -4,6 +4,7 @@ pub mod exemption;
 pub mod exposure;
 pub mod finding;
 pub mod hindrance;
+pub mod ledger;
 pub mod observed;
 pub mod record;
 pub mod record_file;

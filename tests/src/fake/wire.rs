@@ -48,7 +48,7 @@ pub(super) const LAMBDA: [(&str, &str); 5] = [
     ("/configuration", "GetFunctionConfiguration"),
 ];
 
-pub(super) const READS: [&str; 3] = ["Get", "Describe", "List"];
+pub(super) const READS: [&str; 4] = ["Get", "Describe", "List", "BatchGet"];
 
 /// A request, understood.
 pub(super) struct Call {
@@ -272,6 +272,7 @@ impl State {
                 200,
                 "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults/></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>",
             ),
+            _ if call.service == "dynamodb" => self.serve_ledger(call),
             _ => match self.serve_json(call) {
                 Ok(answer) => response(200, &answer.to_string()),
                 Err(code) => call.error(400, code),

@@ -37,6 +37,9 @@ pub const PLACE: Place<'_> = Place { partition: "aws", account: ACCOUNT, region:
 /// A trail; no bucket has it unless it is registered.
 pub const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-trail";
 
+/// The ledger's table.
+pub const LEDGER: &str = "s3-guardrail-ledger";
+
 pub(super) const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
 /// What the fake knows and remembers.
@@ -52,6 +55,10 @@ pub struct State {
     pub parameter_history: BTreeMap<String, Vec<String>>,
     /// SSM parameters.
     pub parameters: BTreeMap<String, String>,
+    /// The ledger's items by subject, in DynamoDB's form; `None`: the functions are told of no table.
+    pub ledger: Option<BTreeMap<String, Value>>,
+    /// How many of the next BatchGetItem calls leave a key unprocessed.
+    pub leaves_unprocessed: usize,
     /// The key; `None`: it does not exist.
     pub key: Option<FakeKey>,
     /// Other keys of the account, whose policies do not let us in.

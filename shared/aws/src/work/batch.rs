@@ -18,11 +18,20 @@ use tokio::time::Instant;
 use crate::{
     Guardrail,
     api::output,
-    work::{
-        look::Known,
-        remediate::{handle, until},
-    },
+    work::{handle::handle, look::Known},
 };
+
+/// Of an invocation's time, what is kept for telling people and for giving back what was not begun.
+const KEPT: Duration = Duration::from_secs(20);
+
+/// The longest that one look may take.
+pub(super) const LOOK: Duration = Duration::from_secs(45);
+
+/// Until when a look may read and write that begins now, in an invocation that ends at `end`.
+pub(super) fn until(end: Instant) -> Instant {
+    let now = Instant::now();
+    end.checked_sub(KEPT).unwrap_or(now).min(now + LOOK)
+}
 
 /// A look that has less time is not begun, unless it is the first.
 const WORTH_BEGINNING: Duration = Duration::from_secs(10);

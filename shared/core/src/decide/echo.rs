@@ -59,6 +59,8 @@ pub struct Past {
     own: BTreeMap<Control, Timestamp>,
     /// The latest that the ledger tells of, ended or begun.
     written: BTreeMap<Control, Timestamp>,
+    /// Until when a control is not restored because somebody fights over it.
+    braked: BTreeMap<Control, Timestamp>,
     /// Others' calls that succeeded, each with its time.
     calls: Vec<(Timestamp, Trigger)>,
 }
@@ -80,7 +82,7 @@ pub enum Instead {
 impl Past {
     /// Of a look of this generation.
     pub const fn new(generation: Generation) -> Self {
-        Self { generation, own: BTreeMap::new(), written: BTreeMap::new(), calls: Vec::new() }
+        Self { generation, own: BTreeMap::new(), written: BTreeMap::new(), braked: BTreeMap::new(), calls: Vec::new() }
     }
 
     /// Of a look at these events. `requested`: something that is no event led there, too.
@@ -121,20 +123,33 @@ impl Past {
         }
     }
 
+    /// Somebody fights over it.
+    pub fn brake(&mut self, control: Control, until: Timestamp) {
+        latest(&mut self.braked, control, until);
+    }
+
     /// Whether drift of a control may be restored.
     pub fn may_write(&self, control: Control, now: Timestamp) -> bool {
-        match self.generation {
-            Generation::First => true,
-            Generation::Second => {
-                let is_fresh = self.written.get(&control).is_some_and(|it| now.duration_since(*it) < FRESH);
-                !self.own.contains_key(&control) && !is_fresh
+        !self.is_braked(control, now)
+            && match self.generation {
+                Generation::First => true,
+                Generation::Second => {
+                    let is_fresh = self.written.get(&control).is_some_and(|it| now.duration_since(*it) < FRESH);
+                    !self.own.contains_key(&control) && !is_fresh
+                }
+                Generation::Third => false,
             }
-            Generation::Third => false,
-        }
+    }
+
+    fn is_braked(&self, control: Control, now: Timestamp) -> bool {
+        self.braked.get(&control).is_some_and(|it| now < *it)
     }
 
     /// What becomes of drift of a control that may not be restored.
     pub fn instead(&self, control: Control, now: Timestamp) -> Instead {
+        if self.generation == Generation::First && self.is_braked(control, now) {
+            return Instead::NotYet;
+        }
         let Some(write) = self.latest_write(control) else { return Instead::Left };
         // CloudTrail's times are cut to the second.
         if self.is_called(control, |call| call >= write.as_second()) {

@@ -1,6 +1,6 @@
 //! The environment, read once.
 
-use crate::value::names::{AccountId, KeyArn, RoleArn, TopicArn};
+use crate::value::names::{AccountId, KeyArn, RoleArn, TableName, TopicArn};
 
 /// Where the registry is, unless the environment says otherwise.
 pub const DEFAULT_PREFIX: &str = "/s3-guardrail/buckets/";
@@ -20,6 +20,8 @@ pub struct Config {
     pub queue_url: Option<String>,
     /// The key of alerts and logs; `None` where nobody watches over it.
     pub key: Option<KeyArn>,
+    /// The table of what is open and was told; `None`: everything is told.
+    pub ledger_table: Option<TableName>,
     /// Where S3 answers without TLS, when the endpoint is one's own; `guardrail-verify` asks there to be refused.
     pub http_endpoint: Option<String>,
 }
@@ -80,14 +82,19 @@ impl Config {
             None => Ok(None),
             given => required("GUARDRAIL_KEY_ARN", given).map(Some),
         };
-        match (topic, role, region, prefix, queue, key) {
-            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url), Ok(key)) => {
-                let http_endpoint = read("GUARDRAIL_HTTP_ENDPOINT_URL");
-                Ok(Self { topic: Some(topic), role, region, parameter_prefix, queue_url, key, http_endpoint })
+        let ledger = match read("GUARDRAIL_LEDGER_TABLE") {
+            None => Ok(None),
+            given => required("GUARDRAIL_LEDGER_TABLE", given).map(Some),
+        };
+        match (topic, role, region, prefix, queue, key, ledger) {
+            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url), Ok(key), Ok(ledger_table)) => {
+                let (topic, http_endpoint) = (Some(topic), read("GUARDRAIL_HTTP_ENDPOINT_URL"));
+                Ok(Self { topic, role, region, parameter_prefix, queue_url, key, ledger_table, http_endpoint })
             }
-            (topic, role, region, prefix, queue, key) => {
-                let problems = [topic.err(), role.err(), region.err(), prefix.err(), queue.err(), key.err()];
-                Err(ConfigError(problems.into_iter().flatten().collect()))
+            (topic, role, region, prefix, queue, key, ledger) => {
+                let first = [topic.err(), role.err(), region.err(), prefix.err()];
+                let problems = first.into_iter().chain([queue.err(), key.err(), ledger.err()]);
+                Err(ConfigError(problems.flatten().collect()))
             }
         }
     }
@@ -143,12 +150,17 @@ mod tests {
     fn what_is_set_is_read_and_what_is_empty_is_missing() {
         let region = ("AWS_REGION", "eu-west-2");
         let key = ("GUARDRAIL_KEY_ARN", "arn:aws:kms:eu-west-2:111122223333:key/k");
-        let full = config(&[TOPIC, ROLE, QUEUE, region, key]).unwrap();
+        let full =
+            config(&[TOPIC, ROLE, QUEUE, region, key, ("GUARDRAIL_LEDGER_TABLE", "s3-guardrail-ledger")]).unwrap();
+        assert_eq!(full.ledger_table.as_ref().map(TableName::as_str), Some("s3-guardrail-ledger"));
         assert_eq!((full.queue_url.as_deref(), full.key.as_ref().map(KeyArn::as_str)), (Some(QUEUE.1), Some(key.1)));
         assert_eq!(full.account().as_str(), "111122223333");
         let Place { partition, account, region: place } = full.place();
         assert_eq!((partition, account, place), ("aws", "111122223333", "eu-west-2"));
-        assert_eq!(config(&[TOPIC, ROLE, QUEUE, region]).unwrap().key, None);
+        let less = config(&[TOPIC, ROLE, QUEUE, region]).unwrap();
+        assert_eq!((less.key, less.ledger_table), (None, None));
+        let error = config(&[TOPIC, ROLE, QUEUE, region, ("GUARDRAIL_LEDGER_TABLE", "a/b")]).unwrap_err();
+        assert!(error.to_string().contains("GUARDRAIL_LEDGER_TABLE: `a/b` is not a table's name"), "{error}");
         let error = config(&[TOPIC, ROLE, ("GUARDRAIL_QUEUE_URL", ""), region]).unwrap_err();
         assert!(error.to_string().contains("GUARDRAIL_QUEUE_URL is missing"), "{error}");
         let vars = [TOPIC, ROLE, ("AWS_DEFAULT_REGION", "eu-west-1")];

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::table::Control;
 
 /// What people are told of an event. All of it is somebody else's text.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Trigger {
     pub event_name: String,
     pub event_id: Option<String>,

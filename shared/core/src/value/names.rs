@@ -105,6 +105,24 @@ impl FromStr for KeyAlias {
     }
 }
 
+/// The name of a table of DynamoDB.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName(String);
+
+impl FromStr for TableName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if (3..=255).contains(&text.len()) && text.chars().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::new(text, "a table's name (3 to 255 letters, digits, dots, dashes and underscores)"))
+        }
+    }
+}
+
 /// An ARN in its parts; `resource` is all that follows the account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +208,8 @@ text_newtype!(BucketName);
 text_newtype!(AccountId);
 
 text_newtype!(KeyAlias);
+
+text_newtype!(TableName);
 
 arn_type!(
     /// A KMS key's own ARN, never an alias: a bucket policy compares it letter by letter.

@@ -1,0 +1,306 @@
+//! Messages that are about the same: what they are about is restored, people told, the report out.
+
+use guardrail_core::{
+    control::table::Control,
+    decide::{
+        self,
+        baseline::Baseline,
+        echo,
+        errand::Errand,
+        record::assign_record,
+        uses::{WhichKey, keys_named, uses_trail},
+    },
+    edge::{
+        config::Config,
+        event::{About, InputError},
+        message::{Message, Request},
+        registry::Registration,
+    },
+    outcome::report::{BucketOutcome, Report},
+    tell::{alert, metrics},
+    value::{
+        failure::{ApiError, chain},
+        names::{Arn, BucketName},
+        subject::Subject,
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    Guardrail,
+    observe::{self, Scope},
+    store::{history, registry},
+    topic,
+    work::{
+        look::{Known, Looked, Task, look},
+        watch::{self, WatchError},
+    },
+};
+
+/// Why an invocation fails. The alert was sent before, unless it is what failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemediateError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("{bucket}: {problems}")]
+    NotRestored {
+        bucket: String,
+        problems: String,
+        /// People do not know yet.
+        untold: bool,
+    },
+    #[error("the buckets that the event is about could not be found out")]
+    Registry(#[from] ApiError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+}
+
+impl RemediateError {
+    /// Whether people still have to be told.
+    pub(super) fn is_untold(&self) -> bool {
+        match self {
+            Self::NotRestored { untold, .. } => *untold,
+            Self::Watch(error) => matches!(error, WatchError::Untold(_)),
+            Self::Input(_) | Self::Registry(_) => false,
+        }
+    }
+}
+
+/// Answers messages that are about the same. `queued`: they come from a queue.
+pub(super) async fn handle(
+    guardrail: &Guardrail,
+    messages: Vec<Message>,
+    queued: bool,
+    known: &mut Known,
+    until: Instant,
+) -> Result<Value, RemediateError> {
+    let Config { role, .. } = &guardrail.config;
+    let about = messages.first().map(Message::about);
+    let is_own_failure = |it: &Message| matches!(it, Message::Event(it) if it.is_own_failure(role));
+    let (failed, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_own_failure);
+    for message in &failed {
+        if let Message::Event(event) = message {
+            tracing::info!(
+                event = event.trigger.event_name,
+                "a call of the guardrail's own that failed; it was told then"
+            );
+        }
+    }
+    let Some(about) = about.filter(|_| !messages.is_empty()) else {
+        return Ok(json!({"outcome": "ignored", "trigger": Errand::of(failed, queued).trigger()}));
+    };
+    let asks_for_all = |it: &Message| matches!(it, Message::Request(Request { subject: Subject::Guardrail, .. }));
+    if messages.iter().any(asks_for_all) {
+        return Ok(json!(watch::check(guardrail, &[], Vec::new()).await?));
+    }
+    let task = Task { errand: Errand::of(messages, queued), until };
+    match about {
+        About::Bucket(Ok(bucket)) => answer(handle_bucket(guardrail, &bucket, &task, known).await),
+        About::Bucket(Err(impossible)) => {
+            Ok(json!(Report::new(impossible, BucketOutcome::Unguarded, task.errand.trigger().cloned())))
+        }
+        About::AccessPoint(name) => {
+            let owner = guardrail.config.account();
+            let bucket = observe::bucket_of_access_point(&guardrail.s3control, &owner, &name).await?;
+            match bucket.as_deref().map(str::parse) {
+                Some(Ok(bucket)) => answer(handle_bucket(guardrail, &bucket, &task, known).await),
+                // It is gone, and so is what it opened.
+                _ => Ok(json!(Report::new(name, BucketOutcome::Unguarded, task.errand.trigger().cloned()))),
+            }
+        }
+        About::KmsKey(names) if !names.is_empty() => {
+            let is_own = names.iter().any(|it| decide::own_key::named(it, &guardrail.config).is_some());
+            // First: without it nobody can be told. The call may name an alias of a bucket's beside it.
+            let own = if is_own { Some(touched(guardrail, &task.errand).await) } else { None };
+            let buckets = handle_shared(guardrail, &Shared::Key(names), &task).await;
+            let Some(own) = own else { return buckets };
+            let mut answer = own?;
+            let buckets = buckets?["buckets"].take();
+            if buckets.as_array().is_some_and(|it| !it.is_empty()) {
+                answer["buckets"] = buckets;
+            }
+            Ok(answer)
+        }
+        About::Trail(names) if !names.is_empty() => handle_shared(guardrail, &Shared::Trail(names), &task).await,
+        About::Part(_) | About::KmsKey(_) | About::Trail(_) => touched(guardrail, &task.errand).await,
+    }
+}
+
+/// Each call by itself; the answer is the last one's.
+async fn touched(guardrail: &Guardrail, errand: &Errand) -> Result<Value, RemediateError> {
+    let mut answer = Value::Null;
+    for event in &errand.events {
+        answer = json!(watch::touched(guardrail, event).await?);
+    }
+    Ok(answer)
+}
+
+fn answer(report: Report) -> Result<Value, RemediateError> {
+    // A dry run shows what could not be read; nothing else was tried.
+    if report.error.is_some() || !report.dry_run && report.must_retry() {
+        let untold = report.untold;
+        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket, untold });
+    }
+    Ok(json!(report))
+}
+
+/// The registered buckets that `wanted` accepts. A document that is not valid is the sweep's to tell.
+async fn registrations(
+    guardrail: &Guardrail,
+    wanted: impl Fn(&Registration) -> bool,
+) -> Result<Vec<Registration>, ApiError> {
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let (parameters, next) = registry::page(&guardrail.ssm, &guardrail.config.parameter_prefix, token).await?;
+        for parameter in parameters {
+            let Ok(bucket) = parameter.bucket else { continue };
+            match Registration::parse(&parameter.document, &bucket) {
+                Ok(registration) if wanted(&registration) => found.push(registration),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "passed over"),
+            }
+        }
+        match next {
+            Some(_) => token = next,
+            None => return Ok(found),
+        }
+    }
+}
+
+/// What many buckets may lean on, by whatever names it is known.
+enum Shared {
+    Key(Vec<String>),
+    Trail(Vec<String>),
+}
+
+impl Shared {
+    /// What of it is a bucket's.
+    fn of<'a>(&self, registration: &'a Registration, region: &str) -> Vec<WhichKey<'a>> {
+        match self {
+            Self::Key(names) => keys_named(registration, names, region),
+            Self::Trail(names) if names.iter().any(|it| uses_trail(registration, it)) => vec![WhichKey::Present],
+            Self::Trail(_) => Vec::new(),
+        }
+    }
+}
+
+/// A key or a trail may serve many buckets: one after the other, so that each finds what the one before has restored.
+async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> Result<Value, RemediateError> {
+    let region = guardrail.config.region.as_str();
+    let (control, scope) = match shared {
+        Shared::Key(_) => (Control::KmsKey, Scope::KMS_KEY),
+        Shared::Trail(_) => (Control::Trail, Scope::TRAIL),
+    };
+    let registrations = registrations(guardrail, |it| !shared.of(it, region).is_empty()).await?;
+    let touched: Vec<_> =
+        registrations.iter().flat_map(|it| shared.of(it, region).into_iter().map(move |key| (it, key))).collect();
+    let owner = guardrail.config.account();
+    let mut known = Known::default();
+    let mut reports = Vec::new();
+    for (registration, key) in &touched {
+        let bucket = &registration.bucket;
+        let looked = async {
+            let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
+                Err(error) => Report::error(bucket, chain(&error), task.errand.trigger().cloned()),
+                Ok(baseline) => match key {
+                    WhichKey::Former(key) => {
+                        known.keep_former(guardrail, bucket, &baseline, registration, key, task).await
+                    }
+                    WhichKey::Present => {
+                        let seen = known.look(guardrail, bucket, &baseline, scope).await;
+                        known.restore(guardrail, bucket, &baseline, registration, seen, task).await
+                    }
+                },
+            };
+            Looked { report, registration: Some((*registration).clone()) }
+        };
+        reports.push(run_and_report(guardrail, bucket, task, Box::pin(looked)).await);
+    }
+    let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
+    if !failed.is_empty() {
+        return Err(RemediateError::NotRestored {
+            bucket: failed.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>().join(", "),
+            problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
+            untold: failed.iter().any(|it| it.untold),
+        });
+    }
+    if let Some(attempt) = task.errand.trigger().filter(|it| it.error_code.is_some())
+        && let Some((registration, key)) = touched.first()
+        && !reports.iter().any(|it| it.notified)
+    {
+        let trail = registration.trail_arn.as_ref().map(|it| it.as_str()).unwrap_or_default();
+        let part = match (control, key) {
+            (Control::KmsKey, WhichKey::Present) => registration.key_arn.as_str(),
+            (_, WhichKey::Former(key)) => key.as_str(),
+            (_, WhichKey::Present) => trail,
+        };
+        let part = format!("{control} {}", Arn::parse(part).map_or(part, |it| it.resource));
+        watch::attempted(guardrail, attempt, part).await?;
+    }
+    Ok(json!({"buckets": reports}))
+}
+
+/// Reconciles one bucket, tells people, and counts.
+pub(super) async fn handle_bucket(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    task: &Task,
+    known: &mut Known,
+) -> Report {
+    // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
+    run_and_report(guardrail, bucket, task, Box::pin(look(guardrail, bucket, task, known))).await
+}
+
+/// Does the work, tells people, keeps a record beside it, and counts.
+#[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = task.errand.name()))]
+async fn run_and_report(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    task: &Task,
+    work: impl Future<Output = Looked>,
+) -> Report {
+    let Task { errand, .. } = task;
+    let start = Instant::now();
+    let Looked { mut report, registration } = work.await;
+    report.asked = errand.asked(guardrail.caller.as_ref());
+    report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let swept = errand.is_sweep();
+    report.missed_event = swept && report.outcome == BucketOutcome::Restored;
+    for finding in &report.findings {
+        tracing::info!(control = %finding.control, outcome = ?finding.outcome, error = finding.error, "finding");
+        tracing::debug!(control = %finding.control, observed = %finding.observed, desired = %finding.desired, "difference");
+    }
+    let assigned = assign_record(&mut report, registration.as_ref(), guardrail.clock.now(), guardrail.clock.random());
+    if let Err(error) = assigned {
+        history::unrecorded(&mut report, &error);
+    }
+    let Config { role, region, .. } = &guardrail.config;
+    let is_news = echo::is_news(&report, errand.is_own(role, region));
+    let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| is_news);
+    let (published, kept) = tokio::join!(
+        async {
+            let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;
+            Some(topic::publish(&guardrail.sns, topic, alert).await)
+        },
+        history::keep(guardrail, &report, registration.as_ref()),
+    );
+    if let Err(error) = kept {
+        history::unrecorded(&mut report, &error);
+    }
+    match published {
+        None => {}
+        Some(Ok(())) => report.notified = true,
+        Some(Err(error)) => {
+            let untold = format!("people could not be told: {error}");
+            report.error = Some(report.error.map_or(untold.clone(), |it| format!("{it}; {untold}")));
+            report.untold = true;
+        }
+    }
+    if report.outcome != BucketOutcome::Unguarded {
+        metrics::lines(&report, guardrail.clock.now()).iter().for_each(guardrail.metrics);
+    }
+    tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
+    report
+}

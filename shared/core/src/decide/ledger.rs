@@ -1,0 +1,421 @@
+//! What the ledger learns from a look, and what people are to be told because of it.
+//!
+//! A look that is about to write says so first (an intent), records what it came to, claims what is untold, tells it, and
+//! confirms that it did. Each of these is one conditional write of the subject's item; whoever loses one reads the item and
+//! decides again. So of looks that overlap one tells, and of a look that dies another one does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::{
+    control::table::Control,
+    decide::echo::Past,
+    outcome::{
+        finding::{Finding, Left, Outcome},
+        hindrance::Document,
+        ledger::{Claim, Fact, FactKind, Fight, Incident, Intent, Item, MEANING, Open, Write},
+        report::{BucketOutcome, Report},
+        trigger::Trigger,
+    },
+};
+
+/// For how long a look may be telling people before others take it for dead.
+const CLAIM: SignedDuration = SignedDuration::from_secs(60);
+
+/// For how long it may be writing.
+const INTENT: SignedDuration = SignedDuration::from_secs(120);
+
+/// How often people are told of what stays as it is.
+const REMINDER: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many restores of one control in so long a time are a fight.
+const FIGHT: (usize, SignedDuration) = (3, SignedDuration::from_hours(1));
+
+/// How often a control is restored that somebody fights over.
+const BRAKE: SignedDuration = SignedDuration::from_secs(60);
+
+/// For how long calls of one caller are one incident, and may explain what is found after them.
+const INCIDENT: SignedDuration = SignedDuration::from_secs(60);
+
+/// For how long a call of others is remembered.
+const CALLS: SignedDuration = SignedDuration::from_mins(5);
+
+/// How many calls an item holds, the latest.
+const MAX_CALLS: usize = 20;
+
+/// The longest text of a fact, in characters: an item holds 25 KB.
+const MAX_TEXT: usize = 300;
+
+/// An item that cannot be used: people are told everything, and it stays as it is.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ItemError {
+    #[error("a newer version of the guardrail wrote it (meaning {0}, this one knows {MEANING})")]
+    Newer(u64),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked<'a> {
+    /// Its name.
+    pub id: &'a str,
+    pub now: Timestamp,
+    /// The controls that it read.
+    pub read: &'a [Control],
+    pub restores: &'a BTreeMap<Control, Restore>,
+    pub report: &'a Report,
+}
+
+/// When a control was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// When the last read that showed it as drifted began.
+    pub read: Timestamp,
+    /// When AWS had answered our write; `None`: somebody else restored it between the read and the write.
+    pub written: Option<Timestamp>,
+}
+
+impl Intent {
+    /// That a look writes these from now on.
+    pub fn new(controls: Vec<Control>, now: Timestamp) -> Self {
+        Self { controls, begun: now, until: now + INTENT }
+    }
+}
+
+impl Item {
+    /// Reads an item, which anybody may have written who may write the table.
+    pub fn read(item: Map<String, Value>) -> Result<Self, ItemError> {
+        if let Some(newer) = item.get("meaning").and_then(Value::as_u64).filter(|it| *it > u64::from(MEANING)) {
+            return Err(ItemError::Newer(newer));
+        }
+        serde_json::from_value(Value::Object(item)).map_err(|error| ItemError::Invalid(error.to_string()))
+    }
+
+    /// Adds to what a look knows: what others have written or are about to, and who called.
+    pub fn inform(&self, look: &str, past: &mut Past, now: Timestamp) {
+        for (control, write) in self.writes.iter().filter(|(_, it)| it.look != look) {
+            past.saw_write(*control, write.ended);
+        }
+        for intent in self.live_intents(look, now) {
+            intent.controls.iter().for_each(|it| past.saw_write(*it, intent.begun));
+        }
+        for call in &self.calls {
+            past.saw_call(call.clone(), call.time().unwrap_or(now));
+        }
+        for control in self.fights.keys() {
+            let last = self.restores.get(control).and_then(|it| it.last()).map(|it| *it + BRAKE);
+            last.into_iter().filter(|it| now < *it).for_each(|until| past.brake(*control, until));
+        }
+    }
+
+    fn live_intents(&self, look: &str, now: Timestamp) -> impl Iterator<Item = &Intent> {
+        self.intents.iter().filter(move |(id, it)| *id != look && now < it.until).map(|(_, it)| it)
+    }
+
+    /// The item with what a look came to. Unless somebody else is telling people, the look is to tell what is untold.
+    pub fn recorded(mut self, looked: &Looked<'_>) -> Self {
+        let Looked { id, now, report, .. } = *looked;
+        let mut facts = self.interrupted(looked);
+        self.intents.retain(|look, it| look != id && now < it.until);
+        self.remember_calls(&report.calls, now);
+        facts.extend(self.restored(looked));
+        facts.extend(self.standing(looked));
+        for fact in &mut facts {
+            fact.calls = self.calls_of(&fact.about, std::mem::take(&mut fact.calls));
+        }
+        if !facts.is_empty() {
+            self.join_incident(id, report, now);
+        }
+        self.untold.extend(facts);
+        self.looked = Some(now);
+        self.outcome = Some(report.outcome);
+        self.claimed(id, now)
+    }
+
+    /// What a look is to tell.
+    pub fn to_tell(&self, look: &str) -> Vec<&Fact> {
+        let claimed = self.telling.as_ref().filter(|it| it.look == look).map_or(&[][..], |it| &it.facts);
+        self.untold.iter().filter(|it| claimed.contains(&it.id)).collect()
+    }
+
+    /// The item when people have been told; what has become untold meanwhile is claimed anew.
+    pub fn confirmed(mut self, look: &str, now: Timestamp) -> Self {
+        let Some(claim) = self.telling.take_if(|it| it.look == look) else { return self };
+        let (told, untold) = std::mem::take(&mut self.untold).into_iter().partition(|it| claim.facts.contains(&it.id));
+        self.untold = untold;
+        let told: Vec<Fact> = told;
+        for fact in &told {
+            if let Some(open) = self.open.get_mut(&fact.about)
+                // What has become of it since is told by itself.
+                && open.since <= fact.at
+            {
+                open.told = Some(now);
+            }
+        }
+        self.claimed(look, now)
+    }
+
+    /// The item when people could not be told.
+    pub fn released(mut self, look: &str) -> Self {
+        self.telling.take_if(|it| it.look == look);
+        self
+    }
+
+    /// Whether a sweep has to look, whatever its period.
+    pub fn is_open(&self) -> bool {
+        !(self.open.is_empty() && self.untold.is_empty() && self.intents.is_empty() && self.telling.is_none())
+    }
+
+    /// Whether a new state of the item has to be written: a look that found nothing new is, once a day.
+    pub fn is_worth_writing(&self, new: &Self) -> bool {
+        let is_old = |it: Timestamp| new.looked.is_none_or(|new| new.duration_since(it) >= REMINDER);
+        let same = Self { looked: self.looked, calls: self.calls.clone(), ..new.clone() };
+        same != *self || self.looked.is_none_or(is_old)
+    }
+
+    fn claimed(mut self, look: &str, now: Timestamp) -> Self {
+        let is_telling = self.telling.as_ref().is_some_and(|it| now < it.until);
+        if !is_telling {
+            let facts: Vec<_> = self.untold.iter().map(|it| it.id.clone()).collect();
+            self.telling = (!facts.is_empty()).then(|| Claim { look: look.to_owned(), facts, until: now + CLAIM });
+        }
+        self
+    }
+
+    /// What looks that died had begun to restore, and is good.
+    fn interrupted(&self, looked: &Looked<'_>) -> Vec<Fact> {
+        let dead = self.intents.iter().filter(|(id, it)| *id != looked.id && it.until <= looked.now);
+        let controls: BTreeSet<_> = dead.flat_map(|(_, it)| &it.controls).collect();
+        let is_good = |it: &&Control| {
+            looked.read.contains(it) && looked.report.findings.iter().all(|finding| finding.control != **it)
+        };
+        let fact = |control: &Control| {
+            let text = format!("{control} is good again; a look that began to restore it did not end");
+            looked.fact(FactKind::Interrupted, control.id(), text)
+        };
+        controls.into_iter().filter(is_good).map(fact).collect()
+    }
+
+    fn remember_calls(&mut self, calls: &[Trigger], now: Timestamp) {
+        for call in calls.iter().filter(|it| it.error_code.is_none()) {
+            if !self.calls.contains(call) {
+                self.calls.push(call.clone());
+            }
+        }
+        self.calls.retain(|it| it.time().is_some_and(|it| now.duration_since(it) < CALLS));
+        self.calls.drain(..self.calls.len().saturating_sub(MAX_CALLS));
+    }
+
+    /// Those of a fact, and of the last minute's those that can have caused it.
+    fn calls_of(&self, about: &str, mut calls: Vec<Trigger>) -> Vec<Trigger> {
+        if calls.is_empty()
+            && let Some(control) = Control::ALL.into_iter().find(|it| it.id() == about)
+        {
+            calls.extend(self.calls.iter().filter(|it| it.can_have_changed(control)).cloned());
+        }
+        calls
+    }
+
+    /// What was restored. One whose drift was read before another look's write ended is that look's, and told by it.
+    fn restored(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
+        let Looked { id, now, .. } = *looked;
+        let mut facts = Vec::new();
+        let restores = &mut self.restores;
+        restores.retain(|_, times| {
+            times.retain(|it| now.duration_since(*it) < FIGHT.1);
+            !times.is_empty()
+        });
+        self.fights.retain(|control, _| restores.contains_key(control));
+        for finding in looked.report.findings.iter().filter(|it| it.outcome == Outcome::Restored) {
+            let control = finding.control;
+            let Some(restore) = looked.restores.get(&control) else { continue };
+            let known = self.writes.get(&control).filter(|it| it.look != id);
+            // Or it will be, by a look that has written and not yet said so.
+            let is_anothers = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
+            let is_known =
+                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_anothers();
+            if let Some(ended) = restore.written {
+                self.writes.insert(control, Write { look: id.to_owned(), ended });
+            }
+            if is_known {
+                continue;
+            }
+            let restores = self.restores.entry(control).or_default();
+            restores.push(restore.written.unwrap_or(now));
+            let times = restores.len();
+            let (kind, text) = match self.fights.get_mut(&control) {
+                None if times < FIGHT.0 => (FactKind::Restored, format!("{control} had drifted and was restored")),
+                None => {
+                    self.fights.insert(control, Fight { since: now, tell_at: now + BRAKE });
+                    (FactKind::Fight, fought(control, times, finding))
+                }
+                // Told at twice the distance each time.
+                Some(fight) if fight.tell_at <= now => {
+                    fight.tell_at = now + now.duration_since(fight.since);
+                    (FactKind::Fight, fought(control, times, finding))
+                }
+                Some(_) => continue,
+            };
+            facts.push(Fact { calls: finding.calls.clone(), ..looked.fact(kind, control.id(), text) });
+        }
+        facts
+    }
+
+    /// What is not as it should be: told when it is new or otherwise than before, once a day, and when it is over.
+    fn standing(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
+        let now = looked.now;
+        let standing = looked.standing();
+        let mut facts = Vec::new();
+        for (about, Standing { state, text, calls, is_reminded }) in &standing {
+            let kind = match self.open.get_mut(about) {
+                Some(open) if open.state == *state => {
+                    let is_due = open.told.is_some_and(|it| now.duration_since(it) >= REMINDER) && *is_reminded;
+                    // It is untold, and known to be.
+                    let is_claimed = self.untold.iter().any(|it| it.about == *about);
+                    if is_due && !is_claimed { FactKind::Reminder } else { continue }
+                }
+                Some(open) => {
+                    *open = Open { state: state.clone(), since: now, told: None };
+                    FactKind::Opened
+                }
+                None => {
+                    self.open.insert(about.clone(), Open { state: state.clone(), since: now, told: None });
+                    FactKind::Opened
+                }
+            };
+            let since = self.open.get(about).map(|it| it.since);
+            facts.push(Fact { since, calls: calls.clone(), ..looked.fact(kind, about, text.clone()) });
+        }
+        let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
+        let is_over = |about: &&String| {
+            // It is too early to say of what may be drift.
+            let is_doubtful = found(about).is_some_and(|it| it.left == Some(Left::NotYet));
+            !standing.contains_key(*about) && looked.has_read(about) && !is_doubtful
+        };
+        let over: Vec<_> = self.open.keys().filter(is_over).cloned().collect();
+        for about in over {
+            let Some(open) = self.open.remove(&about) else { continue };
+            let is_being_told = self
+                .telling
+                .iter()
+                .flat_map(|it| &it.facts)
+                .any(|id| self.untold.iter().any(|it| it.id == *id && it.about == about));
+            // That it was restored says that it is over.
+            if open.told.is_none() && !is_being_told || found(&about).is_some() {
+                // Nobody has to know any more.
+                self.untold.retain(|it| it.about != about || !matches!(it.kind, FactKind::Opened | FactKind::Reminder));
+                continue;
+            }
+            let text = format!("{about} is as it should be again");
+            facts.push(Fact { since: Some(open.since), ..looked.fact(FactKind::Cleared, &about, text) });
+        }
+        facts
+    }
+
+    /// The same incident goes on: the same caller within a minute, or a call that explains what is open.
+    fn join_incident(&mut self, look: &str, report: &Report, now: Timestamp) {
+        let caller = report.trigger.as_ref().and_then(|it| it.actor.clone());
+        let explains = report.calls.iter().any(|call| {
+            self.open.keys().any(|about| Control::ALL.iter().any(|it| it.id() == about && call.can_have_changed(*it)))
+        });
+        let goes_on = |it: &Incident| {
+            let is_recent = now.duration_since(it.last) < INCIDENT;
+            is_recent && (it.caller == caller || caller.is_none()) || explains
+        };
+        match self.incident.as_mut().filter(|it| goes_on(it)) {
+            Some(incident) => incident.last = now,
+            None => self.incident = Some(Incident { id: look.to_owned(), caller, last: now }),
+        }
+    }
+}
+
+fn fought(control: Control, times: usize, finding: &Finding) -> String {
+    let by = match finding.calls.first() {
+        Some(call) => format!("; last changed by {}", call.actor.as_deref().unwrap_or("somebody")),
+        None => "; no call of others was seen, so that it may be S3 that did not keep it".to_owned(),
+    };
+    format!("{control} was restored {times} times within an hour{by}")
+}
+
+/// Something that a look found not to be as it should be, and left so.
+struct Standing {
+    state: String,
+    text: String,
+    calls: Vec<Trigger>,
+    /// Whether people are told again of it each day.
+    is_reminded: bool,
+}
+
+impl Looked<'_> {
+    fn fact(&self, kind: FactKind, about: &str, text: String) -> Fact {
+        let kind_in_id =
+            serde_json::to_value(kind).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+        Fact {
+            id: format!("{} {kind_in_id} {about}", self.id),
+            kind,
+            about: about.to_owned(),
+            at: self.now,
+            since: None,
+            calls: Vec::new(),
+            text: text.chars().take(MAX_TEXT).collect(),
+        }
+    }
+
+    /// Whether what is open under this name would have been found, were it still so.
+    fn has_read(&self, about: &str) -> bool {
+        let control = about.strip_prefix(HINDRANCE).unwrap_or(about);
+        about == BUCKET || self.read.iter().any(|it| it.id() == control)
+    }
+
+    fn standing(&self) -> BTreeMap<String, Standing> {
+        let mut all: BTreeMap<String, Standing> = BTreeMap::new();
+        let mut add = |about: String, state: String, text: String, calls: &[Trigger], is_reminded: bool| {
+            let new = Standing { state, text, calls: calls.to_vec(), is_reminded };
+            all.entry(about)
+                .and_modify(|it| {
+                    it.state.push_str(", ");
+                    it.state.push_str(&new.state);
+                    it.is_reminded |= is_reminded;
+                })
+                .or_insert(new);
+        };
+        let Report { findings, hindrances, error, outcome, .. } = self.report;
+        for finding in findings {
+            let state = match (finding.outcome, &finding.left) {
+                (Outcome::Restored, _) | (_, Some(Left::NotYet)) => continue,
+                (outcome, left) => {
+                    format!("{outcome:?} {:?}{}", finding.denied_by, if left.is_some() { " left" } else { "" })
+                }
+            };
+            let why = finding.error.as_ref().or(finding.note.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
+            let text = format!("{} is not as it should be{why}", finding.control);
+            add(finding.control.to_string(), state, text, &finding.calls, finding.outcome != Outcome::Exempt);
+        }
+        for hindrance in hindrances {
+            let control = match hindrance.r#in {
+                Document::BucketPolicy => Control::BucketPolicy,
+                Document::KeyPolicy => Control::KmsKey,
+            };
+            add(format!("{HINDRANCE}{control}"), hindrance.to_string(), hindrance.to_string(), &[], true);
+        }
+        if let Some(error) = error {
+            add(BUCKET.to_owned(), "error".to_owned(), error.clone(), &[], true);
+        }
+        if *outcome == BucketOutcome::Gone {
+            add(BUCKET.to_owned(), "gone".to_owned(), "the guarded bucket does not exist".to_owned(), &[], true);
+        }
+        all
+    }
+}
+
+/// What is open when nothing could be found out about the bucket, or it is gone.
+const BUCKET: &str = "bucket";
+
+/// What a document is open under that would keep us from our work.
+const HINDRANCE: &str = "hindrance in ";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! What the ledger holds of a subject: what was seen, written and told. Never what decides whether something is guarded.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    control::table::Control,
+    outcome::{report::BucketOutcome, trigger::Trigger},
+};
+
+/// The version of what an item means. Of a newer one nothing is believed, and nothing is written over it.
+pub const MEANING: u32 = 1;
+
+/// A subject's item.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Item {
+    pub meaning: u32,
+    /// When the subject was last looked at, as far as that was written down.
+    pub looked: Option<Timestamp>,
+    pub outcome: Option<BucketOutcome>,
+    /// What is not as it should be, by what it is about.
+    pub open: BTreeMap<String, Open>,
+    /// The last write of each control.
+    pub writes: BTreeMap<Control, Write>,
+    /// What looks are about to write, by look.
+    pub intents: BTreeMap<String, Intent>,
+    /// What people have to be told of.
+    pub untold: Vec<Fact>,
+    /// Who is telling them.
+    pub telling: Option<Claim>,
+    /// When each control was restored within the last hour.
+    pub restores: BTreeMap<Control, Vec<Timestamp>>,
+    /// Controls over which somebody fights with us.
+    pub fights: BTreeMap<Control, Fight>,
+    /// What people were last told of, as long as it goes on.
+    pub incident: Option<Incident>,
+    /// The latest calls of others that led to looks.
+    pub calls: Vec<Trigger>,
+    /// What a later version may add is kept.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Open {
+    /// In what way. Another way is told at once.
+    pub state: String,
+    pub since: Timestamp,
+    /// When people were last told; `None`: they were not yet.
+    #[serde(default)]
+    pub told: Option<Timestamp>,
+}
+
+/// A write of ours.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Write {
+    pub look: String,
+    /// When AWS had answered.
+    pub ended: Timestamp,
+}
+
+/// That a look is about to write.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Intent {
+    pub controls: Vec<Control>,
+    pub begun: Timestamp,
+    /// After this the look has crashed.
+    pub until: Timestamp,
+}
+
+/// That a look is telling people.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Claim {
+    pub look: String,
+    /// Of what, by id.
+    pub facts: Vec<String>,
+    /// After this anybody else may.
+    pub until: Timestamp,
+}
+
+/// Something that people have to be told of.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Fact {
+    /// Unique in its item.
+    pub id: String,
+    pub kind: FactKind,
+    /// A control's id, or what else it is about.
+    pub about: String,
+    pub at: Timestamp,
+    /// Since when it has been so.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// The calls that can have caused it.
+    #[serde(default)]
+    pub calls: Vec<Trigger>,
+    /// In a sentence, for whoever tells it without having seen it.
+    pub text: String,
+}
+
+/// What kind of thing people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FactKind {
+    /// It had drifted and was restored.
+    Restored,
+    /// It is not as it should be, since now or in another way than before.
+    Opened,
+    /// It still is not.
+    Reminder,
+    /// It is as it should be again.
+    Cleared,
+    /// It is restored again and again.
+    Fight,
+    /// It is good again; a look that began to restore it did not end.
+    Interrupted,
+}
+
+/// Restores of a control that do not end.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Fight {
+    pub since: Timestamp,
+    /// When people are told again, at the earliest.
+    pub tell_at: Timestamp,
+}
+
+/// One thing that somebody is doing.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Incident {
+    pub id: String,
+    pub caller: Option<String>,
+    pub last: Timestamp,
+}
+
+impl Default for Item {
+    fn default() -> Self {
+        Self {
+            meaning: MEANING,
+            looked: None,
+            outcome: None,
+            open: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            untold: Vec::new(),
+            telling: None,
+            restores: BTreeMap::new(),
+            fights: BTreeMap::new(),
+            incident: None,
+            calls: Vec::new(),
+            unknown: Map::new(),
+        }
+    }
+}
