@@ -15,6 +15,7 @@ mod look;
 mod notes;
 mod shrink;
 mod simulation;
+mod timeline;
 mod world;
 
 use std::{collections::BTreeSet, rc::Rc};
@@ -25,6 +26,7 @@ pub use self::{
     holds::Hold,
     notes::{Note, What},
     shrink::Shrunk,
+    timeline::svg,
 };
 
 /// What a history is to be like.

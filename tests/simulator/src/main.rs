@@ -1,9 +1,9 @@
 //! `cargo simulate`: histories of the chain, each decided by its seed.
 
-use std::{collections::BTreeMap, process::ExitCode, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Instant};
 
 use clap::Parser;
-use guardrail_simulator::{Note, Options, Plant, Simulator, choices};
+use guardrail_simulator::{Note, Options, Plant, Simulator, choices, svg};
 
 /// Runs histories in virtual time, and says what should have held and did not.
 #[derive(Debug, Parser)]
@@ -28,6 +28,9 @@ struct Arguments {
     /// Leave out of a history in which something does not hold what it does not need, and tell what is left
     #[arg(long)]
     shrink: bool,
+    /// Draw the first history into a file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Say what happens
     #[arg(long)]
     trace: bool,
@@ -35,13 +38,17 @@ struct Arguments {
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let Arguments { seed, histories, hours, buckets, plant, only, shrink, trace } = Arguments::parse();
+    let Arguments { seed, histories, hours, buckets, plant, only, shrink, svg: picture, trace } = Arguments::parse();
     let only = only.map(|it| choices(&it)).transpose()?.map(Rc::new);
-    let simulator = Simulator::new(Options { buckets, hours, plant, only, trace });
+    let simulator = Simulator::new(Options { buckets, hours, plant, only, trace: trace || picture.is_some() });
     let begun = Instant::now();
     let (mut notes, mut length, mut writes, mut causes, mut happened) = (0, 0, 0, 0, 0);
     let (mut lost, mut window, mut misjudged, mut broken, mut digest) = (0, 0, 0, 0_u64, 0_u64);
     let mut kinds = BTreeMap::<_, (u64, u64)>::new();
+    if let Some(file) = picture {
+        fs::write(file, svg(&simulator.history(seed).trace))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if shrink {
         let Some(shrunk) = simulator.shortest(seed..seed + histories) else {
             println!("everything holds");
@@ -52,6 +59,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     for seed in seed..seed + histories {
         let history = simulator.history(seed);
+        if trace {
+            println!("seed {seed}");
+        }
         history.trace.iter().filter(|it| Note::is_worth_words(it)).for_each(|it| println!("{it}"));
         for (hold, violation) in &history.violations {
             let (count, _) = kinds.entry(*hold).or_insert((0, seed));
