@@ -58,7 +58,7 @@ pub(crate) fn begin(sim: &Rc<Simulation>) {
 
 async fn act(sim: &Rc<Simulation>, kind: Kind, bucket: usize, mut rng: Rng) {
     match kind {
-        Kind::Owner => owner(sim, bucket, &mut rng).await,
+        Kind::Owner => owner(sim, bucket, 2 * SECOND, &mut rng).await,
         Kind::Robot => apply_plan(sim, Writer::Robot, bucket, |owners| owners.is_some()),
         Kind::Tool => apply_plan(sim, Writer::Tool, bucket, |owners| owners != Some(1)),
         Kind::Insider => {
@@ -81,10 +81,10 @@ async fn act(sim: &Rc<Simulation>, kind: Kind, bucket: usize, mut rng: Rng) {
 
 /// Adds a statement or a rule of their own, and drops their oldest if they have some, in a read, a moment's thought and a
 /// write.
-async fn owner(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
+async fn owner(sim: &Rc<Simulation>, bucket: usize, thought: Time, rng: &mut Rng) {
     let control = if rng.bool() { Control::BucketPolicy } else { Control::Lifecycle };
     let read = Rc::clone(&sim.s3.borrow().now(bucket, control).stored);
-    sim.clock.sleep(rng.u64(50..2 * SECOND)).await;
+    sim.clock.sleep(rng.u64(20..thought)).await;
     let number = read.owners.iter().max().map_or(1, |it| it + 1);
     let oldest = read.owners.iter().min().copied().filter(|_| read.owners.len() == MOST_ENTRIES);
     let setting = without(&read.setting, |it| it.is_some() && it == oldest);
@@ -141,7 +141,7 @@ impl Simulation {
     /// An owner works at the moment of a look.
     pub(crate) fn beside(self: &Rc<Self>, bucket: usize) {
         let Some(mut rng) = self.dice.happens(Kind::Beside, bucket, 10) else { return };
-        self.act_in(rng.u64(..600), async move |sim| owner(sim, bucket, &mut rng).await);
+        self.act_in(rng.u64(..300), async move |sim| owner(sim, bucket, 300, &mut rng).await);
     }
 
     /// Somebody times a call of their own into our echo, which comes after `echo`, so that both may be in one batch.

@@ -47,6 +47,8 @@ kinds! {
     Slow "call-slow",
     Crash "crash",
     Unpublished "publish-fails",
+    LedgerDown "ledger-down",
+    LedgerUnanswered "ledger-unanswered",
 }
 
 /// One choice of a history: the `nth` of its kind at its place.
@@ -149,6 +151,11 @@ impl Dice {
         }
         self.happened.borrow_mut().push(choice);
         Some(rng)
+    }
+
+    /// Whether one of these happened at a place.
+    pub(crate) fn has_happened(&self, kinds: &[Kind], place: usize) -> bool {
+        self.happened.borrow().iter().any(|it| usize::from(it.place) == place && kinds.contains(&it.kind))
     }
 
     /// How many acts and faults there were.

@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guardrail_core::{
     control::table::Control,
-    outcome::finding::{Finding, Outcome},
+    outcome::{
+        finding::{Finding, Outcome},
+        ledger::{Fact, FactKind},
+    },
 };
 
 use crate::{
     chain::{Event, Message},
     clock::{SECOND, Time},
+    dice::Kind,
     invocation::Answer,
+    ledger::heard,
     look::Look,
-    simulation::Simulation,
+    notes::What,
+    simulation::{Simulation, since_begin},
     world::{Library, Stored, Writer},
 };
 
@@ -37,6 +43,14 @@ pub enum Hold {
     True,
     /// Nothing is called unstable that nobody has changed.
     Unstable,
+    /// Each restore is told.
+    Told,
+    /// Each restore is told once.
+    ToldOnce,
+    /// Nobody is said to fight who has not broken it three times.
+    Fight,
+    /// The ledger says that people were told only when they were.
+    Confirmed,
     /// No write begins when the look's time is over, and an invocation ends before Lambda ends it.
     Deadline,
 }
@@ -57,6 +71,10 @@ pub(crate) struct Holds {
     left: BTreeSet<(usize, Control)>,
     /// Events that were deleted because another message of their bucket comes back.
     stands_for: BTreeMap<usize, Vec<Event>>,
+    /// Facts that people were told, by id.
+    published: BTreeSet<(usize, String)>,
+    /// What was broken, restored and told, by control.
+    stories: BTreeMap<(usize, Control), Story>,
     pub(crate) causes: usize,
     pub(crate) writes: usize,
     /// Owners' entries that were written over within the documented window.
@@ -67,13 +85,41 @@ pub(crate) struct Holds {
     pub(crate) misjudged: usize,
 }
 
+/// What became of one control.
+#[derive(Debug, Default)]
+struct Story {
+    /// When somebody else took it off its baseline, and when somebody else brought it back.
+    broken: Vec<Time>,
+    mended: usize,
+    /// When a write of ours brought it back.
+    restored: Vec<Time>,
+    /// How often people heard that it was restored, and until when what they heard was so.
+    told: usize,
+    told_until: Time,
+    is_fought_over: bool,
+}
+
 impl Holds {
     pub(crate) fn new(library: &Library) -> Self {
         Self { expected: vec![BTreeMap::new(); library.buckets.len()], ..Self::default() }
     }
 
-    pub(crate) fn others_write(&mut self, bucket: usize, control: Control, stored: &Stored) {
+    /// `before`: what was there.
+    pub(crate) fn others_write(
+        &mut self,
+        bucket: usize,
+        control: Control,
+        before: &Stored,
+        stored: &Stored,
+        now: Time,
+    ) {
         self.causes += 1;
+        let story = self.stories.entry((bucket, control)).or_default();
+        match (before.change.is_some(), stored.change.is_some()) {
+            (_, true) => story.broken.push(now),
+            (true, false) => story.mended += 1,
+            (false, false) => {}
+        }
         self.expected[bucket].insert(control, stored.owners.iter().copied().collect());
         self.left.remove(&(bucket, control));
     }
@@ -109,6 +155,10 @@ impl Look<'_> {
             return sim.violated(bucket, Hold::Needed, what);
         };
         let there = sim.s3.borrow().now(bucket, control).clone();
+        if there.stored.change.is_some() {
+            let mut holds = sim.holds.borrow_mut();
+            holds.stories.entry((bucket, control)).or_default().restored.push(now);
+        }
         let lost: Vec<_> = there.stored.owners.iter().filter(|it| !stored.owners.contains(it)).copied().collect();
         if lost.is_empty() {
             return;
@@ -148,7 +198,8 @@ impl Look<'_> {
                 drop(holds);
                 let versions = sim.s3.borrow().versions(bucket, control).to_vec();
                 let own = |it: &Event| it.writer == Writer::Guardrail && it.control == control;
-                let ours = self.events().filter(own).map(|it| it.made).max().unwrap_or_default();
+                let written = sim.ledger.item(bucket).1.writes.get(&control).map_or(0, |it| since_begin(it.ended));
+                let ours = self.events().filter(own).map(|it| it.made).max().unwrap_or_default().max(written);
                 if sim.clock.now() < ours + SETTLED {
                     let what =
                         format!("{control} was told as unstable {} ms after it was written", sim.clock.now() - ours);
@@ -192,7 +243,8 @@ impl Simulation {
             for Event { control, number, .. } in events {
                 let version = self.s3.borrow().now(bucket, control).clone();
                 let is_undone = version.event != number || version.stored.change.is_none();
-                if !is_undone && !self.holds.borrow().left.contains(&(bucket, control)) {
+                let is_open = self.ledger.item(bucket).1.open.contains_key(control.id());
+                if !is_undone && !is_open && !self.holds.borrow().left.contains(&(bucket, control)) {
                     let what =
                         format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
                     self.violated(bucket, Hold::InTime, what);
@@ -206,7 +258,8 @@ impl Simulation {
         for bucket in 0..self.library.buckets.len() {
             for control in self.s3.borrow().drifted(bucket) {
                 let holds = self.holds.borrow();
-                let is_known = holds.left.contains(&(bucket, control));
+                let is_open = self.ledger.item(bucket).1.open.contains_key(control.id());
+                let is_known = is_open || holds.left.contains(&(bucket, control));
                 if is_known || holds.unheard.contains(&(bucket, control)) {
                     continue;
                 }
@@ -234,10 +287,70 @@ impl Simulation {
                 }
             }
         }
+        self.check_stories();
         let Holds { causes, writes, .. } = *self.holds.borrow();
         // Each cause, request and fault may lead to a look that restores all seven, and to one more on its echoes.
         if writes > 14 * (causes + faults + requests) {
             self.violated(0, Hold::Bounded, format!("{writes} writes for {causes} causes and {faults} faults"));
+        }
+    }
+
+    /// People hear of facts.
+    pub(crate) fn told_facts(&self, bucket: usize, by: usize, facts: &[Fact]) {
+        for fact in facts {
+            self.holds.borrow_mut().published.insert((bucket, fact.id.clone()));
+            let Some(control) = Control::ALL.into_iter().find(|it| it.id() == fact.about) else { continue };
+            self.note(bucket, What::Told { by, control, outcome: heard(fact.kind) });
+            let mut holds = self.holds.borrow_mut();
+            let story = holds.stories.entry((bucket, control)).or_default();
+            let broken = story.broken.len();
+            match fact.kind {
+                FactKind::Restored => story.told += 1,
+                FactKind::Fight => story.is_fought_over = true,
+                FactKind::Interrupted => {}
+                FactKind::Opened | FactKind::Reminder | FactKind::Cleared => continue,
+            }
+            story.told_until = story.told_until.max(since_begin(fact.at));
+            drop(holds);
+            if fact.kind == FactKind::Fight && broken < 3 {
+                let what = format!("{control} is said to be fought over, and was broken {broken} times");
+                self.violated(bucket, Hold::Fight, what);
+            }
+        }
+    }
+
+    /// People hear of a restore without the ledger.
+    pub(crate) fn told_without_ledger(&self, bucket: usize, control: Control) {
+        let mut holds = self.holds.borrow_mut();
+        holds.stories.entry((bucket, control)).or_default().told_until = self.clock.now();
+    }
+
+    /// The ledger says that people were told.
+    pub(crate) fn check_confirmed(&self, bucket: usize, facts: &[Fact]) {
+        for fact in facts {
+            if !self.holds.borrow().published.contains(&(bucket, fact.id.clone())) {
+                let what = format!("the ledger says that people were told of {}, and they were not", fact.about);
+                self.violated(bucket, Hold::Confirmed, what);
+            }
+        }
+    }
+
+    /// Each restore was told, and once unless something failed on the way.
+    fn check_stories(&self) {
+        let stories = std::mem::take(&mut self.holds.borrow_mut().stories);
+        let failing = [Kind::Crash, Kind::Unpublished, Kind::LedgerDown, Kind::LedgerUnanswered];
+        for ((bucket, control), story) in stories {
+            if let Some(untold) = story.restored.iter().find(|it| **it > story.told_until)
+                && !story.is_fought_over
+            {
+                let what = format!("{control} was restored at {untold} ms, and nobody was told");
+                self.violated(bucket, Hold::Told, what);
+            }
+            let most = story.restored.len() + story.mended;
+            if story.told > most && !self.dice.has_happened(&failing, bucket) {
+                let what = format!("{control} was told as restored {} times, and was {most} times", story.told);
+                self.violated(bucket, Hold::ToldOnce, what);
+            }
         }
     }
 

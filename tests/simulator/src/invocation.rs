@@ -15,6 +15,7 @@ use crate::{
     chain::{Message, TIMEOUT},
     clock::{SECOND, Time},
     dice::Kind,
+    ledger::Unreachable,
     look::{Look, milliseconds},
     notes::What,
     simulation::{LATENCY, Simulation, timestamp},
@@ -60,6 +61,17 @@ impl Invocation {
     /// Ends when the process is gone.
     pub(crate) async fn crashed(&self) {
         poll_fn(|_| if self.is_gone.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Whether people could be told.
+    pub(crate) async fn publish(&self, bucket: usize) -> bool {
+        self.travel(bucket).await;
+        let is_published = self.sim.fails(Kind::Unpublished, bucket, 50).is_none();
+        if !is_published {
+            self.sim.note(bucket, What::Unpublished { by: self.number });
+        }
+        self.travel(bucket).await;
+        is_published
     }
 
     /// The way of a request, or of its answer. The process may be gone in between.
@@ -147,22 +159,24 @@ async fn handle(invocation: &Invocation, errand: &Errand, messages: &[Message], 
         }
         Err(error) => Report::error(bucket, error.to_string(), errand.trigger().cloned()),
     };
-    if is_news(&report, errand.is_own(role, REGION)) && report.outcome != BucketOutcome::Compliant {
-        if !publish(invocation, look.bucket).await {
-            return Err(Failure::Untold);
+    look.came_to(&report);
+    let is_told = match look.clerk.record(&report, &look.restores).await {
+        Ok(item) => look.clerk.tell(item).await,
+        // Without a ledger people are told everything.
+        Err(Unreachable)
+            if is_news(&report, errand.is_own(role, REGION)) && report.outcome != BucketOutcome::Compliant =>
+        {
+            let is_told = invocation.publish(look.bucket).await;
+            if is_told {
+                look.told(&report);
+            }
+            is_told
         }
-        look.told(&report);
+        Err(Unreachable) => true,
+    };
+    match (is_told, report.must_retry()) {
+        (false, _) => Err(Failure::Untold),
+        (true, true) => Err(Failure::NotRestored),
+        (true, false) => Ok(()),
     }
-    if report.must_retry() { Err(Failure::NotRestored) } else { Ok(()) }
-}
-
-/// Whether people could be told.
-async fn publish(invocation: &Invocation, bucket: usize) -> bool {
-    invocation.travel(bucket).await;
-    let is_published = invocation.sim.fails(Kind::Unpublished, bucket, 50).is_none();
-    if !is_published {
-        invocation.sim.note(bucket, What::Unpublished { by: invocation.number });
-    }
-    invocation.travel(bucket).await;
-    is_published
 }

@@ -11,6 +11,7 @@ mod dice;
 mod history;
 mod holds;
 mod invocation;
+mod ledger;
 mod look;
 mod notes;
 mod shrink;
@@ -80,11 +81,17 @@ pub enum Plant {
     ForgetDeadline,
     /// A message is deleted before its look.
     DeleteFirst,
+    /// No look says that it is about to write.
+    NoIntent,
+    /// The ledger says that people were told before they are.
+    ConfirmFirst,
+    /// A restore that another look has told counts once more.
+    CountTwice,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -99,6 +106,9 @@ impl Plant {
         Self::NoSweep,
         Self::ForgetDeadline,
         Self::DeleteFirst,
+        Self::NoIntent,
+        Self::ConfirmFirst,
+        Self::CountTwice,
     ];
 }
 

@@ -8,11 +8,13 @@ use guardrail_core::{
         backoff,
         echo::{Generation, Past},
         errand::Errand,
+        ledger::Restore,
         plan::{Stance, plan},
         settle::{Problem, Restored},
     },
     outcome::{
         finding::{Finding, Outcome},
+        ledger::Item,
         observed::Observation,
         report::Report,
         step::{Change, Step},
@@ -27,6 +29,7 @@ use crate::{
     clock::{SECOND, Time, unless},
     dice::Kind,
     invocation::Invocation,
+    ledger::Clerk,
     notes::{Shows, What},
     simulation::timestamp,
     world::{Stored, Version, Writer, observed, written},
@@ -41,12 +44,18 @@ pub(crate) struct Look<'a> {
     pub(crate) messages: &'a [Message],
     /// No write begins after it.
     pub(crate) deadline: Time,
+    /// What was read, all of it at once.
+    read: BTreeMap<Control, Read<Rc<Stored>>>,
     /// The last read of each control.
     pub(crate) seen: BTreeMap<Control, Seen>,
-    /// When its last read began.
+    /// When its last read began, and its last of everything.
     asked: Time,
+    asked_all: Time,
     /// When its first write began.
     begun: Option<Time>,
+    pub(crate) clerk: Clerk<'a>,
+    /// When each control was restored.
+    pub(crate) restores: BTreeMap<Control, Restore>,
     /// The control that it wrote last.
     pub(crate) last_written: Cell<Option<Control>>,
 }
@@ -88,14 +97,19 @@ impl<'a> Look<'a> {
         {
             past.generation = event.generation(&by.sim.library.role);
         }
+        let bucket = messages[0].body.bucket();
         Self {
+            clerk: Clerk { by, bucket, id: format!("{} {bucket}", by.number) },
+            restores: BTreeMap::new(),
             by,
-            bucket: messages[0].body.bucket(),
+            bucket,
             past,
             messages,
             deadline,
+            read: BTreeMap::new(),
             seen: BTreeMap::new(),
             asked: 0,
+            asked_all: 0,
             begun: None,
             last_written: Cell::default(),
         }
@@ -113,13 +127,19 @@ impl<'a> Look<'a> {
         sim.beside(self.bucket);
         let begun = timestamp(sim.clock.now());
         let mut steps = self.plan(begun, 0).await?;
-        for again in 0.. {
-            let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
-            let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) else { break };
-            self.note(What::Waited { by, wait: milliseconds(wait) });
-            match self.plan(begun, milliseconds(wait)).await {
-                Ok(fresh) => steps = fresh,
-                Err(_) => break,
+        if let Ok((_, item)) = self.clerk.read().await {
+            self.inform(&item);
+            steps = self.planned(begun);
+        }
+        steps = self.settled(begun, steps).await;
+        let restore = |it: &Step| matches!(it, Step::Restore(_)).then(|| it.control());
+        let restored: Vec<_> = steps.iter().filter_map(restore).collect();
+        if !restored.is_empty() && !self.by.sim.has(Plant::NoIntent) {
+            self.note(What::Intends { by, controls: restored.len() });
+            if let Ok(item) = self.clerk.begin(restored).await {
+                self.inform(&item);
+                steps = self.planned(begun);
+                steps = self.settled(begun, steps).await;
             }
         }
         if self.by.sim.has(Plant::AnotherOrder) {
@@ -151,19 +171,46 @@ impl<'a> Look<'a> {
         unless(clock.sleep(deadline - clock.now()), work).await.map_err(|()| unanswered())
     }
 
+    /// Adds what the ledger says to what is known of the calls before.
+    fn inform(&mut self, item: &Item) {
+        let now = timestamp(self.by.sim.clock.now());
+        item.inform(&self.clerk.id, &mut self.past, now);
+    }
+
+    /// What is to be done when what was doubtful has been read again.
+    async fn settled(&mut self, begun: Timestamp, mut steps: Vec<Step>) -> Vec<Step> {
+        let by = self.by.number;
+        for again in 0.. {
+            let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
+            let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) else { break };
+            self.note(What::Waited { by, wait: milliseconds(wait) });
+            match self.plan(begun, milliseconds(wait)).await {
+                Ok(fresh) => steps = fresh,
+                Err(_) => break,
+            }
+        }
+        steps
+    }
+
     /// Reads everything after a while. `begun`: when the look began.
     async fn plan(&mut self, begun: Timestamp, wait: Time) -> Read<Vec<Step>> {
-        let read = Self::in_time(self.by, self.deadline, self.read_all(wait)).await?;
+        self.read = Self::in_time(self.by, self.deadline, self.read_all(wait)).await?;
+        Ok(self.planned(begun))
+    }
+
+    /// What is to be done about what was read.
+    fn planned(&self, begun: Timestamp) -> Vec<Step> {
+        let read = &self.read;
         if read.values().all(|it| it.as_ref().is_ok_and(|it| it.change.is_none())) {
             // What the plan would say, sooner.
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
         let stance = Stance { registration: &registration, now: begun, dry_run: false, past: &self.past };
-        let read = read.into_iter().map(|(control, read)| (control, read.map(|it| it.setting.clone()))).collect();
+        let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone()))).collect();
         let seen = observed(read).map(Observation::from).unwrap_or_default();
-        Ok(plan(&sim.library.buckets[self.bucket].baseline, seen, &stance))
+        plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
     }
 
     /// All reads go out at once.
@@ -171,6 +218,7 @@ impl<'a> Look<'a> {
         let (sim, bucket) = (Rc::clone(&self.by.sim), self.bucket);
         sim.clock.sleep(wait).await;
         self.asked = sim.clock.now();
+        self.asked_all = self.asked;
         self.by.travel_to_bucket(bucket).await;
         let mut rng = sim.dice.any(bucket);
         let mut order = Control::OF_BUCKET;
@@ -254,17 +302,26 @@ impl<'a> Look<'a> {
         let sim = Rc::clone(&self.by.sim);
         let begun = *self.begun.get_or_insert(sim.clock.now());
         let (mut written, mut tried) = (false, 0);
+        let mut drift_read = self.asked_all;
         loop {
             if tried > 0 || is_merged(control) && !sim.has(Plant::DropReread) {
                 match self.read_before_write(control, written).await.map(|it| it.change.clone()) {
-                    Ok(Some(fresh)) => change = fresh,
-                    Ok(None) => return Restored { change, written, result: Ok(()) },
+                    Ok(Some(fresh)) => (change, drift_read) = (fresh, self.asked),
+                    Ok(None) => {
+                        let written_at = written.then(|| timestamp(sim.clock.now()));
+                        self.restores.insert(control, Restore { read: timestamp(drift_read), written: written_at });
+                        return Restored { change, written, result: Ok(()) };
+                    }
                     Err(error) => return Restored { change, written, result: Err(error.into()) },
                 }
             }
             let result = self.write(&change).await;
             written |= result.as_ref().err().is_none_or(ApiError::may_be_done);
-            let Err(error) = result else { return Restored { change, written, result: Ok(()) } };
+            let Err(error) = result else {
+                let written_at = Some(timestamp(sim.clock.now()));
+                self.restores.insert(control, Restore { read: timestamp(drift_read), written: written_at });
+                return Restored { change, written, result: Ok(()) };
+            };
             let spent = Duration::from_millis(sim.clock.now() - begun);
             let Some(wait) = backoff::of_write(&error, tried, spent) else {
                 return Restored { change, written, result: Err(error.into()) };
@@ -317,8 +374,13 @@ impl<'a> Look<'a> {
                 Outcome::Unstable => "did not stay as it was restored",
             };
             self.note(What::Told { by: self.by.number, control: finding.control, outcome });
-            self.check_told(finding);
+            self.by.sim.told_without_ledger(self.bucket, finding.control);
         }
+    }
+
+    /// What the look came to is so.
+    pub(crate) fn came_to(&self, report: &Report) {
+        report.findings.iter().for_each(|it| self.check_told(it));
     }
 
     /// The events that led here.

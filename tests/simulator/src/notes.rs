@@ -100,6 +100,13 @@ pub enum What {
     Unpublished {
         by: usize,
     },
+    Intends {
+        by: usize,
+        controls: usize,
+    },
+    NoLedger {
+        by: usize,
+    },
     Ended {
         by: usize,
         end: &'static str,
@@ -185,6 +192,10 @@ impl fmt::Display for What {
             Self::Refused { by, control, code } => write!(f, "invocation {by} may not write {control}: {code}"),
             Self::Unanswered { by, control } => write!(f, "invocation {by} hears nothing of its write of {control}"),
             Self::Told { by, control, outcome } => write!(f, "invocation {by} tells people: {control} {outcome}"),
+            Self::Intends { by, controls } => {
+                write!(f, "invocation {by} notes that it will write {controls} control(s)")
+            }
+            Self::NoLedger { by } => write!(f, "invocation {by} hears nothing of the ledger"),
             Self::Unpublished { by } => write!(f, "invocation {by} cannot tell people"),
             Self::Ended { by, end } => write!(f, "invocation {by} {end}"),
             Self::Back { by, message, wait } => {

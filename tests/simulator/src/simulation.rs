@@ -7,7 +7,7 @@ use std::{
 };
 
 use guardrail_core::{control::table::Control, edge::registry::Registration};
-use jiff::{Span, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     Options, Plant,
@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, MINUTE, Time},
     dice::{Dice, Kind},
     holds::{Hold, Holds},
+    ledger::Ledger,
     notes::{Note, Notes, What},
     world::{Guarded, Library, S3, Stored, Version, Writer},
 };
@@ -37,6 +38,7 @@ pub(crate) struct Simulation {
     pub(crate) registry: RefCell<Vec<Rc<Registration>>>,
     /// Until when each bucket's calls take seconds.
     pub(crate) slow_until: RefCell<Vec<Time>>,
+    pub(crate) ledger: Ledger,
     pub(crate) holds: RefCell<Holds>,
     pub(crate) notes: RefCell<Notes>,
     /// Until when actors act.
@@ -62,6 +64,7 @@ impl Simulation {
             chain: RefCell::default(),
             registry: RefCell::new(library.buckets.iter().map(registered).collect()),
             slow_until: RefCell::new(vec![0; library.buckets.len()]),
+            ledger: Ledger::default(),
             holds: RefCell::new(Holds::new(&library)),
             notes: RefCell::new(notes),
             active: options.hours.map_or(5 * MINUTE, |it| it * 60 * MINUTE),
@@ -109,7 +112,8 @@ impl Simulation {
     pub(crate) fn others_write(self: &Rc<Self>, writer: Writer, bucket: usize, control: Control, stored: Rc<Stored>) {
         let (now, event) = (self.clock.now(), self.chain.borrow_mut().event_number());
         self.note(bucket, What::Called { writer, control, drifts: stored.change.is_some(), event });
-        self.holds.borrow_mut().others_write(bucket, control, &stored);
+        let before = Rc::clone(&self.s3.borrow().now(bucket, control).stored);
+        self.holds.borrow_mut().others_write(bucket, control, &before, &stored, now);
         self.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer, stored });
         tell(self, Event { number: event, made: now, bucket, control, writer, marked: false });
     }
@@ -120,8 +124,16 @@ impl Simulation {
     }
 }
 
+/// When a history begins, in milliseconds of Unix time.
+const BEGIN: i64 = 57 * 365 * 24 * 60 * 60 * 1_000;
+
 /// A time of the history as AWS gives it.
 pub(crate) fn timestamp(now: Time) -> Timestamp {
-    let begin = Timestamp::UNIX_EPOCH + Span::new().hours(24 * 365 * 57);
-    begin + Span::new().milliseconds(i64::try_from(now).unwrap_or(i64::MAX))
+    let now = i64::try_from(now).unwrap_or_default();
+    Timestamp::from_millisecond(BEGIN + now).unwrap_or(Timestamp::MAX)
+}
+
+/// The same back.
+pub(crate) fn since_begin(time: Timestamp) -> Time {
+    Time::try_from(time.as_millisecond() - BEGIN).unwrap_or_default()
 }
