@@ -54,6 +54,8 @@ pub(crate) struct Look<'a> {
     /// When its first write began.
     begun: Option<Time>,
     pub(crate) clerk: Clerk<'a>,
+    /// Whether the ledger was read.
+    pub(crate) is_informed: bool,
     /// When each control was restored.
     pub(crate) restores: BTreeMap<Control, Restore>,
     /// The control that it wrote last.
@@ -100,6 +102,7 @@ impl<'a> Look<'a> {
         let bucket = messages[0].body.bucket();
         Self {
             clerk: Clerk { by, bucket, id: format!("{} {bucket}", by.number) },
+            is_informed: false,
             restores: BTreeMap::new(),
             by,
             bucket,
@@ -128,6 +131,7 @@ impl<'a> Look<'a> {
         let begun = timestamp(sim.clock.now());
         let mut steps = self.plan(begun, 0).await?;
         if let Ok((_, item)) = self.clerk.read().await {
+            self.is_informed = true;
             self.inform(&item);
             steps = self.planned(begun);
         }
@@ -241,17 +245,15 @@ impl<'a> Look<'a> {
         self.past.reread(drifted, read, timestamp(asked), again).filter(|_| !sim.has(Plant::NoSecondLook))
     }
 
-    /// What is to be written is read again right before; that it is good already counts only when that cannot be old.
+    /// What is to be written is read again right before. That it is good already, although nothing was written, may be what
+    /// was there before it drifted, and is read once more.
     async fn read_before_write(&mut self, control: Control, written: bool) -> Read<Rc<Stored>> {
         let read = self.read(control).await?;
-        let is_good = read.change.is_none() && !written && !self.by.sim.has(Plant::BelieveLastRead);
-        match self.reread(&[], &[control], 0).filter(|_| is_good) {
-            Some(wait) => {
-                self.by.sim.clock.sleep(milliseconds(wait)).await;
-                self.read(control).await
-            }
-            None => Ok(read),
+        if read.change.is_some() || written || self.by.sim.has(Plant::BelieveLastRead) {
+            return Ok(read);
         }
+        self.by.sim.clock.sleep(milliseconds(backoff::REREAD_OF_GOOD)).await;
+        self.read(control).await
     }
 
     async fn read(&mut self, control: Control) -> Read<Rc<Stored>> {
