@@ -250,7 +250,7 @@ impl Simulation {
             for Event { control, number, .. } in events {
                 let version = self.s3.borrow().now(bucket, control).clone();
                 let is_undone = version.event != number || version.stored.change.is_none();
-                let is_open = self.ledger.item(bucket).1.open.contains_key(control.id());
+                let is_open = self.is_open(bucket, control);
                 if !is_undone && !is_open && !self.holds.borrow().left.contains(&(bucket, control)) {
                     let what =
                         format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
@@ -265,7 +265,7 @@ impl Simulation {
         for bucket in 0..self.library.buckets.len() {
             for control in self.s3.borrow().drifted(bucket) {
                 let holds = self.holds.borrow();
-                let is_open = self.ledger.item(bucket).1.open.contains_key(control.id());
+                let is_open = self.is_open(bucket, control);
                 let is_known = is_open || holds.left.contains(&(bucket, control));
                 if is_known || holds.unheard.contains(&(bucket, control)) {
                     continue;
@@ -300,6 +300,13 @@ impl Simulation {
         if writes > 14 * (causes + faults + requests) {
             self.violated(0, Hold::Bounded, format!("{writes} writes for {causes} causes and {faults} faults"));
         }
+    }
+
+    /// Whether the ledger says that a control cannot be restored, so that every sweep looks.
+    fn is_open(&self, bucket: usize, control: Control) -> bool {
+        let (_, item) = self.ledger.item(bucket);
+        // What was left to another look is not answered.
+        item.open.get(control.id()).is_some_and(|it| !it.state.starts_with("WouldRestore"))
     }
 
     /// People hear of facts.

@@ -1,6 +1,6 @@
 //! The ledger as it is: one item a bucket, written whole if nobody else wrote it since, and the calls that do so.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use guardrail_core::{
     control::table::Control,
@@ -10,7 +10,7 @@ use guardrail_core::{
         report::Report,
     },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{Plant, clock::SECOND, dice::Kind, invocation::Invocation, notes::What, simulation::timestamp};
 
@@ -20,7 +20,7 @@ const TRIES: usize = 8;
 /// The table: an item a bucket, and how often it was written.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    items: RefCell<BTreeMap<usize, (u64, Item)>>,
+    items: RefCell<BTreeMap<usize, (u64, Rc<Item>)>>,
 }
 
 /// The ledger did not answer.
@@ -28,14 +28,14 @@ pub(crate) struct Ledger {
 pub(crate) struct Unreachable;
 
 impl Ledger {
-    pub(crate) fn item(&self, bucket: usize) -> (u64, Item) {
+    pub(crate) fn item(&self, bucket: usize) -> (u64, Rc<Item>) {
         self.items.borrow().get(&bucket).cloned().unwrap_or_default()
     }
 
     fn put(&self, bucket: usize, item: Item) {
         let mut items = self.items.borrow_mut();
         let stored = items.entry(bucket).or_default();
-        *stored = (stored.0 + 1, item);
+        *stored = (stored.0 + 1, Rc::new(item));
     }
 }
 
@@ -73,7 +73,7 @@ impl Clerk<'_> {
         }
     }
 
-    pub(crate) async fn read(&self) -> Result<(u64, Item), Unreachable> {
+    pub(crate) async fn read(&self) -> Result<(u64, Rc<Item>), Unreachable> {
         self.call(|ledger| ledger.item(self.bucket)).await
     }
 
@@ -81,7 +81,7 @@ impl Clerk<'_> {
     pub(crate) async fn begin(&self, controls: Vec<Control>) -> Result<Item, Unreachable> {
         let intent = Intent::new(controls, self.now());
         self.call(|ledger| {
-            let (_, mut item) = ledger.item(self.bucket);
+            let mut item = (*ledger.item(self.bucket).1).clone();
             item.intents.insert(self.id.clone(), intent);
             ledger.put(self.bucket, item.clone());
             item
@@ -93,7 +93,7 @@ impl Clerk<'_> {
     async fn change(&self, decide: impl Fn(Item) -> Item) -> Result<Item, Unreachable> {
         for _ in 0..TRIES {
             let (version, old) = self.read().await?;
-            let new = decide(old.clone());
+            let new = decide((*old).clone());
             if !old.is_worth_writing(&new) {
                 return Ok(new);
             }
@@ -121,8 +121,15 @@ impl Clerk<'_> {
             if self.by.sim.has(Plant::CountTwice) {
                 item.writes.clear();
             }
+            let incident = item.incident.as_ref().map(|it| it.last);
             let read = &Control::OF_BUCKET;
-            item.recorded(&Looked { id: &self.id, now: self.now(), read, restores, report })
+            let mut new = item.recorded(&Looked { id: &self.id, now: self.now(), read, restores, report });
+            let goes_on = incident.is_some_and(|it| self.now().duration_since(it) < SignedDuration::from_mins(1));
+            if self.by.sim.has(Plant::SilenceCaller) && goes_on {
+                new.untold.clear();
+                new.telling = None;
+            }
+            new
         })
         .await
     }

@@ -87,11 +87,13 @@ pub enum Plant {
     ConfirmFirst,
     /// A restore that another look has told counts once more.
     CountTwice,
+    /// What happens soon after people were told of something is not told, whoever did it.
+    SilenceCaller,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -109,6 +111,7 @@ impl Plant {
         Self::NoIntent,
         Self::ConfirmFirst,
         Self::CountTwice,
+        Self::SilenceCaller,
     ];
 }
 
