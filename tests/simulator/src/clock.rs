@@ -7,6 +7,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll, Waker},
 };
 
@@ -21,7 +22,7 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// What time it is, and what waits for when.
 #[derive(Default)]
 pub(crate) struct Clock {
-    now: Cell<Time>,
+    now: Rc<Cell<Time>>,
     /// The task that is at work.
     current: Cell<usize>,
     order: Cell<u64>,
@@ -30,6 +31,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// The time for those who only read it.
+    pub(crate) fn hand(&self) -> Rc<Cell<Time>> {
+        Rc::clone(&self.now)
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.now.get()
     }

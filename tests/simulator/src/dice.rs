@@ -1,9 +1,17 @@
 //! What is left to chance, decided by the seed: each choice has a name and dice of its own, so that one can be switched off
 //! and the others stay what they are.
 
-use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc, str::FromStr};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    fmt,
+    rc::Rc,
+    str::FromStr,
+};
 
 use fastrand::Rng;
+
+use crate::clock::Time;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $word:literal,)*) => {
@@ -51,18 +59,21 @@ kinds! {
     LedgerUnanswered "ledger-unanswered",
 }
 
-/// One choice of a history: the `nth` of its kind at its place.
+/// One choice of a history: of its kind at its place, the `nth` at this time. It does not depend on what came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Choice {
     pub kind: Kind,
     pub place: u16,
-    pub nth: u16,
+    /// In milliseconds.
+    pub at: u32,
+    pub nth: u8,
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
-        write!(f, "{word}:{}:{}", self.place, self.nth)
+        write!(f, "{word}:{}:{}", self.place, self.at)?;
+        if self.nth > 0 { write!(f, ":{}", self.nth) } else { Ok(()) }
     }
 }
 
@@ -72,7 +83,7 @@ pub struct NoChoice(String);
 
 impl fmt::Display for NoChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no choice like `insider:0:2`", self.0)
+        write!(f, "`{}` is no choice like `insider:0:61000`", self.0)
     }
 }
 
@@ -86,7 +97,8 @@ impl FromStr for Choice {
             let mut parts = text.split(':');
             let word = parts.next()?;
             let kind = KINDS.iter().find(|(_, it)| *it == word)?.0;
-            Some(Self { kind, place: parts.next()?.parse().ok()?, nth: parts.next()?.parse().ok()? })
+            let (place, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Some(Self { kind, place, at, nth: parts.next().map_or(Some(0), |it| it.parse().ok())? })
         };
         parse().ok_or_else(|| NoChoice(text.to_owned()))
     }
@@ -100,31 +112,34 @@ pub(crate) struct Dice {
     only: Option<Rc<BTreeSet<Choice>>>,
     /// How much more often than usual each kind happens.
     weights: Vec<u32>,
-    /// How often each kind was chosen at each place.
-    counts: RefCell<Vec<Vec<u16>>>,
+    now: Rc<Cell<Time>>,
+    /// When each kind was chosen last at each place, and how often then.
+    counts: RefCell<Vec<Vec<(u32, u8)>>>,
     happened: RefCell<Vec<Choice>>,
 }
 
 impl Dice {
     /// Each history has weather of its own: some kinds of acts and faults never happen in it, others often.
-    pub(crate) fn new(seed: u64, only: Option<Rc<BTreeSet<Choice>>>) -> Self {
+    pub(crate) fn new(seed: u64, only: Option<Rc<BTreeSet<Choice>>>, now: Rc<Cell<Time>>) -> Self {
         let counts = RefCell::new(vec![Vec::new(); KINDS.len()]);
         let mut weather = Rng::with_seed(mixed(seed));
         let weights = KINDS.iter().map(|_| [0, 1, 1, 1, 4, 12][weather.usize(..6)]).collect();
-        Self { seed, only, weights, counts, happened: RefCell::default() }
+        Self { seed, only, weights, now, counts, happened: RefCell::default() }
     }
 
     fn next(&self, kind: Kind, place: usize) -> (Choice, Rng) {
         let mut counts = self.counts.borrow_mut();
         let counts = &mut counts[kind as usize];
         if counts.len() <= place {
-            counts.resize(place + 1, 0);
+            counts.resize(place + 1, (u32::MAX, 0));
         }
-        let nth = counts[place];
-        counts[place] = nth.wrapping_add(1);
-        let choice = Choice { kind, place: u16::try_from(place).unwrap_or(u16::MAX), nth };
-        let key = (kind as u64) << 32 | u64::from(choice.place) << 16 | u64::from(nth);
-        (choice, Rng::with_seed(mixed(self.seed ^ mixed(key))))
+        let at = u32::try_from(self.now.get()).unwrap_or(u32::MAX);
+        let (before, nth) = counts[place];
+        let nth = if before == at { nth.wrapping_add(1) } else { 0 };
+        counts[place] = (at, nth);
+        let place = u16::try_from(place).unwrap_or(u16::MAX);
+        let key = (kind as u64) << 56 | u64::from(place) << 40 | u64::from(nth) << 32 | u64::from(at);
+        (Choice { kind, place, at, nth }, Rng::with_seed(mixed(self.seed ^ mixed(key))))
     }
 
     /// Dice for what is in every history.

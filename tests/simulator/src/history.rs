@@ -132,7 +132,7 @@ async fn quiet(sim: &Simulation) -> bool {
     false
 }
 
-/// The acts and faults that may happen, of a text like `insider:0:2 event-lost:0:1`.
+/// The acts and faults that may happen, of a text like `insider:0:61000 event-lost:0:62000`.
 pub fn choices(text: &str) -> Result<BTreeSet<Choice>, crate::dice::NoChoice> {
     text.split_whitespace().map(str::parse).collect()
 }

@@ -56,10 +56,11 @@ impl fmt::Debug for Simulation {
 impl Simulation {
     pub(crate) fn new(library: Rc<Library>, seed: u64, options: &Options) -> Self {
         let registered = |it: &Guarded| Rc::new(it.registration.clone());
+        let clock = Clock::default();
         let notes = Notes { kept: options.trace.then(Vec::new), ..Notes::default() };
         Self {
-            clock: Clock::default(),
-            dice: Dice::new(seed, options.only.clone()),
+            dice: Dice::new(seed, options.only.clone(), clock.hand()),
+            clock,
             s3: RefCell::new(S3::new(&library)),
             chain: RefCell::default(),
             registry: RefCell::new(library.buckets.iter().map(registered).collect()),
