@@ -136,15 +136,20 @@ impl<'a> Look<'a> {
             steps = self.planned(begun);
         }
         steps = self.settled(begun, steps).await;
-        let restore = |it: &Step| matches!(it, Step::Restore(_)).then(|| it.control());
-        let restored: Vec<_> = steps.iter().filter_map(restore).collect();
-        if !restored.is_empty() && !self.by.sim.has(Plant::NoIntent) {
-            self.note(What::Intends { by, controls: restored.len() });
-            if let Ok(item) = self.clerk.begin(restored).await {
-                self.inform(&item);
-                steps = self.planned(begun);
-                steps = self.settled(begun, steps).await;
+        let mut intended: Vec<Control> = Vec::new();
+        loop {
+            let restore = |it: &Step| matches!(it, Step::Restore(_)).then(|| it.control());
+            let restored: Vec<_> = steps.iter().filter_map(restore).collect();
+            // What drifts while it is read again has not been said.
+            if restored.iter().all(|it| intended.contains(it)) || self.by.sim.has(Plant::NoIntent) {
+                break;
             }
+            self.note(What::Intends { by, controls: restored.len() });
+            intended.extend(restored);
+            let Ok(item) = self.clerk.begin(intended.clone()).await else { break };
+            self.inform(&item);
+            steps = self.planned(begun);
+            steps = self.settled(begun, steps).await;
         }
         if self.by.sim.has(Plant::AnotherOrder) {
             steps.reverse();
