@@ -7,10 +7,11 @@ use guardrail_core::control::table::Control;
 use crate::{
     clock::{SECOND, Time},
     notes::{Note, Shows, What},
+    world::Writer,
 };
 
 const LEFT: f64 = 120.0;
-const LANE: f64 = 46.0;
+const LANE: f64 = 50.0;
 const TOP: f64 = 34.0;
 
 /// Light and dark: the colours are of middle brightness.
@@ -73,8 +74,8 @@ impl Picture {
             match what {
                 What::Called { writer, control, drifts, event } => {
                     this.ways.insert(*event, Way { called: at, ..Way::default() });
-                    let kind = if *drifts { "other" } else { "good" };
-                    let deed = if *drifts { "breaks" } else { "changes" };
+                    let deed = if *drifts && *writer != Writer::Owner { "breaks" } else { "changes" };
+                    let kind = if deed == "breaks" { "other" } else { "good" };
                     this.calls.push((at, kind, format!("{writer} {deed} {control} (event {event})")));
                 }
                 What::Arrived { event } => {
@@ -121,7 +122,7 @@ impl Picture {
         this.begin = this.places.keys().next().copied().unwrap_or_default();
         let (mut x, mut before) = (LEFT + 20.0, this.begin);
         for (at, place) in &mut this.places {
-            x += if *at == before { 0.0 } else { 10.0 + 14.0 * ((*at - before) as f64).log10() };
+            x += if *at == before { 0.0 } else { 12.0 + 17.0 * ((*at - before) as f64).log10() };
             (*place, before) = (x, *at);
         }
         this
@@ -132,7 +133,7 @@ impl Picture {
     }
 
     fn drawn(mut self) -> String {
-        let width = self.places.values().last().copied().unwrap_or(LEFT) + 230.0;
+        let width = self.places.values().last().copied().unwrap_or(LEFT) + 190.0;
         let looks = self.bars.len();
         let height = TOP + LANE * (looks as f64 + 5.0) + 26.0;
         self.put(format_args!(
@@ -174,7 +175,7 @@ impl Picture {
     fn draw_way(&mut self, event: usize, way: Way, slot: usize, way_y: f64, queue_y: f64) {
         let Some(arrived) = way.arrived else { return };
         let [from, to] = [way.called, arrived].map(|it| self.x(it));
-        let offset = 9.0 * slot as f64 - 9.0;
+        let offset = 13.0 * slot as f64 - 13.0;
         let y = way_y + offset;
         self.put(format_args!("<line class=\"way\" x1=\"{from:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\"/>"));
         self.put(format_args!("<text class=\"time\" x=\"{:.1}\" y=\"{}\">event {event}</text>", from + 4.0, y - 3.0));
@@ -198,8 +199,8 @@ impl Picture {
         }
         let found = match bar.reads.as_slice() {
             [] => "all as it should be".to_owned(),
-            [(_, control, _)] => format!("reads that {control} drifted"),
-            [(_, control, _), .., _] => format!("reads that {control} drifted, and again right before the write"),
+            [(_, control, _)] => format!("{control} has drifted"),
+            [(_, control, _), .., _] => format!("{control} has drifted; read again right before its write"),
         };
         let of = ["others' call", "our write", "our second write in a row"][usize::from(bar.generation.min(2))];
         let x = from + width + 6.0;
