@@ -17,7 +17,6 @@ What is not given stays as it is deployed.
   --change-parameter-prefix     let --parameter-prefix differ from what is deployed: all buckets must be registered anew
   --permissions-boundary ARN    a permissions boundary for every role; `none` for none
   --log-retention-days DAYS     how long logs are kept (default 365)
-  --concurrency N               reserved for guardrail-remediate (default 5; the sweep takes 2 of it)
   --arm64                       build for arm64
   --x86-64                      build for x86_64 (default)
   --binaries FOLDER             deploy FOLDER/FUNCTION/bootstrap.zip, already built, instead of building
@@ -29,14 +28,14 @@ Account, region and credentials are those of the AWS CLI (AWS_PROFILE, AWS_REGIO
 TEXT
 }
 
-email="" prefix="" change_prefix="" boundary="" retention="" concurrency="" architecture="" binaries=""
+email="" prefix="" change_prefix="" boundary="" retention="" architecture="" binaries=""
 # What could not be put back.
 left=""
 
 read_options() {
   while (($#)); do
     case $1 in
-      --email | --parameter-prefix | --permissions-boundary | --log-retention-days | --concurrency | --binaries | --endpoint-url)
+      --email | --parameter-prefix | --permissions-boundary | --log-retention-days | --binaries | --endpoint-url)
         (($# > 1)) || fail "$1 needs a value"
         [[ -n $2 ]] || fail "$1: the value is empty"
         case $1 in
@@ -44,7 +43,6 @@ read_options() {
           --parameter-prefix) prefix=$2 ;;
           --permissions-boundary) boundary=$2 ;;
           --log-retention-days) retention=$2 ;;
-          --concurrency) concurrency=$2 ;;
           --binaries) binaries=$2 ;;
           --endpoint-url) endpoint=$2 ;;
         esac
@@ -63,7 +61,6 @@ read_options() {
   ((${#prefix} <= 80)) || fail "--parameter-prefix: \`$prefix\` is longer than 80 characters"
   [[ -z $boundary || $boundary == none || $boundary =~ ^arn:[^:]+:iam::[^:]+:policy/.+$ ]] || fail "--permissions-boundary: \`$boundary\` is not a policy's ARN"
   [[ -z $retention || " 30 60 90 120 180 365 400 545 731 1096 1827 3653 " == *" $retention "* ]] || fail "--log-retention-days: \`$retention\` is none that CloudWatch Logs knows: 30, 60, 90, 120, 180, 365, ..."
-  [[ -z $concurrency || $concurrency =~ ^([3-9]|[1-9][0-9]+)$ ]] || fail "--concurrency: \`$concurrency\` must be a number, at least 3"
   [[ -z $endpoint || $endpoint =~ ^https?://[^/]+ ]] || fail "--endpoint-url: \`$endpoint\` is not a URL"
 }
 
@@ -152,7 +149,7 @@ remove_leftovers() {
 
 # Everything that can be wrong is found out before anything is created.
 check_account() {
-  local deployed found limits limit free minimum
+  local deployed found
   if [[ $boundary == arn:* ]]; then
     found=$(look_for iam get-policy --policy-arn "$boundary" --query Policy.Arn)
     [[ -n $found ]] || fail "--permissions-boundary: $boundary does not exist"
@@ -172,27 +169,12 @@ If that is what you want, say --change-parameter-prefix, too, and copy each para
   boundary=${boundary:-$(parameter PermissionsBoundaryArn)}
   [[ -n $parameters ]] || check_leftovers
 
-  # What earlier runs were told, as far as it stands at the function: the tag, and what it was built for.
+  # What earlier runs were told, as far as it stands at the function: what it was built for.
   found=$(look_for lambda get-function --function-name guardrail-remediate \
-    --query '[Tags.concurrency, Concurrency.ReservedConcurrentExecutions, Configuration.Architectures[0]]')
-  read -r concurrency_told concurrency_reserved architecture_deployed <<< "${found:-None None None}"
+    --query '[Concurrency.ReservedConcurrentExecutions, Configuration.Architectures[0]]')
+  read -r concurrency architecture_deployed <<< "${found:-None None}"
   [[ $architecture_deployed == None ]] || architecture=${architecture:-$architecture_deployed}
   architecture=${architecture:-x86_64}
-  [[ $concurrency_told == None ]] || concurrency=${concurrency:-$concurrency_told}
-  concurrency=${concurrency:-5}
-  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html: 100 stay unreserved, and where an
-  # account may not run as many, all of them.
-  limits=$(ask lambda get-account-settings --query 'AccountLimit.[ConcurrentExecutions, UnreservedConcurrentExecutions]')
-  read -r limit free <<< "$limits"
-  minimum=$((limit < 100 ? limit : 100))
-  [[ $concurrency_reserved == None ]] || free=$((free + concurrency_reserved))
-  concurrency_possible=$concurrency
-  if ((free - concurrency < minimum)); then
-    concurrency_possible=None
-    echo "  This account may run $limit functions at a time, of which AWS keeps $minimum unreserved: nothing can be reserved for"
-    echo "  guardrail-remediate. It works without; while others use up the limit, events wait, for up to six hours."
-    echo "  A higher quota of Concurrent executions (Service Quotas, AWS Lambda) and another run of this change that."
-  fi
   found=$(state_of s3-guardrail-wiring "$region")
   [[ -n $found ]] || remove_leftovers
 }
@@ -522,20 +504,10 @@ deploy_functions() {
   deploy_function guardrail-sweep "$(output SweepRoleArn)"
   deploy_function guardrail-bootstrap "$(output BootstrapRoleArn)"
   deploy_function guardrail-verify "$(output VerifyRoleArn)"
-  [[ $concurrency_told == "$concurrency" ]] || run aws lambda tag-resource --tags "concurrency=$concurrency" \
-    --resource "arn:$partition:lambda:$region:$account:function:guardrail-remediate"
-  [[ $concurrency_reserved != "$concurrency_possible" ]] || return 0
-  if [[ $concurrency_possible == None ]]; then
-    run aws lambda delete-function-concurrency --function-name guardrail-remediate
-  else
-    quietly aws lambda put-function-concurrency --function-name guardrail-remediate --reserved-concurrent-executions "$concurrency_possible"
-  fi
-  [[ -z $dry_run ]] || return 0
-  if [[ $concurrency_told == None ]]; then
-    echo "  guardrail-remediate: reserved concurrency is $concurrency_possible"
-  else
-    echo "  guardrail-remediate: put back or brought up to date: reserved concurrency, from ${concurrency_reserved/None/none} to ${concurrency_possible/None/none}"
-  fi
+  # Its event source mappings bound it. An earlier version reserved some, and who stops it altogether reserves none.
+  [[ $concurrency != None ]] || return 0
+  run aws lambda delete-function-concurrency --function-name guardrail-remediate
+  [[ -n $dry_run ]] || echo "  guardrail-remediate: put back or brought up to date: reserved concurrency, from $concurrency to none"
 }
 
 # What works, says a sweep.

@@ -60,14 +60,15 @@ NEEDS = {
     "s3.UploadPart": "s3:PutObject kms:Decrypt kms:GenerateDataKey",
     "s3control.GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
     "sns.Publish": "sns:Publish kms:Decrypt kms:GenerateDataKey",
+    "sqs.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs.SendMessageBatch": "sqs:SendMessage",
 }
 
-# What Lambda does in a function's name: logs, the work queue, dead letters.
+# What Lambda does in a function's name: logs, queues, dead letters.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 LOGS = "logs:CreateLogStream logs:PutLogEvents"
 USED_BY_AWS = {
-    "RemediateRole": f"{LOGS} sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage",
+    "RemediateRole": f"{LOGS} sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage",
     "SweepRole": f"{LOGS} sqs:SendMessage",
     "BootstrapRole": LOGS,
     "VerifyRole": LOGS,

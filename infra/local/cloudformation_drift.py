@@ -216,7 +216,7 @@ def readers() -> dict[str, tuple[Reader, str]]:
         ),
         "AWS::Lambda::EventSourceMapping": (
             lambda physical_id, _: lambda_svc._esms.get(physical_id),
-            "BatchSize Enabled FunctionResponseTypes ScalingConfig",
+            "BatchSize Enabled FunctionResponseTypes MaximumBatchingWindowInSeconds ScalingConfig",
         ),
         "AWS::CloudWatch::Alarm": (
             read_alarm,

@@ -6,7 +6,7 @@ from typing import Any
 
 import hooks
 from hooks import Create, Delete, Json, Made, Update
-from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, eventbridge, iam, kms, lambda_svc, sns, sqs
+from ministack.services import cloudwatch, cloudwatch_logs, dynamodb, eventbridge, iam, kms, lambda_svc, sns, sqs, ssm
 from ministack.services.cloudformation import _stacks, changesets, engine, handlers, provisioners, stacks
 
 RULE = "AWS::Events::Rule"
@@ -29,6 +29,7 @@ NAMED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "AWS::Logs::LogGroup": ("LogGroupName", lambda it: it in cloudwatch_logs._log_groups),
     "AWS::SNS::Topic": ("TopicName", lambda it: any(arn.endswith(f":{it}") for arn in sns._topics)),
     "AWS::SQS::Queue": ("QueueName", lambda it: it in sqs._queue_name_to_url),
+    "AWS::SSM::Parameter": ("Name", lambda it: it in ssm._parameters),
 }
 
 

@@ -209,14 +209,18 @@ def with_root_denied(original: Enforce) -> Enforce:
 
 
 def with_principal_arn(original: Resolve) -> Resolve:
-    """The `aws:PrincipalArn` of a session is its role's ARN; MiniStack's is the session's.
+    """The `aws:PrincipalArn` of a session is its role's ARN, and a service has none; MiniStack's is the session's.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
     """
 
     def resolve_condition_key(key: str, ctx: iam_evaluator.EvalContext) -> Any:
         found = original(key, ctx)
-        if key.lower() != "aws:principalarn" or ":assumed-role/" not in found:
+        if key.lower() != "aws:principalarn":
+            return found
+        if ctx.principal_type == "Service":
+            return None
+        if ":assumed-role/" not in found:
             return found
         name = found.split("/")[1]
         role = iam._roles.get_scoped(ctx.principal_account, None, name) or {}

@@ -155,6 +155,14 @@ TYPES = {
         "SetQueueAttributes",
         "",
     ),
+    "AWS::SSM::Parameter": (
+        "arn:aws:ssm:{place}:parameter{id}",
+        "PutParameter AddTagsToResource GetParameters",
+        "GetParameters",
+        "PutParameter AddTagsToResource RemoveTagsFromResource GetParameters",
+        "DeleteParameter",
+        "",
+    ),
 }
 OPERATIONS = ("create", "read", "update", "delete")
 # What a resource that does not exist yet will be called.

@@ -1,26 +1,29 @@
-"""EventBridge to Lambda the way AWS does it: with permission, queued, retried, dead letters kept; and to other regions."""
+"""EventBridge to Lambda and SQS the way AWS does it: with permission, queued, retried, dead letters kept; and to other
+regions."""
 
+import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import hooks
-from hooks import Json
+from hooks import Answer, Json
 from ministack.core import iam_evaluator, responses
-from ministack.services import eventbridge, lambda_svc
+from ministack.services import eventbridge, lambda_svc, sqs
 
 log = logging.getLogger("lambda-events")
 
 # How many events of one function run at a time, when it has no reserved concurrency.
-DEFAULT_CONCURRENCY = 4
+DEFAULT_CONCURRENCY = 6
 
 slots: dict[str, threading.BoundedSemaphore] = {}
 holding = threading.local()
 
 # Of a target, an event, a rule, and the event as the rule saw it.
-InvokeTarget = Callable[[Json, Json, Json, Json | None], Any]
+InvokeTarget = Callable[[Json, Json, Json, Any], Any]
 # Of an ARN and a document.
 DispatchToLambda = Callable[[str, str], None]
 # Of a parsed ARN, an event, a rule, the buses that the event came by, and the input of the target.
@@ -30,7 +33,8 @@ ExecuteFunction = Callable[[Json, Json], Json]
 
 
 def install() -> None:
-    hooks.need(eventbridge, "_rule_arn")
+    hooks.need(eventbridge, "_rule_arn", "_pattern_event_view", "esm_wake")
+    hooks.need(sqs, "_queue_by_arn", "_ensure_msg_fields", "queue_policy_for_arn")
     hooks.need(iam_evaluator, "EvalContext", "evaluate_resource_policy")
     hooks.need(lambda_svc, "function_policy_for_arn", "_get_func_record_for_ref", "_execution_record_for_config")
     hooks.need(lambda_svc, "invoke_async_with_retry")
@@ -39,38 +43,85 @@ def install() -> None:
     parameters = ["spec", "event", "rule", "event_path", "target_input_payload"]
     hooks.patch(eventbridge, "_dispatch_to_event_bus", parameters, to_other_regions)
     hooks.patch(lambda_svc, "_execute_function", ["func", "event"], within_concurrency)
+    hooks.patch(lambda_svc, "_get_policy", ["func_name", "query_params", "path_qualifier"], or_none)
+
+
+def or_none(original: Callable[..., Answer]) -> Callable[..., Answer]:
+    """AWS says that a function that nobody may invoke has no policy; MiniStack gives an empty one."""
+
+    def get_policy(*args: Any, **kwargs: Any) -> Answer:
+        answer = original(*args, **kwargs)
+        if answer[0] == 200 and not json.loads(json.loads(answer[2])["Policy"])["Statement"]:
+            message = "The resource you requested does not exist."
+            return responses.error_response_json("ResourceNotFoundException", message, 404)
+        return answer
+
+    return get_policy
 
 
 def with_permission(original: InvokeTarget) -> InvokeTarget:
-    """AWS invokes a function only if its policy lets this rule; MiniStack always does."""
+    """AWS delivers only where a policy lets this rule, and keeps what it may not deliver in the target's dead-letter queue.
 
-    def invoke_target(target: Json, event: Json, rule: Json, view: Json | None = None) -> Any:
+    MiniStack delivers always, and knows no dead letters of rules.
+    """
+
+    def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> Any:
         arn = target.get("Arn", "")
-        if ":lambda:" in arn and not may_invoke(arn, rule):
-            log.warning("FailedInvocation: rule %s has no permission to invoke %s", rule["Name"], arn)
-            return None
-        return original(target, event, rule, view)
+        rule_arn = eventbridge._rule_arn(rule["Name"], rule.get("EventBusName", "default"))
+        may = {"lambda": may_invoke, "sqs": may_send}.get(arn.split(":")[2] if arn.count(":") > 4 else "")
+        if may is None or may(arn, rule_arn):
+            return original(target, event, rule, view)
+        log.warning("FailedInvocation: rule %s has no permission to deliver to %s", rule["Name"], arn)
+        dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn", "")
+        if dead_letters and may_send(dead_letters, rule_arn):
+            whole = (view or eventbridge._pattern_event_view(event)).event_with_detail()
+            told = {"RULE_ARN": rule_arn, "TARGET_ARN": arn, "ERROR_CODE": "NO_PERMISSIONS", "RETRY_ATTEMPTS": "0"}
+            keep(dead_letters, json.dumps(whole), told)
+        return None
 
     return invoke_target
 
 
-def may_invoke(function_arn: str, rule: Json) -> bool:
+def may_invoke(function_arn: str, rule_arn: str) -> bool:
     policy = lambda_svc.function_policy_for_arn(function_arn)
-    if not policy:
-        return False
+    return bool(policy) and allows(policy[0], "lambda:InvokeFunction", function_arn, rule_arn)
+
+
+def may_send(queue_arn: str, rule_arn: str) -> bool:
+    policy = sqs.queue_policy_for_arn(queue_arn)
+    return bool(policy) and allows(policy[0], "sqs:SendMessage", queue_arn, rule_arn)
+
+
+def allows(policy: Any, action: str, arn: str, rule_arn: str) -> bool:
     account = responses.get_account_id()
-    rule_arn = eventbridge._rule_arn(rule["Name"], rule.get("EventBusName", "default"))
     context = iam_evaluator.EvalContext(
         principal_arn="events.amazonaws.com",
         principal_type="Service",
         principal_account=account,
-        action="lambda:InvokeFunction",
-        resource_arn=function_arn,
+        action=action,
+        resource_arn=arn,
         region=responses.get_region(),
+        # However the call came of which the event tells.
+        secure_transport=True,
         service_context={"aws:sourcearn": rule_arn, "aws:sourceaccount": account},
     )
-    verdict = iam_evaluator.evaluate_resource_policy(policy[0], context, service="events.amazonaws.com")
+    verdict = iam_evaluator.evaluate_resource_policy(policy, context, service="events.amazonaws.com")
     return verdict.decision == "Allow"
+
+
+def keep(queue_arn: str, body: str, told: dict[str, str]) -> None:
+    queue, now = sqs._queue_by_arn(queue_arn), time.time()
+    message = {
+        "id": responses.new_uuid(),
+        "body": body,
+        "md5_body": hashlib.md5(body.encode()).hexdigest(),
+        "sent_at": now,
+        "visible_at": now,
+        "message_attributes": {name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+    }
+    sqs._ensure_msg_fields(message)
+    queue["messages"].append(message)
+    eventbridge.esm_wake.set()
 
 
 def asynchronously(_original: DispatchToLambda) -> DispatchToLambda:

@@ -217,6 +217,7 @@ def patched_app(options: argparse.Namespace) -> ASGIFramework:
     import kms_keys
     import lambda_account
     import lambda_events
+    import lambda_mappings
     import left_out
     import s3_extras
     import sqs_policies
@@ -234,6 +235,7 @@ def patched_app(options: argparse.Namespace) -> ASGIFramework:
     unsettled.install(options.unsettled)
     left_out.install()
     lambda_events.install()
+    lambda_mappings.install()
     events_rules.install()
     sqs_policies.install()
     dynamodb_tables.install()

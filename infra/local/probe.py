@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -869,6 +870,14 @@ def _(account: Account) -> None:
     expect("secret" not in json.dumps(record) and record["requestParameters"]["functionName"], record)
     lambdas.put_function_concurrency(FunctionName="function", ReservedConcurrentExecutions=1)
     expect(found("lambda", "PutFunctionConcurrency20171031")["requestParameters"]["functionName"] == "function", "?")
+    url, queue = account.queue("mapped")
+    read = document(allow("sqs:*", queue))
+    account.client("iam").put_role_policy(RoleName="function", PolicyName="read", PolicyDocument=read)
+    mapping = lambdas.create_event_source_mapping(FunctionName=function, EventSourceArn=queue)["UUID"]
+    lambdas.update_event_source_mapping(UUID=mapping, Enabled=False)
+    record = found("lambda", "UpdateEventSourceMapping20150331")
+    expect(record["responseElements"]["functionArn"] == function, record)
+    account.client("iam").delete_role_policy(RoleName="function", PolicyName="read")
     sns.set_topic_attributes(TopicArn=topic, AttributeName="DisplayName", AttributeValue="it")
     expect(found("sns", "SetTopicAttributes")["requestParameters"]["topicArn"] == topic, "another topic")
     account.client("ssm").put_parameter(Name="it", Type="String", Value="secret")
@@ -1339,6 +1348,85 @@ def _(account: Account) -> None:
     state, reasons = account.stack("it", template(both))
     expect(state == "ROLLBACK_COMPLETE" and any("parameter Policy" in it for it in reasons), (state, reasons))
     expect(account.stack("wide", template("*"))[0] == "CREATE_COMPLETE", "refused for all queues")
+
+
+@check("an event goes only where a policy lets its rule, or to the target's dead letters")
+def _(account: Account) -> None:
+    (url, arn), (dead, dead_arn) = account.queue("events"), account.queue("dead-letters")
+    events, sqs = account.client("events"), account.client("sqs")
+    rule = events.put_rule(Name="own", EventPattern=json.dumps({"source": ["probe"]}))["RuleArn"]
+    target = {"Id": "it", "Arn": arn, "DeadLetterConfig": {"Arn": dead_arn}}
+    events.put_targets(Rule="own", Targets=[target])
+
+    def only(source: str) -> None:
+        allowed = allow("sqs:SendMessage", arn, Principal={"Service": "events.amazonaws.com"})
+        condition = {"ArnNotEquals": {"aws:SourceArn": [source, rule + "-2"]}}
+        denied = {**allowed, "Effect": "Deny", "Principal": "*", "Condition": condition}
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(allowed, denied)})
+
+    def put(mark: str) -> None:
+        events.put_events(Entries=[{"Source": "probe", "DetailType": mark, "Detail": "{}"}])
+
+    only(rule)
+    put("one")
+    expect(next(account.received(url))["detail-type"] == "one", "another")
+    # Nobody's call has a source.
+    refused("AccessDenied", sqs.send_message, QueueUrl=url, MessageBody="{}")
+    only(rule + "-3")
+    put("two")
+    letter = sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=PATIENCE_SECONDS, MessageAttributeNames=["All"])
+    letter = letter["Messages"][0]
+    told = {name: it["StringValue"] for name, it in letter["MessageAttributes"].items()}
+    expect(json.loads(letter["Body"])["detail-type"] == "two", letter)
+    expect((told["RULE_ARN"], told["TARGET_ARN"], told["ERROR_CODE"]) == (rule, arn, "NO_PERMISSIONS"), told)
+
+
+@check("a queue is mapped to a function that may read it, in time, and read with its rights")
+def _(account: Account) -> None:
+    function, told = account.function()
+    url, arn = account.queue("mapped")
+    lambdas, iam, sqs = (account.client(it) for it in ("lambda", "iam", "sqs"))
+    wanted = {"FunctionName": function, "EventSourceArn": arn, "BatchSize": 10}
+    wanted["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
+    refused("InvalidParameterValueException", lambdas.create_event_source_mapping, **wanted)
+    read = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    put = {"RoleName": "function", "PolicyName": "read"}
+    iam.put_role_policy(**put, PolicyDocument=document(allow(read, arn)))
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "19"})
+    refused("InvalidParameterValueException", lambdas.create_event_source_mapping, **wanted)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "20"})
+    lambdas.create_event_source_mapping(**wanted)
+    iam.put_role_policy(**put, PolicyDocument=document(allow(read[1:], arn)))
+    sqs.send_message(QueueUrl=url, MessageBody="{}")
+    time.sleep(1)
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    expect(counts["ApproximateNumberOfMessages"] == "1", counts)
+    iam.put_role_policy(**put, PolicyDocument=document(allow(read, arn)))
+    next(account.received(told))
+
+
+@check("a session's role stands under aws:PrincipalArn")
+def _(account: Account) -> None:
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": account.root}}
+    iam, sqs = account.client("iam"), account.client("sqs")
+    role = iam.create_role(RoleName="sender", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    url, arn = account.queue("work")
+    iam.put_role_policy(RoleName="sender", PolicyName="it", PolicyDocument=document(allow("sqs:SendMessage", arn)))
+    denied = {**allow("sqs:SendMessage", arn, Principal="*"), "Effect": "Deny"}
+    denied["Condition"] = {"ArnNotEquals": {"aws:PrincipalArn": role}}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(denied)})
+    refused("AccessDenied", sqs.send_message, QueueUrl=url, MessageBody="{}")
+    assume = account.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+    sender = SESSION.create_client(
+        "sqs",
+        region_name=REGION,
+        endpoint_url=account.ready["https"],
+        verify=account.ready["ca"],
+        aws_access_key_id=assume["AccessKeyId"],
+        aws_secret_access_key=assume["SecretAccessKey"],
+        aws_session_token=assume["SessionToken"],
+    )
+    sender.send_message(QueueUrl=url, MessageBody="{}")
 
 
 @check("what is unsettled is decided by seed, operation and number alone")

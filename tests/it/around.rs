@@ -467,6 +467,28 @@ async fn whoever_touches_what_stands_beside_the_functions_is_told_and_nobody_els
             Some("rule s3-guardrail-sweeper, which is none of the guardrail's"),
         ),
         ("events", "PutTargets", json!({"rule": "s3-guardrail-roles-tampered-eu-west-1"}), json!(null), None),
+        (
+            "dynamodb",
+            "UpdateContinuousBackups",
+            json!({"tableName": "s3-guardrail-ledger"}),
+            json!(null),
+            Some("table s3-guardrail-ledger"),
+        ),
+        (
+            "dynamodb",
+            "PutResourcePolicy",
+            json!({"resourceArn": format!("arn:aws:dynamodb:eu-west-2:{ACCOUNT}:table/s3-guardrail-ledger")}),
+            json!(null),
+            Some("table s3-guardrail-ledger"),
+        ),
+        (
+            "dynamodb",
+            "UpdateTable",
+            json!({"billingMode": "PROVISIONED"}),
+            json!({"tableDescription": {"tableName": "s3-guardrail-ledger"}}),
+            Some("table s3-guardrail-ledger"),
+        ),
+        ("dynamodb", "DeleteTable", json!({"tableName": "theirs"}), json!(null), None),
     ] {
         let fake = FakeAws::guarded();
         deployed(&fake);
@@ -600,6 +622,45 @@ async fn the_sweep_tells_of_a_permission_by_which_a_strangers_rule_could_make_up
     let problem =
         alerts[0]["findings"].as_array().unwrap().iter().find(|it| it["part"] == "function guardrail-remediate");
     assert!(problem.unwrap()["problem"].as_str().unwrap().contains("remove the statement theirs"), "{alerts:?}");
+}
+
+#[tokio::test]
+async fn what_keeps_events_from_arriving_is_told_by_the_sweep() {
+    let sqs = |name: &str| format!("arn:aws:sqs:eu-west-2:{ACCOUNT}:{name}");
+    let mapping = |name: &str, state: &str| json!({"EventSourceArn": sqs(name), "State": state});
+    let (events, work) = ("s3-guardrail-events", "s3-guardrail-work");
+    let anybody = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]});
+    for (mappings, policy, found) in [
+        (vec![mapping(events, "Enabled"), mapping(work, "Updating")], None, &[][..]),
+        (
+            vec![mapping(events, "Disabled"), mapping(work, "Enabled")],
+            None,
+            &["queue s3-guardrail-events: nothing hands"],
+        ),
+        (vec![mapping(events, "Enabled")], None, &["queue s3-guardrail-work: nothing hands"]),
+        (
+            vec![mapping(events, "Enabled"), mapping(work, "Enabled"), mapping("theirs", "Enabled")],
+            None,
+            &["function guardrail-remediate: it takes events from arn:aws:sqs:eu-west-2:111122223333:theirs"],
+        ),
+        (
+            vec![mapping(events, "Enabled"), mapping(work, "Enabled")],
+            Some(anybody),
+            &["queue s3-guardrail-events: its policy is not ours", "queue s3-guardrail-work: its policy is not ours"],
+        ),
+    ] {
+        let fake = FakeAws::guarded();
+        deployed(&fake);
+        fake.state().mappings = Some(mappings);
+        fake.state().queue_policy = policy;
+        let answer = sweep(&fake, json!({})).await.unwrap();
+        let findings = answer["guardrail"]["findings"].as_array().cloned().unwrap_or_default();
+        let line = |it: &Value| format!("{}: {}", it["part"].as_str().unwrap(), it["problem"].as_str().unwrap());
+        let lines: Vec<_> =
+            findings.iter().map(line).filter(|it| it.contains("queue") || it.contains("events")).collect();
+        assert_eq!(lines.len(), found.len(), "{lines:?}");
+        assert!(lines.iter().zip(found).all(|(line, part)| line.starts_with(part)), "{lines:?}");
+    }
 }
 
 #[tokio::test]

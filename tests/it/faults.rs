@@ -10,7 +10,10 @@ use guardrail::{
     Guardrail,
     work::{bootstrap::bootstrap, sweep::sweep},
 };
-use guardrail_core::{control::table::Control, value::failure::chain};
+use guardrail_core::{
+    control::table::Control,
+    value::{failure::chain, own_parts::WIRING},
+};
 use guardrail_tests::{
     control,
     fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl, remediate},
@@ -24,7 +27,7 @@ use crate::owners;
 const MOVED_ALIAS: &str = "alias/moved";
 
 /// Calls that are no control's.
-const OTHER_CALLS: [&str; 26] = [
+const OTHER_CALLS: [&str; 28] = [
     "CreateBucket",
     "GetBucketWebsite",
     "GetBucketReplication",
@@ -49,6 +52,8 @@ const OTHER_CALLS: [&str; 26] = [
     "PutTargets",
     "GetPolicy",
     "GetFunctionConcurrency",
+    "ListEventSourceMappings",
+    "GetQueueAttributes",
     "DescribeTrails",
     "ListSubscriptionsByTopic",
 ];
@@ -138,6 +143,7 @@ async fn flows() -> Vec<Flow> {
     no_trail.trail = None;
     let mut swept = whole.clone();
     swept.rules = deployed();
+    swept.parameters.insert(WIRING.to_owned(), "2".to_owned());
     swept.rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
     swept.rules.get_mut("s3-guardrail-key-changed").unwrap().0["EventPattern"] = json!("{\"source\":[\"nothing\"]}");
     swept.rules.get_mut("s3-guardrail-trail-changed").unwrap().1.clear();

@@ -200,6 +200,17 @@ async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
     aws(&[&["iam", "put-role-policy"][..], &policy, &["--policy-document", &nothing.to_string()]].concat());
     told("PutRolePolicy", "role s3-guardrail-bootstrap-eu-west-2").await;
     aws(&[&["iam", "delete-role-policy"][..], &policy].concat());
+    // What brings events: their queue, the mapping of it, and where the rules lead.
+    let events = ask(&["sqs", "get-queue-url", "--queue-name", "s3-guardrail-events"], "QueueUrl");
+    aws(&["sqs", "set-queue-attributes", "--queue-url", &events, "--attributes", "VisibilityTimeout=180"]);
+    told("SetQueueAttributes", "queue s3-guardrail-events").await;
+    let list = ["lambda", "list-event-source-mappings", "--function-name", REMEDIATE];
+    let mapping = ask(&list, "EventSourceMappings[0].UUID");
+    aws(&["lambda", "update-event-source-mapping", "--uuid", &mapping, "--batch-size", "10"]);
+    told("UpdateEventSourceMapping", "function guardrail-remediate").await;
+    let wiring = "/s3-guardrail/wiring";
+    aws(&["ssm", "put-parameter", "--overwrite", "--type", "String", "--name", wiring, "--value", "2"]);
+    told("PutParameter", "parameter /s3-guardrail/wiring").await;
     let parameter = "/s3-guardrail/buckets/it-nobodys";
     aws(&["ssm", "put-parameter", "--type", "String", "--name", parameter, "--value", "{}"]);
     told("PutParameter", &format!("registry parameter {parameter}")).await;
@@ -290,7 +301,7 @@ fn wrong_options_are_named_before_anything_is_created() {
         (&["--parameter-prefix", "buckets"], "--parameter-prefix: `buckets` must begin and end with a slash"),
         (&["--permissions-boundary", "x"], "--permissions-boundary: `x`"),
         (&["--log-retention-days", "31"], "--log-retention-days: `31`"),
-        (&["--concurrency", "two"], "--concurrency: `two`"),
+        (&["--concurrency", "5"], "unknown option --concurrency"),
         (&["--binaries", "/nowhere"], "--binaries: there is no /nowhere/guardrail-remediate"),
         (&["--region"], "unknown option --region"),
         (&["--email"], "--email needs a value"),
@@ -303,30 +314,34 @@ fn wrong_options_are_named_before_anything_is_created() {
     assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("say --yes"));
 }
 
+/// The rules that lead there.
+fn leading_to(target: &str) -> BTreeSet<String> {
+    let list = ["events", "list-rule-names-by-target", "--target-arn", target, "--query", "RuleNames"];
+    let rules: Vec<String> = serde_json::from_str(&aws(&list)).unwrap();
+    rules.iter().map(|it| format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{it}")).collect()
+}
+
 #[test]
 fn each_function_may_be_invoked_for_its_own_rules_and_for_nothing_else() {
-    for function in [REMEDIATE, SWEEP] {
-        let policy = ask(&["lambda", "get-policy", "--function-name", function], "Policy");
-        let policy: Value = serde_json::from_str(&policy).unwrap();
-        let sources: BTreeSet<_> = policy["Statement"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| &it["Condition"])
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|it| it["ArnLike"].as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned())
-            .collect();
-        let list = [
-            "events",
-            "list-rule-names-by-target",
-            "--target-arn",
-            &format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"),
-        ];
-        let rules: Vec<String> = serde_json::from_str(&aws(&[&list[..], &["--query", "RuleNames"]].concat())).unwrap();
-        let rules: BTreeSet<_> =
-            rules.iter().map(|it| format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{it}")).collect();
-        assert_eq!(sources, rules, "{function}");
+    let of_sweep = ask(&["lambda", "get-policy", "--function-name", SWEEP], "Policy");
+    let of_sweep: Value = serde_json::from_str(&of_sweep).unwrap();
+    let source = |it: &Value| it["Condition"]["ArnLike"].as_object()?.values().next()?.as_str().map(str::to_owned);
+    let sources: BTreeSet<_> = of_sweep["Statement"].as_array().unwrap().iter().filter_map(source).collect();
+    assert_eq!(sources, leading_to(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{SWEEP}")));
+    assert_eq!(sources.len(), 2, "{sources:?}");
+    // The other takes events from a queue, in which the rules put them, and nobody else.
+    let get = ["lambda", "get-policy", "--function-name", REMEDIATE];
+    let none = deployment().aws.aws(&deployment().administrator, &get).unwrap_err().to_string();
+    assert!(none.contains("ResourceNotFoundException"), "{none}");
+    let allowed = policy("s3-guardrail-events")["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"].take();
+    let senders: BTreeSet<String> = serde_json::from_value(allowed).unwrap();
+    assert_eq!(senders, leading_to(&format!("arn:aws:sqs:{REGION}:{ACCOUNT}:s3-guardrail-events")));
+    assert_eq!(senders.len(), 6, "{senders:?}");
+    for queue in ["s3-guardrail-events", "s3-guardrail-work"] {
+        let url = ask(&["sqs", "get-queue-url", "--queue-name", queue], "QueueUrl");
+        let send = ["sqs", "send-message", "--queue-url", &url, "--message-body", "{}"];
+        let denied = deployment().aws.aws(&deployment().administrator, &send).unwrap_err().to_string();
+        assert!(denied.contains("AccessDenied"), "{queue}: {denied}");
     }
 }
 
@@ -340,23 +355,38 @@ fn every_alarm_tells_the_topic() {
     assert!(alarms.iter().all(|it| it["AlarmActions"] == json!([deployment().topic_arn])), "{alarms:?}");
     assert_eq!(
         ask(&["lambda", "get-function-concurrency", "--function-name", REMEDIATE], "ReservedConcurrentExecutions"),
-        "5"
+        "None"
     );
 }
 
+fn attributes(queue: &str) -> Value {
+    let url = ask(&["sqs", "get-queue-url", "--queue-name", queue], "QueueUrl");
+    let get = ["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "All", "--output", "json"];
+    serde_json::from_str::<Value>(&aws(&get)).unwrap()["Attributes"].take()
+}
+
+fn policy(queue: &str) -> Value {
+    serde_json::from_str(attributes(queue)["Policy"].as_str().unwrap()).unwrap()
+}
+
 #[test]
-fn each_queue_has_a_policy_of_its_own_and_work_is_tried_as_often_as_aws_advises() {
-    for queue in ["s3-guardrail-work", "s3-guardrail-dead-letters"] {
-        let url = ask(&["sqs", "get-queue-url", "--queue-name", queue], "QueueUrl");
-        let get = ["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "All"];
-        let attributes: Value = serde_json::from_str(&aws(&[&get[..], &["--output", "json"]].concat())).unwrap();
-        let document = |name: &str| attributes["Attributes"][name].as_str().map(|it| serde_json::from_str(it).unwrap());
-        let policy: Value = document("Policy").unwrap();
+fn each_queue_has_a_policy_of_its_own_and_is_handed_out_as_seldom_as_an_account_may_need() {
+    for (queue, at_once) in
+        [("s3-guardrail-events", Some("4")), ("s3-guardrail-work", Some("2")), ("s3-guardrail-dead-letters", None)]
+    {
+        let (attributes, policy) = (attributes(queue), policy(queue));
         let statements = policy["Statement"].as_array().unwrap();
-        assert!(statements.iter().all(|it| it["Resource"] == attributes["Attributes"]["QueueArn"]), "{policy}");
+        assert!(statements.iter().all(|it| it["Resource"] == attributes["QueueArn"]), "{policy}");
         assert!(statements.iter().any(|it| it["Sid"] == "TlsOnly"), "{policy}");
-        if let Some(redrive) = document("RedrivePolicy") {
-            assert_eq!(redrive["maxReceiveCount"], json!(5), "{redrive}");
-        }
+        let Some(at_once) = at_once else { continue };
+        let redrive: Value = serde_json::from_str(attributes["RedrivePolicy"].as_str().unwrap()).unwrap();
+        assert_eq!((&redrive["maxReceiveCount"], &attributes["VisibilityTimeout"]), (&json!(20), &json!("180")));
+        let list =
+            ["lambda", "list-event-source-mappings", "--event-source-arn", attributes["QueueArn"].as_str().unwrap()];
+        let said = ask(
+            &list,
+            "EventSourceMappings[].[BatchSize, MaximumBatchingWindowInSeconds, FunctionResponseTypes[0], ScalingConfig.MaximumConcurrency]",
+        );
+        assert_eq!(said, format!("10\t0\tReportBatchItemFailures\t{at_once}"), "{queue}");
     }
 }

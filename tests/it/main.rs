@@ -35,5 +35,6 @@ mod recorded_buckets;
 mod stacks;
 mod tidy;
 mod told;
+mod told_once;
 mod unsettled;
 mod verify;

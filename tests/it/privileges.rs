@@ -12,12 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Permissions that AWS itself uses in the role's name, for Lambda's logs, queues and dead letters, or for encrypting on
 /// the way to SNS. The local AWS asks for none of them, so it cannot show what fails without; and what it does not have.
-const USED_BY_AWS: [&str; 16] = [
+const USED_BY_AWS: [&str; 17] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
-    "sqs:DeleteMessage",
-    "sqs:GetQueueAttributes",
-    "sqs:ReceiveMessage",
+    "TakeEventsAndWork sqs:ChangeMessageVisibility",
+    "TakeEventsAndWork sqs:DeleteMessage",
+    "TakeEventsAndWork sqs:GetQueueAttributes",
+    "TakeEventsAndWork sqs:ReceiveMessage",
     "KeepWhatFailed sqs:SendMessage",
     "EncryptAlerts kms:Decrypt",
     "EncryptAlerts kms:GenerateDataKey",

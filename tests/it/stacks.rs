@@ -6,12 +6,18 @@ use std::{
     time::Duration,
 };
 
-use guardrail_core::{decide::rules::STACK, value::own_parts::SWEEP};
+use aws_sdk_s3::Client;
+use guardrail_core::{
+    decide::rules::STACK,
+    value::own_parts::{EVENTS, REMEDIATE, SWEEP},
+};
 use guardrail_tests::{
     deploy::{self, Deployment},
     local_aws::{ACCOUNT, LocalAws, eventually, run, workspace},
 };
 use serde_json::{Value, json};
+
+use crate::local::create;
 
 const OTHER_REGION: &str = "eu-west-1";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +44,12 @@ impl Place {
     /// What the sweep says of the guardrail's own parts.
     fn sweep(&self) -> Value {
         self.0.invoke(SWEEP, &json!({})).unwrap().unwrap()["guardrail"]["findings"].clone()
+    }
+
+    fn sweep_finds_only_that_nobody_listens(&self) {
+        let found = self.sweep();
+        let problems: Vec<_> = found.as_array().unwrap().iter().map(|it| &it["problem"]).collect();
+        assert_eq!(problems, ["nobody has a confirmed subscription, so nobody reads this"], "{found}");
     }
 
     /// Does something while one sweep follows the other; all that they say.
@@ -117,6 +129,93 @@ async fn nothing_that_the_guardrail_puts_back_stops_cloudformation() {
     place.aws(&["events", "delete-rule", "--name", "s3-guardrail-key-changed"]);
     place.sweep();
     assert_eq!(place.rules(), all);
+}
+
+/// The wiring of before there was a queue of events: rules invoked guardrail-remediate.
+fn direct(wiring: &str) -> String {
+    let without = |template: &str, resource: &str| {
+        let (before, rest) = template.split_once(&format!("  {resource}:\n")).unwrap();
+        format!("{before}{}", rest.split_once("\n\n").unwrap().1)
+    };
+    let direct = without(&without(wiring, "ArrivedEvents"), "Wiring").replace("    DependsOn: ArrivedEvents\n", "");
+    let place = "${AWS::Region}:${AWS::AccountId}";
+    let function = format!("lambda:{place}:function:guardrail-remediate\n");
+    let direct = direct.replace(&format!("sqs:{place}:s3-guardrail-events\n"), &function);
+    let permissions = QUEUED.iter().enumerate().map(|(n, rule)| {
+        format!(
+            "\n  Permission{n}:\n    Type: AWS::Lambda::Permission\n    Properties:\n      FunctionName: guardrail-remediate\n      \
+             Action: lambda:InvokeFunction\n      Principal: events.amazonaws.com\n      \
+             SourceArn: !Sub arn:${{AWS::Partition}}:events:{place}:rule/s3-guardrail-{rule}\n"
+        )
+    });
+    direct + &permissions.collect::<String>()
+}
+
+const QUEUED: [&str; 6] =
+    ["bucket-changed", "key-changed", "trail-changed", "tampered", "beside-tampered", "tampering-denied"];
+
+#[tokio::test]
+async fn an_upgrade_from_rules_that_invoked_the_function_loses_no_event_and_is_not_undone_half_way() {
+    let place = Place::new("upgrade");
+    let wiring = std::fs::read_to_string(workspace().join("infra/wiring.yaml")).unwrap();
+    place.deploy_wiring("direct.yaml", &direct(&wiring)).unwrap();
+    let reserve = ["lambda", "put-function-concurrency", "--function-name", REMEDIATE];
+    place.aws(&[&reserve[..], &["--reserved-concurrent-executions", "5"]].concat());
+    place.0.guard("it-upgrade").unwrap();
+    let leading_to = |target: &str| {
+        let arn = format!("arn:aws:{}", target.replace("@", &format!("eu-west-2:{ACCOUNT}")));
+        let list = ["events", "list-rule-names-by-target", "--target-arn", &arn, "--query", "length(RuleNames)"];
+        place.aws(&list)
+    };
+    let (function, queue) = (format!("lambda:@:function:{REMEDIATE}"), format!("sqs:@:{EVENTS}"));
+    assert_eq!((leading_to(&function), leading_to(&queue)), ("6".to_owned(), "0".to_owned()));
+    place.sweep_finds_only_that_nobody_listens();
+
+    // New buckets all the while: each is an event of its own, and each must be looked at.
+    let s3 = Client::new(&place.0.aws.sdk(&place.0.administrator).unwrap());
+    let stream = async |done: &AtomicBool| {
+        let mut created = Vec::new();
+        while !done.load(SeqCst) {
+            let name = format!("it-upgrade-{}", created.len());
+            create(&s3, &name).await;
+            created.push(name);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        created
+    };
+    let done = AtomicBool::new(false);
+    let (created, said) = thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(stream(&done))
+        });
+        let (_, said) = place.under_sweeps(|| {
+            // One that fails goes back whole.
+            let refused = format!(
+                "{wiring}\n  Refused:\n    Type: AWS::Events::Rule\n    DependsOn: Wiring\n    Properties: {{EventPattern: {{source: [{}]}}}}\n",
+                "x".repeat(2048)
+            );
+            assert!(place.deploy_wiring("refused.yaml", &refused).is_err());
+            assert_eq!((leading_to(&function), leading_to(&queue)), ("6".to_owned(), "0".to_owned()));
+            place.0.deploy(&[]).unwrap();
+        });
+        done.store(true, SeqCst);
+        (stream.join().unwrap(), said)
+    });
+    assert!(!said.contains("restored"), "no target was led back while it was on its way: {said}");
+    assert_eq!((leading_to(&function), leading_to(&queue)), ("0".to_owned(), "6".to_owned()));
+    place.sweep_finds_only_that_nobody_listens();
+    assert!(created.len() > 20, "{created:?}");
+    for bucket in &created {
+        let looked = async || (!place.0.outcomes(bucket).is_empty()).then_some(());
+        eventually(bucket, PATIENCE, looked).await.unwrap();
+    }
+    let dead =
+        ["sqs", "get-queue-attributes", "--queue-url", &place.0.dead_letter_queue_url, "--attribute-names", "All"];
+    let dead = place.aws(&[&dead[..], &["--query", "Attributes.ApproximateNumberOfMessages"]].concat());
+    assert_eq!(dead, "\"0\"");
+    let reserved = ["lambda", "get-function-concurrency", "--function-name", REMEDIATE];
+    assert!(!place.aws(&reserved).contains("Reserved"), "what the earlier deployment reserved is released");
 }
 
 #[tokio::test]

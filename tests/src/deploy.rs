@@ -81,20 +81,21 @@ impl Deployment {
         deploy
     }
 
-    /// Takes EventBridge's permission to invoke the functions away: of all parts of the guardrail, one that it does not
-    /// put back itself.
+    /// Takes EventBridge's permissions to send events and to invoke the sweep away: of all parts of the guardrail, those
+    /// that it does not put back itself.
     pub fn deafen(&self) -> Result<(), SetupError> {
-        for function in ["guardrail-sweep", "guardrail-remediate"] {
-            let get = ["lambda", "get-policy", "--function-name", function, "--query", "Policy", "--output", "text"];
-            let policy = self.aws.aws(&self.administrator, &get)?;
-            let policy: Value =
-                serde_json::from_str(&policy).map_err(|error| SetupError(format!("{function}'s policy: {error}")))?;
-            for statement in policy["Statement"].as_array().into_iter().flatten() {
-                let sid = statement["Sid"].as_str().unwrap_or_default();
-                let remove = ["lambda", "remove-permission", "--function-name", function, "--statement-id", sid];
-                self.aws.aws(&self.administrator, &remove)?;
-            }
+        let aws = |arguments: &[&str]| self.aws.aws(&self.administrator, arguments);
+        let get =
+            ["lambda", "get-policy", "--function-name", "guardrail-sweep", "--query", "Policy", "--output", "text"];
+        let policy: Value = serde_json::from_str(&aws(&get)?)
+            .map_err(|error| SetupError(format!("guardrail-sweep's policy: {error}")))?;
+        for statement in policy["Statement"].as_array().into_iter().flatten() {
+            let sid = statement["Sid"].as_str().unwrap_or_default();
+            aws(&["lambda", "remove-permission", "--function-name", "guardrail-sweep", "--statement-id", sid])?;
         }
+        let get =
+            ["sqs", "get-queue-url", "--queue-name", "s3-guardrail-events", "--query", "QueueUrl", "--output", "text"];
+        aws(&["sqs", "set-queue-attributes", "--queue-url", &aws(&get)?, "--attributes", r#"{"Policy": ""}"#])?;
         Ok(())
     }
 
@@ -140,17 +141,19 @@ impl Deployment {
         self.invoke("guardrail-bootstrap", &shared)?.map_err(SetupError)
     }
 
-    /// The outcomes of all reconciles of a bucket so far, from the function's own log. Those that began with the
-    /// key or the trail are left out: buckets share them, and so tests would disturb each other.
+    /// The outcomes of all reconciles of a bucket so far, from the function's own log, as often as there were calls that
+    /// led to each. Those that began with the key or the trail are left out: buckets share them, and so tests would disturb
+    /// each other.
     pub fn outcomes(&self, bucket: &str) -> Vec<String> {
         let log = std::fs::read_to_string(self.aws.data.join("log")).unwrap_or_default();
         let marker = format!("handle{{bucket={bucket} trigger=\"");
         let shared = |it: &str| Control::of_event(it).is_some_and(|it| !Control::OF_BUCKET.contains(&it));
         let outcome = |line: &str| {
             let (trigger, rest) = line.split_once(&marker)?.1.split_once("\"}: reconciled outcome=")?;
-            Some(rest.split(' ').next()?.to_owned()).filter(|_| !shared(trigger))
+            let calls = rest.split(" calls=").nth(1)?.split(' ').next()?.parse::<usize>().ok()?;
+            Some(vec![rest.split(' ').next()?.to_owned(); calls.max(1)]).filter(|_| !shared(trigger))
         };
-        log.lines().filter_map(outcome).collect()
+        log.lines().filter_map(outcome).flatten().collect()
     }
 
     /// The calls that the guardrail's own role made to change a bucket, from CloudTrail.

@@ -36,8 +36,9 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::timeout::TimeoutConfig;
 use guardrail::{Guardrail, work::handle::RemediateError};
 use guardrail_core::{
-    decide::rules::rules,
+    decide::rules::{Wiring, rules},
     edge::config::{Config, Needs},
+    value::own_parts::WIRING,
 };
 use serde_json::{Value, json};
 
@@ -88,8 +89,9 @@ impl FakeAws {
 
     /// Puts all rules as they are deployed.
     pub fn deploy_rules(&self) {
+        self.state().parameters.insert(WIRING.to_owned(), "2".to_owned());
         for rule in rules("/s3-guardrail/buckets/", PLACE) {
-            let arn = format!("arn:aws:lambda:eu-west-2:{ACCOUNT}:function:{}", rule.function);
+            let arn = rule.targets(Wiring::Queued, PLACE).remove(0);
             let (pattern, schedule) = (rule.wakes.pattern(), rule.wakes.schedule());
             let shown = json!({
                 "Name": rule.name, "State": "ENABLED", "EventPattern": pattern, "ScheduleExpression": schedule,

@@ -194,8 +194,8 @@ const GB_PER_EVENT: f64 = 200e-9;
 const GB_SECONDS: f64 = 0.125;
 /// What an invocation logs, metrics included. Guessed.
 const GB_LOGGED: f64 = 2e-6;
-/// Lambda polls a queue with five long polls of 20 seconds.
-const EMPTY_RECEIVES: f64 = 5.0 * 3.0 * 60.0 * 730.0;
+/// Lambda polls each of two queues with five long polls of 20 seconds.
+const EMPTY_RECEIVES: f64 = 2.0 * 5.0 * 3.0 * 60.0 * 730.0;
 const HOURS: f64 = 730.0;
 
 #[derive(Debug, Serialize)]
@@ -253,7 +253,7 @@ fn estimate(usage: &Usage) -> Vec<Line> {
         metric_hours,
         (looks + sweeps) * GB_LOGGED,
         events,
-        if sweeps > 0.0 { 3.0 * swept + EMPTY_RECEIVES } else { 0.0 },
+        if sweeps > 0.0 { 3.0 * (2.0 * events + swept) + EMPTY_RECEIVES } else { 0.0 },
         2.0 * events,
     ];
     PRICES
@@ -315,9 +315,9 @@ mod tests {
             CloudWatch metrics                                        1860  metric-hours          0.76 ?
             CloudWatch Logs                                          0.012  GB                    0.01 ?
             SNS e-mails                                                100  e-mails               0.00 ?
-            SQS requests                                            665760  requests              0.27 ?
+            SQS requests                                           1323360  requests              0.53 ?
             EventBridge, events of AWS                                 200  events                0.00 ?
-            Total, us-east-1, without free tiers                                                 12.48
+            Total, us-east-1, without free tiers                                                 12.75
             ?: a price that was not read in AWS's own words. COSTS.md says where each is from.
         "#]]
         .assert_eq(&table(&estimate(&usage(""))));
@@ -334,7 +334,7 @@ mod tests {
             ("--trails 2", &[3]),
             ("--replaced-gb-per-month 100", &[4]),
             ("--buckets 2", &[6, 7, 8, 10, 12]),
-            ("--events-per-month 200", &[6, 7, 8, 9, 10, 11]),
+            ("--events-per-month 200", &[6, 7, 8, 9, 10, 11, 12]),
         ] {
             let now = dollars(more);
             let differing: Vec<_> = (0..base.len()).filter(|n| base[*n] != now[*n]).collect();

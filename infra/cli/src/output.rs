@@ -170,8 +170,13 @@ mod tests {
                 ..finding(Control::BucketPolicy, Outcome::Unreadable)
             },
         ];
-        let reconciled =
-            Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None };
+        let reconciled = Reconciled::Bucket {
+            findings,
+            hindrances: Vec::new(),
+            exposures: Vec::new(),
+            restores: [].into(),
+            read: Vec::new(),
+        };
         let report = Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::default());
         let text = self::report(&report, "  baseline: --key-arn");
         expect![[r#"

@@ -155,7 +155,7 @@ pub(crate) async fn report(
     let steps = plan::plan(&baseline, seen, &stance);
     let refusals: Vec<(Control, String)> = steps.iter().filter_map(|it| refusal(&baseline, it, stance.now)).collect();
     // With `dry_run` no step is one that writes.
-    let reconciled = apply_steps(&session.guardrail, "s3-guardrail", bucket, &baseline, steps, beside, None).await;
+    let reconciled = apply_steps(&session.guardrail, bucket, &baseline, steps, beside).await;
     let mut report = Report { dry_run: true, ..Report::from_reconciled(bucket, reconciled, &Calls::default()) };
     for (control, refusal) in refusals {
         for finding in report.findings.iter_mut().filter(|it| it.control == control) {

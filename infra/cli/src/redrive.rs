@@ -17,7 +17,7 @@ use guardrail_core::{
     value::{
         failure::ApiError,
         names::Arn,
-        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP},
+        own_parts::{DEAD_LETTERS, EVENTS, REMEDIATE, SWEEP},
     },
 };
 use serde_json::Value;
@@ -141,9 +141,13 @@ impl Letter {
     }
 }
 
-/// Which of our functions an ARN names; it may have a version or an alias in the end.
+/// Which of our functions an ARN leads to: its own, which may have a version or an alias in the end, or its queue's.
 fn function_of(arn: &str) -> Option<&'static str> {
-    let arn = Arn::parse(arn).filter(|it| it.service == "lambda")?;
+    let arn = Arn::parse(arn)?;
+    if (arn.service, arn.resource) == ("sqs", EVENTS) {
+        return Some(REMEDIATE);
+    }
+    let arn = Some(arn).filter(|it| it.service == "lambda")?;
     let name = arn.resource.strip_prefix("function:")?.split(':').next()?;
     [REMEDIATE, SWEEP].into_iter().find(|it| *it == name)
 }
@@ -158,7 +162,9 @@ fn function_woken_by(rule: &str, config: &Config) -> Option<&'static str> {
 fn function_for(payload: &Value) -> Option<&'static str> {
     if payload["detail-type"] == "Scheduled Event" {
         Some(SWEEP)
-    } else if payload.pointer("/detail/eventName").is_some() || payload.get("bucket").is_some() {
+    } else if payload.pointer("/detail/eventName").is_some()
+        || ["bucket", "key", "trail"].iter().any(|it| payload.get(it).is_some())
+    {
         Some(REMEDIATE)
     } else {
         None
@@ -210,6 +216,8 @@ mod tests {
         json!({"RULE_ARN": format!("arn:aws:events:eu-west-2:111122223333:rule/{rule}"), "TARGET_ARN": target, "ERROR_CODE": "NO_PERMISSIONS"})
     }
 
+    const EVENTS_ARN: &str = "arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-events";
+
     fn function_arn(name: &str) -> String {
         format!("arn:aws:lambda:eu-west-2:111122223333:function:{name}")
     }
@@ -224,6 +232,8 @@ mod tests {
             (of_lambda(SWEEP, schedule()), none.clone(), Some(SWEEP), schedule()),
             (of_lambda(SWEEP, tampering()), none.clone(), Some(SWEEP), tampering()),
             (of_lambda("other", event()), none.clone(), None, event()),
+            (event(), of_rule("s3-guardrail-bucket-changed", EVENTS_ARN), Some(REMEDIATE), event()),
+            // Of when the rule invoked the function.
             (event(), undelivered("s3-guardrail-bucket-changed", REMEDIATE), Some(REMEDIATE), event()),
             (tampering(), undelivered("s3-guardrail-remediate-tampered", SWEEP), Some(SWEEP), tampering()),
             (schedule(), undelivered("s3-guardrail-sweep", SWEEP), Some(SWEEP), schedule()),
@@ -231,6 +241,7 @@ mod tests {
             (event(), of_rule("theirs", "arn:aws:sqs:eu-west-2:111122223333:guardrail-sweep"), None, event()),
             // Older ones, moved here by hand, or sent by SQS: what it is tells.
             (request.clone(), none.clone(), Some(REMEDIATE), request),
+            (json!({"trail": "arn"}), none.clone(), Some(REMEDIATE), json!({"trail": "arn"})),
             (event(), none.clone(), Some(REMEDIATE), event()),
             (schedule(), none.clone(), Some(SWEEP), schedule()),
             (json!({"requestPayload": schedule()}), none.clone(), Some(SWEEP), schedule()),

@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod handle;
 mod look;
 pub mod own_key;
+pub mod page;
 pub mod reconcile;
 pub mod remediate;
 pub mod sweep;

@@ -14,6 +14,7 @@ pub mod judge;
 pub mod ledger;
 pub mod own_key;
 pub mod plan;
+pub mod queues;
 pub mod record;
 pub mod rules;
 pub mod settle;

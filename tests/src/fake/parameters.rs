@@ -14,6 +14,12 @@ impl State {
                 let page: Vec<_> = all.by_ref().take(10).map(|it| json!({"Name": it.0, "Value": it.1})).collect();
                 Ok(json!({"Parameters": page, "NextToken": all.next().map(|it| it.0)}))
             }
+            "GetParameters" => {
+                let names = input["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let (known, unknown): (Vec<_>, Vec<_>) = names.partition(|it| self.parameters.contains_key(*it));
+                let known = known.into_iter().map(|it| json!({"Name": it, "Value": self.parameters[it]}));
+                Ok(json!({"Parameters": known.collect::<Vec<_>>(), "InvalidParameters": unknown}))
+            }
             "GetParameterHistory" => {
                 let name = text("Name");
                 let now = self.parameters.get(&name).ok_or("ParameterNotFound")?;

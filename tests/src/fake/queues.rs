@@ -1,8 +1,9 @@
 //! SQS: the sweep's queue and the dead letters.
 
+use guardrail_core::decide::queues::queues;
 use serde_json::{Value, json};
 
-use crate::fake::world::{ACCOUNT, State};
+use crate::fake::world::{ACCOUNT, PLACE, State};
 
 impl State {
     pub(super) fn serve_queue(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
@@ -18,6 +19,12 @@ impl State {
                 Ok(json!({"Successful": taken, "Failed": []}))
             }
             "GetQueueUrl" => Ok(json!({"QueueUrl": format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/dead")})),
+            "GetQueueAttributes" => {
+                let queues = queues("/s3-guardrail/buckets/", PLACE);
+                let queue = queues.iter().find(|it| text("QueueUrl").ends_with(it.name)).ok_or("QueueDoesNotExist")?;
+                let policy = self.queue_policy.clone().unwrap_or_else(|| queue.policy());
+                Ok(json!({"Attributes": {"Policy": policy.to_string()}}))
+            }
             "ReceiveMessage" => {
                 let waiting = self.dead_letters.iter_mut().filter(|it| !*it.1).take(10);
                 let received = waiting.map(|(body, hidden)| {

@@ -40,12 +40,13 @@ pub(super) const QUERIES: [(&str, &str); 8] = [
 ];
 
 /// Lambda's: the end of the path, operation name.
-pub(super) const LAMBDA: [(&str, &str); 5] = [
+pub(super) const LAMBDA: [(&str, &str); 6] = [
     ("/policy", "GetPolicy"),
     ("/concurrency", "GetFunctionConcurrency"),
     ("/invocations", "Invoke"),
     ("/account-settings", "GetAccountSettings"),
     ("/configuration", "GetFunctionConfiguration"),
+    ("/event-source-mappings", "ListEventSourceMappings"),
 ];
 
 pub(super) const READS: [&str; 4] = ["Get", "Describe", "List", "BatchGet"];

@@ -77,6 +77,10 @@ pub struct State {
     pub rules: BTreeMap<String, (Value, Vec<Value>)>,
     /// Statements of the functions' policies, beside those for the rules.
     pub permissions: Vec<Value>,
+    /// The queues' event source mappings, if they are not as they are deployed.
+    pub mappings: Option<Vec<Value>>,
+    /// The queues' policies, if they are not as they are deployed.
+    pub queue_policy: Option<Value>,
     /// What the stack of the rules has: rule and status; `None`: every rule, complete.
     pub stack: Option<BTreeMap<String, String>>,
     /// Whom the zero-spend budget mails; `None`: there is no budget.

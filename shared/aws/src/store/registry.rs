@@ -1,5 +1,7 @@
 //! The registry in the Parameter Store, and the copies of its documents.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ssm::Client;
 use guardrail_core::{
     edge::registry::{COPIES, Kept, Parameter, Registration, RegistryError},
@@ -14,6 +16,24 @@ pub async fn read(ssm: &Client, prefix: &str, bucket: &BucketName) -> Result<Opt
     let output = api::unless_absent("GetParameter", sent, "ParameterNotFound")?;
     let document = output.and_then(|it| it.parameter).and_then(|it| it.value);
     document.map(|it| Registration::parse(&it, bucket)).transpose()
+}
+
+/// The same of ten buckets at most, in one call.
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+pub async fn read_all(
+    ssm: &Client,
+    prefix: &str,
+    buckets: &[BucketName],
+) -> Result<BTreeMap<BucketName, Result<Option<Registration>, RegistryError>>, ApiError> {
+    let names = buckets.iter().map(|it| format!("{prefix}{it}")).collect();
+    let sent = ssm.get_parameters().set_names(Some(names)).with_decryption(true).send().await;
+    let parameters = api::output("GetParameters", sent)?.parameters.unwrap_or_default();
+    let document = |bucket: &BucketName| {
+        let name = format!("{prefix}{bucket}");
+        let found = parameters.iter().find(|it| it.name() == Some(&name))?.value()?;
+        Some(Registration::parse(found, bucket))
+    };
+    Ok(buckets.iter().map(|it| (it.clone(), document(it).transpose())).collect())
 }
 
 /// Keeps a copy of a document.

@@ -6,10 +6,11 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Visibility;
 use guardrail_core::{
     decide::errand::{self, Letter, looks},
-    edge::message::Message,
+    edge::{config::Config, event::About, message::Message},
     value::{
         failure::{ApiError, chain},
         names::Arn,
+        subject::Subject,
     },
 };
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     Guardrail,
     api::output,
+    store::{ledger, registry},
     work::{handle::handle, look::Known},
 };
 
@@ -57,8 +59,9 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
             }
         }
     }
-    let mut known = Known::default();
-    for (n, letters) in looks(letters).into_iter().enumerate() {
+    let looks = looks(letters);
+    let mut known = read_ahead(guardrail, &looks).await;
+    for (n, letters) in looks.into_iter().enumerate() {
         let until = until(end);
         if n > 0 && until < Instant::now() + WORTH_BEGINNING {
             back.extend(letters.iter().map(|it| (it.place, Some(Duration::ZERO))));
@@ -71,8 +74,14 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
         // What people do not know of is in the messages alone.
         let returns = letters.iter().filter(|it| error.is_untold() || Some(it.place) == kept);
         let now = guardrail.clock.now();
-        let wait = |it: &Letter| errand::retry_in(it.first_received, now).unwrap_or(LAST_WAIT);
-        back.extend(returns.map(|it| (it.place, Some(wait(it)))));
+        for letter in returns {
+            match errand::retry_in(letter.first_received, now) {
+                Some(wait) => drop(back.insert(letter.place, Some(wait))),
+                // The ledger holds it open, and every sweep takes it.
+                None if error.is_kept_open() => {}
+                None => drop(back.insert(letter.place, Some(LAST_WAIT))),
+            }
+        }
     }
     let mut response = SqsBatchResponse::default();
     for place in back.keys() {
@@ -82,6 +91,34 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
         tracing::warn!(%error, "messages come back when their visibility ends, not when they should");
     }
     response
+}
+
+/// Reads the registry's documents and the ledger's items of several buckets in one call each. What one look alone needs is
+/// read beside the bucket.
+async fn read_ahead(guardrail: &Guardrail, looks: &[Vec<Letter>]) -> Known {
+    let about = looks.iter().filter_map(|it| it.first()).map(|it| it.message.about());
+    let buckets: Vec<_> =
+        about.filter_map(|it| if let About::Bucket(Ok(bucket)) = it { Some(bucket) } else { None }).collect();
+    let mut known = Known::default();
+    if buckets.len() < 2 {
+        return known;
+    }
+    let Config { parameter_prefix, ledger_table, .. } = &guardrail.config;
+    let subjects: Vec<_> = buckets.iter().map(|it| Subject::Bucket(it.clone()).to_string()).collect();
+    let (documents, items) = tokio::join!(registry::read_all(&guardrail.ssm, parameter_prefix, &buckets), async {
+        Some(ledger::read(guardrail, ledger_table.as_ref()?.as_str(), &subjects).await)
+    });
+    // What could not be read is read again by each look, which tells of it.
+    match documents {
+        Ok(documents) => known.documents = documents,
+        Err(error) => tracing::warn!(%error, "the registry is read bucket by bucket"),
+    }
+    match items {
+        Some(Ok(items)) => known.items = Some(items),
+        Some(Err(error)) => tracing::warn!(%error, "the ledger is read subject by subject"),
+        None => {}
+    }
+    known
 }
 
 /// When a function first had a message.

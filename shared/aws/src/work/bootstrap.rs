@@ -47,7 +47,7 @@ use crate::{
     observe::{Scope, observe_in},
     store::registry,
     topic,
-    work::{bootstrap::journal::Journal, reconcile::reconcile},
+    work::{bootstrap::journal::Journal, reconcile::reconcile_for},
 };
 
 pub use adopt::foresee_bucket;
@@ -272,7 +272,7 @@ async fn settle(
         let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
         let seen = Box::pin(observe_in(guardrail, &setup.bucket, &baseline, Scope::EVERYTHING)).await;
         let stance = Stance { registration, now: guardrail.clock.now(), dry_run: false, past: &NO_PAST };
-        let reconciled = Box::pin(reconcile(guardrail, &setup.bucket, &baseline, seen, &stance, None)).await;
+        let reconciled = reconcile_for(guardrail, &setup.bucket, &baseline, seen, &stance).await;
         let report = Report::from_reconciled(&setup.bucket, reconciled, &Calls::default());
         journal.changes.extend(report.findings.iter().filter(|it| it.written.is_some()).cloned());
         if report.must_retry() {
@@ -331,7 +331,7 @@ async fn ensure_guarded(
 ) -> Result<(Report, Action), BootstrapError> {
     let baseline = Baseline::new(registration, &setup.account, &guardrail.config.role)?;
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
-    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, observed.into(), &stance, None).await;
+    let reconciled = reconcile_for(guardrail, &setup.bucket, &baseline, observed.into(), &stance).await;
     let report =
         Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, &Calls::default()) };
     journal.changes.extend(report.findings.iter().cloned());
@@ -370,7 +370,7 @@ async fn ensure_trail(
     let enforced = Registration { mode: Mode::Enforce, exemptions: Vec::new(), ..registration.clone() };
     let registration = if exists { registration } else { &enforced };
     let stance = Stance { registration, now: guardrail.clock.now(), dry_run: setup.dry_run, past: &NO_PAST };
-    let reconciled = reconcile(guardrail, &setup.bucket, &baseline, seen, &stance, None).await;
+    let reconciled = reconcile_for(guardrail, &setup.bucket, &baseline, seen, &stance).await;
     let report =
         Report { dry_run: setup.dry_run, ..Report::from_reconciled(&setup.bucket, reconciled, &Calls::default()) };
     journal.changes.extend(report.findings.iter().cloned());

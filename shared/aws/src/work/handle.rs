@@ -34,6 +34,8 @@ use crate::{
     topic,
     work::{
         look::{Known, Looked, Task, look},
+        page::Page,
+        reconcile::Seen,
         watch::{self, WatchError},
     },
 };
@@ -49,6 +51,8 @@ pub enum RemediateError {
         problems: String,
         /// People do not know yet.
         untold: bool,
+        /// The ledger has it, so that every sweep looks at it.
+        kept_open: bool,
     },
     #[error("the buckets that the event is about could not be found out")]
     Registry(#[from] ApiError),
@@ -57,6 +61,11 @@ pub enum RemediateError {
 }
 
 impl RemediateError {
+    /// Whether it is kept elsewhere than in the message.
+    pub(super) fn is_kept_open(&self) -> bool {
+        matches!(self, Self::NotRestored { untold: false, kept_open: true, .. })
+    }
+
     /// Whether people still have to be told.
     pub(super) fn is_untold(&self) -> bool {
         match self {
@@ -139,8 +148,8 @@ async fn touched(guardrail: &Guardrail, errand: &Errand) -> Result<Value, Remedi
 fn answer(report: Report) -> Result<Value, RemediateError> {
     // A dry run shows what could not be read; nothing else was tried.
     if report.error.is_some() || !report.dry_run && report.must_retry() {
-        let untold = report.untold;
-        return Err(RemediateError::NotRestored { problems: report.problems(), bucket: report.bucket, untold });
+        let (problems, untold, kept_open) = (report.problems(), report.untold, report.kept_open);
+        return Err(RemediateError::NotRestored { problems, bucket: report.bucket, untold, kept_open });
     }
     Ok(json!(report))
 }
@@ -201,22 +210,28 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> R
     let mut reports = Vec::new();
     for (registration, key) in &touched {
         let bucket = &registration.bucket;
+        let started = Instant::now();
+        // Of what buckets share, the ledger knows nothing yet.
+        let mut page = Page::none(guardrail);
         let looked = async {
             let report = match Baseline::new(registration, &owner, &guardrail.config.role) {
                 Err(error) => Report::error(bucket, chain(&error), task.errand.trigger().cloned()),
                 Ok(baseline) => match key {
                     WhichKey::Former(key) => {
-                        known.keep_former(guardrail, bucket, &baseline, registration, key, task).await
+                        known.keep_former(guardrail, &baseline, registration, key, task, &mut page).await
                     }
                     WhichKey::Present => {
-                        let seen = known.look(guardrail, bucket, &baseline, scope).await;
-                        known.restore(guardrail, bucket, &baseline, registration, seen, task).await
+                        let at = guardrail.clock.now();
+                        let observation = known.look(guardrail, bucket, &baseline, scope).await;
+                        let seen = Seen { observation, at };
+                        known.restore(guardrail, &baseline, registration, seen, task, &mut page).await
                     }
                 },
             };
             Looked { report, registration: Some((*registration).clone()) }
         };
-        reports.push(run_and_report(guardrail, bucket, task, Box::pin(looked)).await);
+        let looked = Box::pin(looked).await;
+        reports.push(report(guardrail, bucket, task, started, looked, Page::none(guardrail)).await);
     }
     let failed: Vec<_> = reports.iter().filter(|it| it.must_retry()).collect();
     if !failed.is_empty() {
@@ -224,6 +239,7 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> R
             bucket: failed.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>().join(", "),
             problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
             untold: failed.iter().any(|it| it.untold),
+            kept_open: failed.iter().all(|it| it.kept_open),
         });
     }
     if let Some(attempt) = task.errand.trigger().filter(|it| it.error_code.is_some())
@@ -249,23 +265,27 @@ pub(super) async fn handle_bucket(
     task: &Task,
     known: &mut Known,
 ) -> Report {
+    let started = Instant::now();
+    let mut page = Page::none(guardrail);
     // Boxed, here and below: the SDK's futures are large, and would all lie on the stack.
-    run_and_report(guardrail, bucket, task, Box::pin(look(guardrail, bucket, task, known))).await
+    let looked = Box::pin(look(guardrail, bucket, task, known, &mut page)).await;
+    report(guardrail, bucket, task, started, looked, page).await
 }
 
-/// Does the work, tells people, keeps a record beside it, and counts.
+/// Tells people of a look, keeps a record beside it, and counts.
 #[tracing::instrument(name = "handle", skip_all, fields(%bucket, trigger = task.errand.name()))]
-async fn run_and_report(
+async fn report(
     guardrail: &Guardrail,
     bucket: &BucketName,
     task: &Task,
-    work: impl Future<Output = Looked>,
+    started: Instant,
+    looked: Looked,
+    mut page: Page<'_>,
 ) -> Report {
     let Task { errand, .. } = task;
-    let start = Instant::now();
-    let Looked { mut report, registration } = work.await;
+    let Looked { mut report, registration } = looked;
     report.asked = errand.asked(guardrail.caller.as_ref());
-    report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let swept = errand.is_sweep();
     report.missed_event = swept && report.outcome == BucketOutcome::Restored;
     for finding in &report.findings {
@@ -276,19 +296,16 @@ async fn run_and_report(
     if let Err(error) = assigned {
         history::unrecorded(&mut report, &error);
     }
-    let Config { role, region, .. } = &guardrail.config;
-    let is_news = echo::is_news(&report, errand.is_own(role, region));
-    let alert = alert::alert(&report, guardrail.config.place(), swept).filter(|_| is_news);
     let (published, kept) = tokio::join!(
-        async {
-            let (topic, alert) = guardrail.config.topic.as_ref().zip(alert)?;
-            Some(topic::publish(&guardrail.sns, topic, alert).await)
-        },
+        Box::pin(tell(guardrail, task, &report, &mut page)),
         history::keep(guardrail, &report, registration.as_ref()),
     );
     if let Err(error) = kept {
         history::unrecorded(&mut report, &error);
     }
+    let Told { published, kept_open, ledger_error } = published;
+    report.kept_open = kept_open;
+    report.ledger_error = ledger_error;
     match published {
         None => {}
         Some(Ok(())) => report.notified = true,
@@ -301,6 +318,55 @@ async fn run_and_report(
     if report.outcome != BucketOutcome::Unguarded {
         metrics::lines(&report, guardrail.clock.now()).iter().for_each(guardrail.metrics);
     }
-    tracing::info!(outcome = ?report.outcome, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
+    let calls = errand.events.len();
+    tracing::info!(outcome = ?report.outcome, calls, error = report.error, elapsed_ms = report.elapsed_ms, "reconciled");
     report
+}
+
+/// What came of telling people.
+struct Told {
+    /// `None`: there was nothing to tell.
+    published: Option<Result<(), ApiError>>,
+    kept_open: bool,
+    ledger_error: Option<String>,
+}
+
+/// Tells people what they do not know yet, and writes down that they do.
+async fn tell(guardrail: &Guardrail, task: &Task, report: &Report, page: &mut Page<'_>) -> Told {
+    let Task { errand, .. } = task;
+    let mut report = report.clone();
+    let is_guarded = report.outcome != BucketOutcome::Unguarded;
+    let facts = if is_guarded { page.record(&mut report).await } else { None };
+    let (kept_open, ledger_error) = (report.kept_open, report.ledger_error.clone());
+    let told = |published| Told { published, kept_open, ledger_error };
+    let Config { role, region, topic, .. } = &guardrail.config;
+    let Some(topic) = topic else { return told(None) };
+    let place = guardrail.config.place();
+    let Some(mut facts) = facts else {
+        let is_news = echo::is_news(&report, errand.is_own(role, region));
+        let alert = alert::alert(&report, place, errand.is_sweep()).filter(|_| is_news);
+        return told(match alert {
+            Some(alert) => Some(topic::publish(&guardrail.sns, topic, alert).await),
+            None => None,
+        });
+    };
+    let mut published = None;
+    // Once, and once more for what came meanwhile.
+    loop {
+        let news = report.about(std::mem::take(&mut facts), page.look());
+        let is_news = !news.facts.is_empty() || echo::is_news(&news, errand.is_own(role, region));
+        let alert = alert::alert(&news, place, false).filter(|_| is_news);
+        let Some(alert) = alert else { return told(published) };
+        if let Err(error) = topic::publish(&guardrail.sns, topic, alert).await {
+            page.release().await;
+            return told(Some(Err(error)));
+        }
+        published = Some(Ok(()));
+        facts = page.confirm().await;
+        if facts.is_empty() {
+            return told(published);
+        }
+        // Its own findings are told.
+        report = Report { findings: Vec::new(), hindrances: Vec::new(), exposures: Vec::new(), error: None, ..report };
+    }
 }

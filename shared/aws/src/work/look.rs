@@ -1,6 +1,6 @@
 //! One look at a bucket: what is registered and what is there, read at once, and restored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use guardrail_core::{
     control::{
@@ -17,6 +17,7 @@ use guardrail_core::{
     value::{
         failure::chain,
         names::{AccountId, BucketName, KeyArn},
+        subject::Subject,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -24,8 +25,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     Guardrail,
     observe::{self, Scope, observe},
-    store::registry,
-    work::reconcile::reconcile,
+    store::{ledger::Stored, registry},
+    work::{
+        page::Page,
+        reconcile::{Seen, reconcile},
+    },
 };
 
 /// What to do, and until when: no read and no write goes on longer.
@@ -42,10 +46,13 @@ pub(super) struct Looked {
     pub(super) registration: Option<Registration>,
 }
 
-/// Keys and trails that earlier buckets of the same invocation found as they should be. Many buckets share one, and
-/// CloudTrail answers ten calls a second and no more.
+/// What an invocation knows already. Keys and trails that earlier buckets found as they should be: many buckets share
+/// one, and CloudTrail answers ten calls a second and no more.
 #[derive(Default)]
 pub(super) struct Known {
+    /// The registry's documents and the ledger's items that were read ahead for a batch.
+    pub(super) documents: BTreeMap<BucketName, Result<Option<Registration>, RegistryError>>,
+    pub(super) items: Option<BTreeMap<String, Stored>>,
     keys: HashMap<(String, Option<String>), KmsKey>,
     trails: HashMap<String, Trail>,
 }
@@ -54,14 +61,33 @@ pub(super) struct Known {
 ///
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
-pub(super) async fn look(guardrail: &Guardrail, bucket: &BucketName, task: &Task, known: &mut Known) -> Looked {
+pub(super) async fn look<'a>(
+    guardrail: &'a Guardrail,
+    bucket: &BucketName,
+    task: &Task,
+    known: &mut Known,
+    page: &mut Page<'a>,
+) -> Looked {
     let Guardrail { config, ssm, .. } = guardrail;
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
-    let reads = async {
-        tokio::join!(registry::read(ssm, &config.parameter_prefix, bucket), observe(guardrail.readers(), bucket))
+    let at = guardrail.clock.now();
+    let document = async {
+        match known.documents.remove(bucket) {
+            Some(document) => document,
+            None => registry::read(ssm, &config.parameter_prefix, bucket).await,
+        }
     };
-    let Ok((registration, observed)) = timeout_at(task.until, Box::pin(reads)).await else {
+    let subject = Subject::Bucket(bucket.clone());
+    let items = known.items.as_mut().map(|it| it.remove(&subject.to_string()));
+    let reads = async {
+        tokio::join!(document, observe(guardrail.readers(), bucket), async {
+            if !task.errand.is_dry_run() {
+                *page = Page::open(guardrail, &subject, items).await;
+            }
+        })
+    };
+    let Ok((registration, observed, ())) = timeout_at(task.until, Box::pin(reads)).await else {
         let report = Report::error(bucket, NO_TIME_TO_READ.to_owned(), task.errand.trigger().cloned());
         return Looked { report: Report { dry_run: task.errand.is_dry_run(), ..report }, registration: None };
     };
@@ -84,10 +110,11 @@ pub(super) async fn look(guardrail: &Guardrail, bucket: &BucketName, task: &Task
         seen = Observation { bucket: seen.bucket, ..around };
     }
     let gone = seen.is_gone();
-    let mut report = known.restore(guardrail, bucket, &baseline, &registration, seen, task).await;
+    let seen = Seen { observation: seen, at };
+    let mut report = known.restore(guardrail, &baseline, &registration, seen, task, page).await;
     if task.errand.ask.is_some() && !gone {
         for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
-            report = report.and(known.keep_former(guardrail, bucket, &baseline, &registration, key, task).await);
+            report = report.and(known.keep_former(guardrail, &baseline, &registration, key, task, page).await);
         }
     }
     Looked { report, registration: Some(registration) }
@@ -116,17 +143,20 @@ impl Known {
     pub(super) async fn keep_former(
         &mut self,
         guardrail: &Guardrail,
-        bucket: &BucketName,
         baseline: &Baseline,
         registration: &Registration,
         key: &KeyArn,
         task: &Task,
+        page: &mut Page<'_>,
     ) -> Report {
+        let bucket = &registration.bucket;
         let Some(baseline) = baseline.with_former_key(key) else {
             return Report::new(bucket.as_str(), BucketOutcome::Compliant, task.errand.trigger().cloned());
         };
+        let at = guardrail.clock.now();
         let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
-        let mut report = Box::pin(self.restore(guardrail, bucket, &baseline, registration, seen, task)).await;
+        let seen = Seen { observation: seen, at };
+        let mut report = Box::pin(self.restore(guardrail, &baseline, registration, seen, task, page)).await;
         for finding in &mut report.findings {
             finding.note = Some(format!(
                 "This is {key}, which the bucket had before: what was uploaded then cannot be read without it."
@@ -139,15 +169,16 @@ impl Known {
     pub(super) async fn restore(
         &mut self,
         guardrail: &Guardrail,
-        bucket: &BucketName,
         baseline: &Baseline,
         registration: &Registration,
-        seen: Observation,
+        seen: Seen,
         task: &Task,
+        page: &mut Page<'_>,
     ) -> Report {
-        let key = seen.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
-        let trail = seen.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
-        let report = restore(guardrail, bucket, baseline, registration, seen, task).await;
+        let Seen { observation, .. } = &seen;
+        let key = observation.kms_key.as_ref().and_then(|it| it.as_ref().ok().cloned());
+        let trail = observation.trail.as_ref().and_then(|it| it.as_ref().ok()?.clone());
+        let report = restore(guardrail, baseline, registration, seen, task, page).await;
         let good = |control| report.findings.iter().all(|it| it.control != control);
         if let Some(required) = &baseline.kms_key {
             let name = name_of_key(required);
@@ -183,16 +214,17 @@ fn registered(
 
 async fn restore(
     guardrail: &Guardrail,
-    bucket: &BucketName,
     baseline: &Baseline,
     registration: &Registration,
-    seen: Observation,
+    seen: Seen,
     task: &Task,
+    page: &mut Page<'_>,
 ) -> Report {
+    let bucket = &registration.bucket;
     let now = guardrail.clock.now();
     let past = task.errand.past(&guardrail.config.role, now);
     let stance = Stance { registration, now, dry_run: task.errand.is_dry_run(), past: &past };
-    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance, Some(task.until))).await;
+    let reconciled = Box::pin(reconcile(guardrail, bucket, baseline, seen, &stance, Some(task.until), page)).await;
     let calls = task.errand.calls(&guardrail.config.role);
     Report { dry_run: stance.dry_run, ..Report::from_reconciled(bucket, reconciled, &calls) }
 }

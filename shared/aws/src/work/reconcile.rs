@@ -1,9 +1,12 @@
 //! Observe, plan, apply: the shell around the decisions.
 
+use std::collections::BTreeMap;
+
 use guardrail_core::{
     control::{
         kms_key::{self, KeyPart, KeyState, KmsKey},
         public_access_block::PublicAccessBlock,
+        table::Control,
         trail::Trail,
     },
     decide::{
@@ -16,14 +19,16 @@ use guardrail_core::{
     },
     outcome::{
         exposure::Exposure,
-        finding::{Finding, Outcome},
+        finding::Finding,
         hindrance::Hindrance,
+        ledger::Restore,
         observed::Observation,
         report::Reconciled,
         step::{Change, Refusal, Step},
     },
     value::{drift::Drift, failure::ApiError, names::BucketName},
 };
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
@@ -32,6 +37,7 @@ use crate::{
     clients::Writers,
     control,
     observe::{Scope, observe_in},
+    work::page::Page,
 };
 
 /// Brings what was just seen of a bucket back to its baseline. No write begins after `until`.
@@ -39,33 +45,76 @@ pub async fn reconcile(
     guardrail: &Guardrail,
     bucket: &BucketName,
     baseline: &Baseline,
-    seen: Observation,
+    seen: Seen,
     stance: &Stance<'_>,
     until: Option<Instant>,
+    page: &mut Page<'_>,
 ) -> Reconciled {
-    if seen.is_gone() {
+    let Seen { mut observation, mut at } = seen;
+    if observation.is_gone() {
         return Reconciled::Gone;
     }
-    let scope = Scope { bucket: seen.bucket.is_some(), kms_key: seen.kms_key.is_some(), trail: seen.trail.is_some() };
+    let scope = Scope {
+        bucket: observation.bucket.is_some(),
+        kms_key: observation.kms_key.is_some(),
+        trail: observation.trail.is_some(),
+    };
     let read = scope.controls();
-    let mut beside = Beside::new(baseline, &seen, stance);
-    let mut steps = plan(baseline, seen, stance);
-    for again in 0.. {
+    let mut past = stance.past.clone();
+    page.inform(&mut past, guardrail.clock.now());
+    let mut said = false;
+    let mut again = 0;
+    let (steps, beside) = loop {
+        let now = guardrail.clock.now();
+        let stance = Stance { past: &past, now, ..stance.clone() };
+        let beside = Beside::new(baseline, &observation, &stance);
+        let steps = plan(baseline, observation.clone(), &stance);
         let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
-        let Some(wait) = stance.past.reread(&drifted, &read, guardrail.clock.now(), again) else { break };
-        let look_again = async {
-            sleep(wait).await;
-            observe_in(guardrail, bucket, baseline, scope).await
-        };
-        let Some(seen) = in_time(until, look_again).await else { break };
-        if seen.is_gone() {
-            return Reconciled::Gone;
+        if let Some(wait) = past.reread(&drifted, &read, now, again) {
+            again += 1;
+            let look_again = async {
+                sleep(wait).await;
+                (guardrail.clock.now(), observe_in(guardrail, bucket, baseline, scope).await)
+            };
+            let Some(seen) = in_time(until, look_again).await else { break (steps, beside) };
+            (at, observation) = seen;
+            if observation.is_gone() {
+                return Reconciled::Gone;
+            }
+            continue;
         }
-        beside = Beside::new(baseline, &seen, stance);
-        steps = plan(baseline, seen, stance);
-    }
-    let app_name = if stance.past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
-    apply_steps(guardrail, app_name, bucket, baseline, steps, beside, until).await
+        let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
+        if said || to_write.is_empty() {
+            break (steps, beside);
+        }
+        // Others that look at the same are told before it is written, and what they do is known then.
+        said = true;
+        if !page.begin(to_write, &mut past).await {
+            break (steps, beside);
+        }
+    };
+    let app_name = if past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
+    let writer = Writer::new(guardrail, app_name, bucket, baseline, at, until);
+    writer.apply(steps, beside, read).await
+}
+
+/// The same for somebody who asks for it and takes the report: the ledger does not know of it.
+pub async fn reconcile_for(
+    guardrail: &Guardrail,
+    bucket: &BucketName,
+    baseline: &Baseline,
+    observation: Observation,
+    stance: &Stance<'_>,
+) -> Reconciled {
+    let seen = Seen { observation, at: guardrail.clock.now() };
+    Box::pin(reconcile(guardrail, bucket, baseline, seen, stance, None, &mut Page::none(guardrail))).await
+}
+
+/// What was seen, and when the reads began.
+#[derive(Debug)]
+pub struct Seen {
+    pub observation: Observation,
+    pub at: Timestamp,
 }
 
 /// What was seen beside drift.
@@ -93,26 +142,13 @@ impl Beside {
 /// Does what was planned, one write after the other. One that fails does not stop the next.
 pub async fn apply_steps(
     guardrail: &Guardrail,
-    app_name: &'static str,
     bucket: &BucketName,
     baseline: &Baseline,
     steps: Vec<Step>,
     beside: Beside,
-    until: Option<Instant>,
 ) -> Reconciled {
-    let write = Writers::new(guardrail, app_name);
-    let mut writer = Writer { read: guardrail, write, bucket, baseline, begun: Instant::now(), until };
-    let mut findings = Vec::new();
-    let mut restored_at = None;
-    for step in steps {
-        let finding = writer.take(step).await;
-        if finding.outcome == Outcome::Restored {
-            restored_at = Some(guardrail.clock.now());
-        }
-        findings.push(finding);
-    }
-    let Beside { hindrances, exposures } = beside;
-    Reconciled::Bucket { findings, hindrances, exposures, restored_at }
+    let writer = Writer::new(guardrail, "s3-guardrail", bucket, baseline, guardrail.clock.now(), None);
+    writer.apply(steps, beside, Vec::new()).await
 }
 
 struct Writer<'a> {
@@ -120,8 +156,11 @@ struct Writer<'a> {
     write: Writers,
     bucket: &'a BucketName,
     baseline: &'a Baseline,
+    /// When what is to be written was read, as far as it is not read again.
+    seen_at: Timestamp,
     begun: Instant,
     until: Option<Instant>,
+    restores: BTreeMap<Control, Restore>,
 }
 
 /// What comes of it in time.
@@ -133,7 +172,29 @@ async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Op
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(
+        guardrail: &'a Guardrail,
+        app_name: &'static str,
+        bucket: &'a BucketName,
+        baseline: &'a Baseline,
+        seen_at: Timestamp,
+        until: Option<Instant>,
+    ) -> Self {
+        let write = Writers::new(guardrail, app_name);
+        let (begun, restores) = (Instant::now(), BTreeMap::new());
+        Self { read: guardrail, write, bucket, baseline, seen_at, begun, until, restores }
+    }
+
+    async fn apply(mut self, steps: Vec<Step>, beside: Beside, read: Vec<Control>) -> Reconciled {
+        let mut findings = Vec::new();
+        for step in steps {
+            findings.push(self.take(step).await);
+        }
+        let Beside { hindrances, exposures } = beside;
+        Reconciled::Bucket { findings, hindrances, exposures, restores: self.restores, read }
+    }
+
     async fn take(&mut self, step: Step) -> Finding {
         match step.without_write() {
             Ok(finding) => finding,
@@ -179,9 +240,17 @@ impl Writer<'_> {
     async fn apply_change(&mut self, mut change: Change) -> Restored {
         let mut written = false;
         let mut tried = 0;
+        let control = change.control();
+        self.restores.insert(control, Restore { read: self.seen_at, written: None });
         loop {
+            let now = self.read.clock.now();
             match self.refreshed(&change, tried > 0).await {
-                Ok(Some(fresh)) => change = fresh,
+                Ok(Some(fresh)) => {
+                    if plan::is_read_before_write(control) || tried > 0 {
+                        self.restores.insert(control, Restore { read: now, written: None });
+                    }
+                    change = fresh;
+                }
                 // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
                 Ok(None) => return Restored { change, written, result: Ok(()) },
                 Err(error) => return Restored { change, written, result: Err(error.into()) },
@@ -191,6 +260,9 @@ impl Writer<'_> {
             }
             let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
             written |= applied.may_have_written;
+            if written && let Some(restore) = self.restores.get_mut(&control) {
+                restore.written = Some(self.read.clock.now());
+            }
             match applied.result {
                 Ok(()) => {
                     let result = change.unrestorable(self.baseline).map_or(Ok(()), |it| Err(it.into()));

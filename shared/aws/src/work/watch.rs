@@ -5,11 +5,13 @@
 
 use aws_sdk_cloudtrail::types::Trail as CloudTrail;
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
+use aws_sdk_sqs::types::QueueAttributeName;
 use guardrail_core::{
     decide::{
         self,
         chain::{self, Heard, Touch},
-        rules::{InStack, ObservedRule, Rule, RuleCall, STACK, Target, Wakes, mend, rules},
+        queues::{self, Mapping, Queue},
+        rules::{InStack, ObservedRule, Rule, RuleCall, STACK, Target, Wakes, Wiring, mend, rules},
     },
     edge::{
         config::Place,
@@ -24,7 +26,7 @@ use guardrail_core::{
     value::{
         failure::ApiError,
         names::{BucketName, TrailArn},
-        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, own_part},
+        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, WIRING, WORK, own_part},
     },
 };
 use serde_json::Value;
@@ -78,7 +80,10 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         WatchOutcome::Tampered => {
             // The key first: without it nobody can be told.
             watched.findings = own_key::mend(guardrail).await;
-            watched.findings.extend(mend_rules(guardrail).await);
+            watched.findings.extend(match wiring(guardrail).await {
+                Ok(wiring) => Box::pin(mend_rules(guardrail, wiring)).await,
+                Err(unknown) => vec![unknown],
+            });
             watched.findings.extend(registered);
         }
     }
@@ -126,15 +131,10 @@ pub async fn check(
     lost: Vec<PartFinding>,
 ) -> Result<Option<Watched>, WatchError> {
     let mut findings = own_key::mend(guardrail).await;
-    let (rules, permissions, trail, topic) = tokio::join!(
-        mend_rules(guardrail),
-        functions(guardrail),
-        some_trail_logs(guardrail),
-        somebody_listens(guardrail)
-    );
+    let (parts, trail, topic) =
+        tokio::join!(Box::pin(ways_of_events(guardrail)), some_trail_logs(guardrail), somebody_listens(guardrail));
     findings.extend(lost);
-    findings.extend(rules);
-    findings.extend(permissions);
+    findings.extend(parts);
     findings.extend(trail);
     findings.extend(topic);
     findings.extend(strangers.iter().map(|it| chain::stranger(it)));
@@ -162,20 +162,38 @@ fn mended(watched: Watched) -> Result<Watched, WatchError> {
     if problems.is_empty() { Ok(watched) } else { Err(WatchError::NotMended(problems.join("; "))) }
 }
 
-fn function_arn(place: Place<'_>, function: &str) -> String {
-    let Place { partition, region, account } = place;
-    format!("arn:{partition}:lambda:{region}:{account}:function:{function}")
-}
-
 fn dead_letters_arn(place: Place<'_>) -> String {
     let Place { partition, region, account } = place;
     format!("arn:{partition}:sqs:{region}:{account}:{DEAD_LETTERS}")
 }
 
-async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
+/// Where the rules of what is deployed lead.
+async fn wiring(guardrail: &Guardrail) -> Result<Wiring, PartFinding> {
+    let sent = guardrail.ssm.get_parameter().name(WIRING).send().await;
+    let found = unless_absent("GetParameter", sent, "ParameterNotFound");
+    let found = found.map_err(|error| PartFinding::unreadable(format!("parameter {WIRING}"), &error))?;
+    Ok(Wiring::from_version(found.and_then(|it| it.parameter?.value).as_deref()))
+}
+
+/// Whether what EventBridge sends arrives, and nothing else.
+async fn ways_of_events(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let wiring = match wiring(guardrail).await {
+        Ok(it) => it,
+        Err(unknown) => return vec![unknown],
+    };
+    // Boxed: the SDK's futures are large, and would all lie on the stack.
+    let (rules, functions, queues) = tokio::join!(
+        Box::pin(mend_rules(guardrail, wiring)),
+        Box::pin(functions(guardrail, wiring)),
+        Box::pin(queues(guardrail, wiring))
+    );
+    [rules, functions, queues].concat()
+}
+
+async fn mend_rules(guardrail: &Guardrail, wiring: Wiring) -> Vec<PartFinding> {
     let mut findings = Vec::new();
     for rule in rules(&guardrail.config.parameter_prefix, guardrail.config.place()) {
-        if let Some((outcome, problem)) = mend_rule(guardrail, &rule).await {
+        if let Some((outcome, problem)) = mend_rule(guardrail, &rule, wiring).await {
             findings.push(PartFinding::new(format!("rule {}", rule.name), outcome, problem));
         }
     }
@@ -183,13 +201,13 @@ async fn mend_rules(guardrail: &Guardrail) -> Vec<PartFinding> {
 }
 
 /// What came of a rule, and what was wrong with it; `None`: it is as it should be.
-async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, String)> {
-    let arn = function_arn(guardrail.config.place(), rule.function);
+async fn mend_rule(guardrail: &Guardrail, rule: &Rule, wiring: Wiring) -> Option<(PartOutcome, String)> {
+    let arns = rule.targets(wiring, guardrail.config.place());
     let observed = match observe_rule(guardrail, rule.name).await {
         Ok(it) => it,
         Err(error) => return Some((PartOutcome::Unreadable, error.to_string())),
     };
-    let calls = mend(rule, observed.as_ref(), &arn);
+    let calls = mend(rule, observed.as_ref(), &arns);
     if calls.is_empty() {
         return None;
     }
@@ -197,7 +215,7 @@ async fn mend_rule(guardrail: &Guardrail, rule: &Rule) -> Option<(PartOutcome, S
         return Some(left);
     }
     for call in &calls {
-        if let Err(error) = apply_call(guardrail, rule, call, &arn).await {
+        if let Err(error) = apply_call(guardrail, rule, call, &arns[0]).await {
             return Some((PartOutcome::Failed, error.to_string()));
         }
     }
@@ -270,45 +288,95 @@ async fn apply_call(guardrail: &Guardrail, rule: &Rule, call: &RuleCall, arn: &s
 }
 
 /// Whether EventBridge may invoke the functions, and whether they may run.
-async fn functions(guardrail: &Guardrail) -> Vec<PartFinding> {
+async fn functions(guardrail: &Guardrail, wiring: Wiring) -> Vec<PartFinding> {
+    const ABSENT: &str = "ResourceNotFoundException";
     let mut findings = Vec::new();
-    let place = guardrail.config.place();
     for function in [REMEDIATE, SWEEP] {
         let part = format!("function {function}");
-        match permission_missing(guardrail, function, place).await {
-            Ok(None) => {}
-            Ok(Some(problem)) => findings.push(PartFinding::new(&part, PartOutcome::Broken, problem)),
-            Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
-        }
-        let get = guardrail.lambda.get_function_concurrency().function_name(function);
-        match unless_absent("GetFunctionConcurrency", get.send().await, "ResourceNotFoundException") {
-            Ok(it) => {
-                let problem = chain::concurrency_problem(it.and_then(|it| it.reserved_concurrent_executions));
+        let lambda = &guardrail.lambda;
+        let (policy, concurrency) = tokio::join!(
+            lambda.get_policy().function_name(function).send(),
+            lambda.get_function_concurrency().function_name(function).send()
+        );
+        match unless_absent("GetFunctionConcurrency", concurrency, ABSENT) {
+            Ok(found) => {
+                let reserved = found.map(|it| it.reserved_concurrent_executions);
+                let problem = reserved.map_or(Some("it does not exist"), chain::concurrency_problem);
                 findings.extend(problem.map(|it| PartFinding::new(&part, PartOutcome::Broken, it)));
             }
+            Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
+        }
+        // Without a policy, nobody may invoke it.
+        let policy = unless_absent("GetPolicy", policy, ABSENT).and_then(|it| match it.and_then(|it| it.policy) {
+            Some(policy) => serde_json::from_str(&policy).map_err(|error| ApiError::new("GetPolicy", error)),
+            None => Ok(Value::Null),
+        });
+        match policy.map(|it| chain::permission_problem(&it, &invokers(guardrail, function, wiring))) {
+            Ok(problem) => findings.extend(problem.map(|it| PartFinding::new(&part, PartOutcome::Broken, it))),
             Err(error) => findings.push(PartFinding::unreadable(&part, &error)),
         }
     }
     findings
 }
 
-async fn permission_missing(
-    guardrail: &Guardrail,
-    function: &str,
-    place: Place<'_>,
-) -> Result<Option<String>, ApiError> {
-    const OPERATION: &str = "GetPolicy";
-    let sent = guardrail.lambda.get_policy().function_name(function).send().await;
-    let policy = unless_absent(OPERATION, sent, "ResourceNotFoundException")?.and_then(|it| it.policy);
-    let Some(policy) = policy else {
-        return Ok(Some("it does not exist, or nothing may invoke it".to_owned()));
-    };
-    let policy: Value = serde_json::from_str(&policy).map_err(|error| ApiError::new(OPERATION, error))?;
-    let Place { partition, region, account } = place;
-    let ours = rules(&guardrail.config.parameter_prefix, guardrail.config.place());
-    let ours = ours.iter().filter(|it| it.function == function).map(|it| it.name);
-    let ours: Vec<_> = ours.map(|it| (it, format!("arn:{partition}:events:{region}:{account}:rule/{it}"))).collect();
-    Ok(chain::permission_problem(&policy, &ours))
+/// The rules that wake a function, and whether they invoke it themselves.
+fn invokers(guardrail: &Guardrail, function: &str, wiring: Wiring) -> Vec<(&'static str, String, bool)> {
+    let place = guardrail.config.place();
+    let rules = rules(&guardrail.config.parameter_prefix, place).into_iter().filter(|it| it.function == function);
+    rules.map(|it| (it.name, it.arn(place), it.invokes(wiring))).collect()
+}
+
+/// Whether what is in the queues arrives, and who may send to them.
+async fn queues(guardrail: &Guardrail, wiring: Wiring) -> Vec<PartFinding> {
+    let ours = queues::queues(&guardrail.config.parameter_prefix, guardrail.config.place());
+    let mut findings = Vec::new();
+    match mappings(guardrail).await {
+        Ok(mappings) => {
+            for queue in &ours {
+                let problem = queue.mapping_problem(&mappings, wiring);
+                findings.extend(problem.map(|it| PartFinding::new(part(queue), PartOutcome::Broken, it)));
+            }
+            for source in queues::foreign_sources(&mappings, &ours) {
+                let problem = format!("it takes events from {source}, which is none of ours");
+                findings.push(PartFinding::new(format!("function {REMEDIATE}"), PartOutcome::Broken, problem));
+            }
+        }
+        Err(error) => findings.push(PartFinding::unreadable("the event source mappings", &error)),
+    }
+    for queue in &ours {
+        match queue_policy(guardrail, queue).await {
+            Ok(found) => {
+                let problem = queue.policy_problem(found.as_deref());
+                findings.extend(problem.map(|it| PartFinding::new(part(queue), PartOutcome::Broken, it)));
+            }
+            Err(error) => findings.push(PartFinding::unreadable(part(queue), &error)),
+        }
+    }
+    findings
+}
+
+fn part(queue: &Queue) -> String {
+    format!("queue {}", queue.name)
+}
+
+async fn mappings(guardrail: &Guardrail) -> Result<Vec<Mapping>, ApiError> {
+    let list = guardrail.lambda.list_event_source_mappings().function_name(REMEDIATE);
+    let mut pages = list.into_paginator().items().send();
+    let mut mappings = Vec::new();
+    while let Some(mapping) = pages.next().await {
+        let mapping = output("ListEventSourceMappings", mapping)?;
+        let enabled = !matches!(mapping.state(), Some("Disabling" | "Disabled" | "Deleting"));
+        mappings.push(Mapping { source: mapping.event_source_arn.unwrap_or_default(), enabled });
+    }
+    Ok(mappings)
+}
+
+async fn queue_policy(guardrail: &Guardrail, queue: &Queue) -> Result<Option<String>, ApiError> {
+    let work = guardrail.config.queue_url.as_deref().unwrap_or_default();
+    let url = format!("{}{}", work.strip_suffix(WORK).unwrap_or(work), queue.name);
+    let get = guardrail.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::Policy);
+    let attributes = output("GetQueueAttributes", get.send().await)?.attributes.unwrap_or_default();
+    Ok(attributes.get(&QueueAttributeName::Policy).cloned())
 }
 
 /// Whether some trail that logs in this region logs management writes; the account's own are asked first.

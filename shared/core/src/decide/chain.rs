@@ -90,19 +90,20 @@ pub fn rule_in_words(calls: &[RuleCall]) -> String {
     calls.iter().map(word).collect::<Vec<_>>().join(", and ")
 }
 
-/// What is wrong with a function's policy, which must let each of these rules invoke it, and nobody else: whoever may
-/// invoke it can make up an event, with any actor. `rules`: name and ARN.
-pub fn permission_problem(policy: &Value, rules: &[(&str, String)]) -> Option<String> {
+/// What is wrong with a function's policy, which must let each of the rules that invoke it do so, and nobody but its own:
+/// whoever may invoke it can make up an event, with any actor. `own`: name, ARN, and whether it invokes it.
+pub fn permission_problem(policy: &Value, own: &[(&str, String, bool)]) -> Option<String> {
     let allowed: Vec<_> =
         policy["Statement"].as_array().into_iter().flatten().filter(|it| it["Effect"] != "Deny").collect();
     let denied = policy["Statement"].as_array().into_iter().flatten().any(|it| it["Effect"] == "Deny");
-    if let Some((name, _)) = rules.iter().find(|rule| !allowed.iter().any(|it| rule_of(it) == Some(&rule.1))) {
+    let may = |arn: &str| allowed.iter().any(|it| rule_of(it) == Some(arn));
+    if let Some((name, ..)) = own.iter().find(|(_, arn, invokes)| *invokes && !may(arn)) {
         return Some(format!("rule {name} may not invoke it"));
     }
     if denied {
         return Some("its policy has a Deny, which no part of the guardrail wrote: remove it".to_owned());
     }
-    let foreign = allowed.iter().find(|it| !rules.iter().any(|rule| rule_of(it) == Some(&rule.1)))?;
+    let foreign = allowed.iter().find(|it| !own.iter().any(|(_, arn, _)| rule_of(it) == Some(arn)))?;
     let name = foreign["Sid"].as_str().unwrap_or("without an id");
     Some(format!(
         "its policy lets somebody else invoke it, who can make up an event with any actor: remove the statement {name}"
@@ -242,12 +243,16 @@ mod tests {
         const ARN: &str = "arn:aws:events:eu-west-2:111122223333:rule/s3-guardrail";
         let statement = |sid: &str, service: &str, source: &str| json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": source}}});
         let events = "events.amazonaws.com";
-        let rules = ["sweep", "tampered"].map(|it| (it, format!("{ARN}-{it}")));
-        let ours: Vec<_> = rules.iter().map(|(name, arn)| statement(name, events, arn)).collect();
+        let rules = ["sweep", "tampered"].map(|it| (it, format!("{ARN}-{it}"), true));
+        let ours: Vec<_> = rules.iter().map(|(name, arn, _)| statement(name, events, arn)).collect();
         let problem = |statements: &[Value]| permission_problem(&json!({"Statement": statements}), &rules);
         assert_eq!(problem(&ours), None);
         assert_eq!(problem(&ours[..1]).unwrap(), "rule tampered may not invoke it");
         assert!(problem(&[]).is_some());
+        // Rules that lead to a queue by now may, and need not.
+        let queued = rules.clone().map(|(name, arn, _)| (name, arn, false));
+        assert_eq!(permission_problem(&json!({"Statement": ours}), &queued), None);
+        assert_eq!(permission_problem(&json!({}), &queued), None);
         assert!(problem(&[statement("a", "sns.amazonaws.com", &rules[0].1), ours[1].clone()]).is_some());
         assert!(problem(&[statement("a", events, &format!("{ARN}-*"))]).is_some(), "none is named");
         for more in [

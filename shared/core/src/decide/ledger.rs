@@ -14,8 +14,7 @@ use crate::{
     decide::echo::Past,
     outcome::{
         finding::{Finding, Left, Outcome},
-        hindrance::Document,
-        ledger::{Claim, Fact, FactKind, Fight, Incident, Intent, Item, MEANING, Open, Write},
+        ledger::{BUCKET, Claim, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open, Write},
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -63,19 +62,7 @@ pub struct Looked<'a> {
     /// Its name.
     pub id: &'a str,
     pub now: Timestamp,
-    /// The controls that it read.
-    pub read: &'a [Control],
-    pub restores: &'a BTreeMap<Control, Restore>,
     pub report: &'a Report,
-}
-
-/// When a control was restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restore {
-    /// When the last read that showed it as drifted began.
-    pub read: Timestamp,
-    /// When AWS had answered our write; `None`: somebody else restored it between the read and the write.
-    pub written: Option<Timestamp>,
 }
 
 impl Intent {
@@ -190,7 +177,7 @@ impl Item {
         let dead = self.intents.iter().filter(|(id, it)| *id != looked.id && it.until <= looked.now);
         let controls: BTreeSet<_> = dead.flat_map(|(_, it)| &it.controls).collect();
         let is_good = |it: &&Control| {
-            looked.read.contains(it) && looked.report.findings.iter().all(|finding| finding.control != **it)
+            looked.report.read.contains(it) && looked.report.findings.iter().all(|finding| finding.control != **it)
         };
         let fact = |control: &Control| {
             let text = format!("{control} is good again; a look that began to restore it did not end");
@@ -231,12 +218,12 @@ impl Item {
         self.fights.retain(|control, _| restores.contains_key(control));
         for finding in looked.report.findings.iter().filter(|it| it.outcome == Outcome::Restored) {
             let control = finding.control;
-            let Some(restore) = looked.restores.get(&control) else { continue };
+            let Some(restore) = looked.report.restores.get(&control) else { continue };
             let known = self.writes.get(&control).filter(|it| it.look != id);
             // Or it will be, by a look that has written and not yet said so.
-            let is_anothers = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
+            let is_of_another = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
             let is_known =
-                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_anothers();
+                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_of_another();
             if let Some(ended) = restore.written {
                 self.writes.insert(control, Write { look: id.to_owned(), ended });
             }
@@ -269,7 +256,7 @@ impl Item {
         let now = looked.now;
         let standing = looked.standing();
         let mut facts = Vec::new();
-        for (about, Standing { state, text, calls, is_reminded }) in &standing {
+        for (about, Standing { state, text, calls, is_reminded, is_critical }) in &standing {
             let kind = match self.open.get_mut(about) {
                 Some(open) if open.state == *state => {
                     let is_due = open.told.is_some_and(|it| now.duration_since(it) >= REMINDER) && *is_reminded;
@@ -287,7 +274,8 @@ impl Item {
                 }
             };
             let since = self.open.get(about).map(|it| it.since);
-            facts.push(Fact { since, calls: calls.clone(), ..looked.fact(kind, about, text.clone()) });
+            let (calls, critical) = (calls.clone(), *is_critical);
+            facts.push(Fact { since, calls, critical, ..looked.fact(kind, about, text.clone()) });
         }
         let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
         let is_over = |about: &&String| {
@@ -347,6 +335,14 @@ struct Standing {
     calls: Vec<Trigger>,
     /// Whether people are told again of it each day.
     is_reminded: bool,
+    is_critical: bool,
+}
+
+impl Standing {
+    fn critical(state: &str, text: &str) -> Self {
+        let (state, text) = (state.to_owned(), text.to_owned());
+        Self { state, text, calls: Vec::new(), is_reminded: true, is_critical: true }
+    }
 }
 
 impl Looked<'_> {
@@ -361,24 +357,25 @@ impl Looked<'_> {
             since: None,
             calls: Vec::new(),
             text: text.chars().take(MAX_TEXT).collect(),
+            critical: kind == FactKind::Fight,
         }
     }
 
     /// Whether what is open under this name would have been found, were it still so.
     fn has_read(&self, about: &str) -> bool {
         let control = about.strip_prefix(HINDRANCE).unwrap_or(about);
-        about == BUCKET || self.read.iter().any(|it| it.id() == control)
+        about == BUCKET || self.report.read.iter().any(|it| it.id() == control)
     }
 
     fn standing(&self) -> BTreeMap<String, Standing> {
         let mut all: BTreeMap<String, Standing> = BTreeMap::new();
-        let mut add = |about: String, state: String, text: String, calls: &[Trigger], is_reminded: bool| {
-            let new = Standing { state, text, calls: calls.to_vec(), is_reminded };
+        let mut add = |about: String, new: Standing| {
             all.entry(about)
                 .and_modify(|it| {
                     it.state.push_str(", ");
                     it.state.push_str(&new.state);
-                    it.is_reminded |= is_reminded;
+                    it.is_reminded |= new.is_reminded;
+                    it.is_critical |= new.is_critical;
                 })
                 .or_insert(new);
         };
@@ -392,30 +389,26 @@ impl Looked<'_> {
             };
             let why = finding.error.as_ref().or(finding.note.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
             let text = format!("{} is not as it should be{why}", finding.control);
-            add(finding.control.to_string(), state, text, &finding.calls, finding.outcome != Outcome::Exempt);
+            let is_critical = matches!(finding.outcome, Outcome::Failed | Outcome::Unreadable | Outcome::Unstable);
+            let (calls, is_reminded) = (finding.calls.clone(), finding.outcome != Outcome::Exempt);
+            add(finding.control.to_string(), Standing { state, text, calls, is_reminded, is_critical });
         }
         for hindrance in hindrances {
-            let control = match hindrance.r#in {
-                Document::BucketPolicy => Control::BucketPolicy,
-                Document::KeyPolicy => Control::KmsKey,
+            let standing = Standing {
+                is_critical: hindrance.certain,
+                ..Standing::critical(&hindrance.to_string(), &hindrance.to_string())
             };
-            add(format!("{HINDRANCE}{control}"), hindrance.to_string(), hindrance.to_string(), &[], true);
+            add(hindrance.about(), standing);
         }
         if let Some(error) = error {
-            add(BUCKET.to_owned(), "error".to_owned(), error.clone(), &[], true);
+            add(BUCKET.to_owned(), Standing::critical("error", error));
         }
         if *outcome == BucketOutcome::Gone {
-            add(BUCKET.to_owned(), "gone".to_owned(), "the guarded bucket does not exist".to_owned(), &[], true);
+            add(BUCKET.to_owned(), Standing::critical("gone", "the guarded bucket does not exist"));
         }
         all
     }
 }
-
-/// What is open when nothing could be found out about the bucket, or it is gone.
-const BUCKET: &str = "bucket";
-
-/// What a document is open under that would keep us from our work.
-const HINDRANCE: &str = "hindrance in ";
 
 #[cfg(test)]
 mod tests;

@@ -234,6 +234,11 @@ pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Cha
     (observed.as_ref() != Some(&desired)).then(|| Change::Trail(Box::new(Drift { observed, desired })))
 }
 
+/// Whether a control is a document that others write into, too: it is read once more right before it is written.
+pub fn is_read_before_write(control: Control) -> bool {
+    matches!(control, Control::BucketPolicy | Control::Lifecycle | Control::KmsKey | Control::Trail)
+}
+
 /// An error when a part that was known `before` could not be read `now`: it would look as if it had been restored.
 pub fn still_known<P: PartialEq>(before: &[(P, ApiError)], now: &[(P, ApiError)]) -> Result<(), ApiError> {
     let lost = now.iter().find(|(part, _)| before.iter().all(|(before, _)| before != part));

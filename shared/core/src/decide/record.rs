@@ -144,7 +144,8 @@ mod tests {
             findings: findings.collect(),
             hindrances: Vec::new(),
             exposures: Vec::new(),
-            restored_at: None,
+            restores: [].into(),
+            read: Vec::new(),
         };
         Report::from_reconciled(&registration().bucket, reconciled, &Calls::of(trigger))
     }

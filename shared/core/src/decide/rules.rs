@@ -8,9 +8,9 @@ use crate::{
     control::table::{Control, OWNERS_EVENTS, TOLD_EVENTS},
     edge::config::Place,
     value::own_parts::{
-        ALARM_PREFIX, FORWARD_ROLE, FUNCTION_ROLES, LOG_GROUPS, MAPPING_PREFIXES, OTHER_FUNCTIONS, QUEUES, REMEDIATE,
-        REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES, TAMPERING_SUFFIX, TOPIC,
-        WATCHED_BY_SWEEP,
+        ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LEDGER, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES,
+        REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
+        TAMPERING_SUFFIX, TOPIC, WATCHED_BY_SWEEP, WIRING,
     },
 };
 
@@ -50,6 +50,48 @@ impl Wakes {
     }
 }
 
+/// Where the rules of a deployment lead that are to wake `guardrail-remediate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// To the function, as in deployments that have no version of their wiring.
+    Direct,
+    /// To a queue.
+    Queued,
+}
+
+impl Wiring {
+    /// Reads the version that the stack has recorded; `None`: it has recorded none.
+    pub fn from_version(version: Option<&str>) -> Self {
+        if version.is_some() { Self::Queued } else { Self::Direct }
+    }
+}
+
+impl Rule {
+    /// Where the rule leads: whereto it is led back, and where else it may lead. While the stack is on the way to another
+    /// wiring, a rule that is there already stays: `guardrail-remediate` takes events from both.
+    pub fn targets(&self, wiring: Wiring, place: Place<'_>) -> Vec<String> {
+        let Place { partition, region, account } = place;
+        let function = format!("arn:{partition}:lambda:{region}:{account}:function:{}", self.function);
+        let queue = format!("arn:{partition}:sqs:{region}:{account}:{EVENTS}");
+        match (self.function, wiring) {
+            (REMEDIATE, Wiring::Queued) => vec![queue],
+            (REMEDIATE, Wiring::Direct) => vec![function, queue],
+            _ => vec![function],
+        }
+    }
+
+    /// Whether the rule itself invokes its function.
+    pub fn invokes(&self, wiring: Wiring) -> bool {
+        self.function != REMEDIATE || wiring == Wiring::Direct
+    }
+
+    /// The rule's ARN.
+    pub fn arn(&self, place: Place<'_>) -> String {
+        let Place { partition, region, account } = place;
+        format!("arn:{partition}:events:{region}:{account}:rule/{}", self.name)
+    }
+}
+
 /// All rules of a guardrail at this place, for a registry at this path of the Parameter Store.
 ///
 /// EventBridge takes 2,048 characters of pattern, and few wildcards: what names a part is told by its start and its end.
@@ -69,31 +111,40 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
         rule(
             "s3-guardrail-tampered",
             REMEDIATE,
-            tampering(json!({"$or": [
-                {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}]},
-                {"names": [{"prefix": parameter_prefix}]},
-                {"rule": [{"prefix": RULE_PREFIX}]},
-                {"functionName": functions(&OTHER_FUNCTIONS, place)},
-                {"topicArn": [{"suffix": format!(":{TOPIC}")}]},
-                {"subscriptionArn": [{"prefix": subscription}]},
-                {"queueUrl": QUEUES.map(|it| json!({"suffix": format!("/{it}")}))},
-                {"roleName": FUNCTION_ROLES.iter().chain(&[FORWARD_ROLE]).map(role).collect::<Vec<_>>()},
-            ]})),
+            tampering(
+                "requestParameters",
+                json!({"$or": [
+                    {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}, WIRING]},
+                    {"names": [{"prefix": parameter_prefix}, WIRING]},
+                    {"rule": [{"prefix": RULE_PREFIX}]},
+                    {"functionName": functions(&OTHER_FUNCTIONS, place)},
+                    {"topicArn": [{"suffix": format!(":{TOPIC}")}]},
+                    {"subscriptionArn": [{"prefix": subscription}]},
+                    {"queueUrl": OTHER_QUEUES.map(|it| json!({"suffix": format!("/{it}")}))},
+                    {"roleName": FUNCTION_ROLES.iter().chain(&[FORWARD_ROLE]).map(role).collect::<Vec<_>>()},
+                ]}),
+            ),
         ),
         rule(
             "s3-guardrail-remediate-tampered",
             SWEEP,
-            tampering(json!({"$or": [
-                {"name": WATCHED_BY_SWEEP},
-                {"rule": WATCHED_BY_SWEEP},
-                {"functionName": functions(&[REMEDIATE], place)},
-                {"roleName": [role(&REMEDIATE_ROLE)]},
-            ]})),
+            tampering(
+                "$or",
+                json!([
+                    {"requestParameters": {"name": WATCHED_BY_SWEEP}},
+                    {"requestParameters": {"rule": WATCHED_BY_SWEEP}},
+                    {"requestParameters": {"functionName": functions(&[REMEDIATE], place)}},
+                    {"requestParameters": {"queueUrl": [{"suffix": format!("/{EVENTS}")}]}},
+                    {"requestParameters": {"roleName": [role(&REMEDIATE_ROLE)]}},
+                    // Records about event source mappings name the function in the answer only.
+                    {"responseElements": {"functionArn": [{"prefix": own_functions(place)}]}},
+                ]),
+            ),
         ),
         rule("s3-guardrail-beside-tampered", REMEDIATE, beside(place)),
         // CloudTrail records most denied calls without saying what they were aimed at: null exists, an object does not,
         // nor does what is absent.
-        rule("s3-guardrail-tampering-denied", REMEDIATE, tampering(json!([{"exists": true}]))),
+        rule("s3-guardrail-tampering-denied", REMEDIATE, tampering("requestParameters", json!([{"exists": true}]))),
         Rule { name: "s3-guardrail-sweep", function: SWEEP, wakes: Wakes::BySchedule("rate(15 minutes)") },
     ]
 }
@@ -107,25 +158,29 @@ fn calls(service: &str, names: Vec<&str>) -> Value {
     })
 }
 
-fn tampering(parameters: Value) -> Value {
+fn own_functions(place: Place<'_>) -> String {
+    let Place { partition, account, region } = place;
+    format!("arn:{partition}:lambda:{region}:{account}:function:guardrail-")
+}
+
+fn tampering(field: &str, matches: Value) -> Value {
     let prefixes = TAMPERING_PREFIXES.iter().map(|it| json!({"prefix": it}));
     let event_names = names(&TAMPERING, &prefixes.chain([json!({"suffix": TAMPERING_SUFFIX})]).collect::<Vec<_>>());
     json!({
         "source": ["aws.events", "aws.iam", "aws.lambda", "aws.sns", "aws.sqs", "aws.ssm"],
         "detail-type": ["AWS API Call via CloudTrail"],
-        "detail": {"eventName": event_names, "requestParameters": parameters},
+        "detail": {"eventName": event_names, field: matches},
     })
 }
 
 fn beside(place: Place<'_>) -> Value {
     let Place { partition, account, region } = place;
     let groups = format!("{LOG_GROUPS}guardrail-");
-    let functions = format!("arn:{partition}:lambda:{region}:{account}:function:guardrail-");
-    let mappings = MAPPING_PREFIXES.map(|it| json!({"prefix": it}));
+    let table = format!("arn:{partition}:dynamodb:{region}:{account}:table/{LEDGER}");
     json!({
-        "source": ["aws.lambda", "aws.logs", "aws.monitoring"],
+        "source": ["aws.dynamodb", "aws.logs", "aws.monitoring"],
         "detail-type": ["AWS API Call via CloudTrail"],
-        "detail": {"eventName": names(&TAMPERING_BESIDE, &mappings), "$or": [
+        "detail": {"eventName": TAMPERING_BESIDE, "$or": [
             {"requestParameters": {"logGroupName": [{"prefix": groups}]}},
             {"requestParameters": {"logGroupIdentifier": [
                 {"prefix": groups},
@@ -136,7 +191,11 @@ fn beside(place: Place<'_>) -> Value {
             ]}},
             {"requestParameters": {"alarmName": [{"prefix": ALARM_PREFIX}]}},
             {"requestParameters": {"alarmNames": [{"prefix": ALARM_PREFIX}]}},
-            {"responseElements": {"functionArn": [{"prefix": functions}]}},
+            {"requestParameters": {"tableName": [LEDGER, {"suffix": format!(":table/{LEDGER}")}]}},
+            {"requestParameters": {"tableArn": [{"prefix": table}]}},
+            {"requestParameters": {"resourceArn": [{"prefix": table}]}},
+            // Some records have the table in the answer only.
+            {"responseElements": {"tableDescription": {"tableName": [LEDGER]}}},
         ]},
     })
 }
@@ -186,7 +245,7 @@ pub enum RuleCall {
     PutTarget {
         id: String,
     },
-    /// Those that are not ours. A second one of our own function would hand it whatever somebody wrote there.
+    /// Those that are not ours. A second one of our own would hand over whatever somebody wrote there.
     RemoveTargets {
         ids: Vec<String>,
     },
@@ -230,8 +289,8 @@ pub fn leave(observed: Option<&ObservedRule>, in_stack: InStack) -> Option<Strin
     }
 }
 
-/// What mends a rule. Empty: it is as it should be.
-pub fn mend(rule: &Rule, observed: Option<&ObservedRule>, function_arn: &str) -> Vec<RuleCall> {
+/// What mends a rule that may lead to each of `arns`. Empty: it is as it should be.
+pub fn mend(rule: &Rule, observed: Option<&ObservedRule>, arns: &[String]) -> Vec<RuleCall> {
     let mut calls = Vec::new();
     match observed {
         None => calls.push(RuleCall::Put),
@@ -240,7 +299,7 @@ pub fn mend(rule: &Rule, observed: Option<&ObservedRule>, function_arn: &str) ->
         Some(_) => {}
     }
     let targets = observed.map(|it| it.targets.as_slice()).unwrap_or_default();
-    let ours = || targets.iter().filter(|it| it.arn == function_arn);
+    let ours = || targets.iter().filter(|it| arns.contains(&it.arn));
     let ours = ours().find(|it| it.plain).or_else(|| ours().next());
     let id = ours.map_or("function", |it| &it.id);
     if !ours.is_some_and(|it| it.plain) {
@@ -287,8 +346,10 @@ mod tests {
     fn comes_through(rule: &Rule, parameter: &str, value: &str) -> bool {
         let text = |it: &Value, kind: &str| it[kind].as_str().map(str::to_owned);
         let Wakes::OnEvents(pattern) = &rule.wakes else { return false };
-        let choices = pattern.pointer("/detail/requestParameters/$or").and_then(Value::as_array);
-        let named = choices.into_iter().flatten().filter_map(|it| it[parameter].as_array());
+        let choices = |path: &str| pattern.pointer(path).and_then(Value::as_array).into_iter().flatten();
+        let either = choices("/detail/$or").map(|it| &it["requestParameters"]);
+        let choices = choices("/detail/requestParameters/$or").chain(either);
+        let named = choices.filter_map(|it| it[parameter].as_array());
         named.flatten().any(|it| {
             it == value
                 || text(it, "prefix").is_some_and(|it| value.starts_with(&it))
@@ -317,10 +378,11 @@ mod tests {
         }
         let topic = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts";
         named.extend([("topicArn", topic.to_owned()), ("subscriptionArn", format!("{topic}:1-2"))]);
-        for queue in QUEUES {
+        for queue in [EVENTS].into_iter().chain(OTHER_QUEUES) {
             named.push(("queueUrl", format!("https://sqs.eu-west-2.amazonaws.com/111122223333/{queue}")));
         }
         named.extend(["name", "names"].map(|it| (it, format!("{PREFIX}acme-data"))));
+        named.extend(["name", "names"].map(|it| (it, WIRING.to_owned())));
         for (parameter, value) in &named {
             let through = rules.iter().filter(|it| comes_through(it, parameter, value)).count();
             let watchers = if WATCHED_BY_SWEEP.contains(&value.as_str()) { 2 } else { 1 };
@@ -448,11 +510,12 @@ mod tests {
     fn whatever_is_done_to_a_rule_is_undone() {
         let [rule, .., sweep] = rules(PREFIX, PLACE);
         let arn = "arn:aws:lambda:eu-west-2:111122223333:function:guardrail-remediate";
+        let arns = [arn.to_owned()];
         let target = Target { id: "1".to_owned(), arn: arn.to_owned(), plain: true };
         let Wakes::OnEvents(pattern) = rule.wakes.clone() else { panic!() };
         let whole =
             ObservedRule { enabled: true, pattern: Some(pattern), schedule: None, targets: vec![target.clone()] };
-        let mend = |observed: &ObservedRule| mend(&rule, Some(observed), arn);
+        let mend = |observed: &ObservedRule| mend(&rule, Some(observed), &arns);
         let put_target = |id: &str| RuleCall::PutTarget { id: id.to_owned() };
         assert_eq!(mend(&whole), []);
         assert_eq!(mend(&ObservedRule { enabled: false, ..whole.clone() }), [RuleCall::Enable]);
@@ -479,7 +542,7 @@ mod tests {
                 schedule: expression.map(str::to_owned),
                 targets: vec![target.clone()],
             };
-            super::mend(&sweep, Some(&observed), arn)
+            super::mend(&sweep, Some(&observed), &arns)
         };
         assert_eq!(schedule(Some("rate(15 minutes)"), None), []);
         for (expression, pattern) in [
@@ -490,7 +553,42 @@ mod tests {
         ] {
             assert_eq!(schedule(expression, pattern), [RuleCall::Put], "{expression:?}");
         }
-        assert_eq!(super::mend(&rule, None, arn), [RuleCall::Put, put_target("function")]);
+        assert_eq!(super::mend(&rule, None, &arns), [RuleCall::Put, put_target("function")]);
+    }
+
+    #[test]
+    fn a_rule_is_led_back_to_where_the_recorded_wiring_leads_and_none_is_led_back_from_a_newer_one() {
+        let rules = rules(PREFIX, PLACE);
+        let rule = |name: &str| rules.iter().find(|it| it.name == name).unwrap();
+        let function = |name: &str| format!("arn:aws:lambda:eu-west-2:111122223333:function:{name}");
+        let queue = || "arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-events".to_owned();
+        let observed = |arn: String| ObservedRule {
+            enabled: true,
+            pattern: None,
+            schedule: None,
+            targets: vec![Target { id: "function".to_owned(), arn, plain: true }],
+        };
+        let moved = |name: &str, wiring, arn: String| {
+            let targets = rule(name).targets(wiring, PLACE);
+            let calls = mend(rule(name), Some(&observed(arn)), &targets);
+            calls.contains(&RuleCall::PutTarget { id: "function".to_owned() }).then(|| targets[0].clone())
+        };
+        for (name, version, leads, back) in [
+            ("s3-guardrail-tampered", None, function(REMEDIATE), None),
+            ("s3-guardrail-tampered", None, queue(), None),
+            ("s3-guardrail-tampered", None, function("theirs"), Some(function(REMEDIATE))),
+            ("s3-guardrail-tampered", Some("2"), function(REMEDIATE), Some(queue())),
+            ("s3-guardrail-tampered", Some("2"), queue(), None),
+            // Whatever somebody wrote there leads back to no earlier one.
+            ("s3-guardrail-tampered", Some("theirs"), function("theirs"), Some(queue())),
+            // What is told of remediate's queue must not wait in it.
+            ("s3-guardrail-remediate-tampered", Some("2"), function(SWEEP), None),
+            ("s3-guardrail-remediate-tampered", None, queue(), Some(function(SWEEP))),
+            ("s3-guardrail-sweep", Some("2"), queue(), Some(function(SWEEP))),
+        ] {
+            let found = moved(name, Wiring::from_version(version), leads.clone());
+            assert_eq!(found, back, "{name} {version:?} {leads}");
+        }
     }
 
     #[test]
@@ -502,7 +600,7 @@ mod tests {
         let key = of("s3-guardrail-key-changed");
         assert_eq!(key.schedule(), None);
         expect_test::expect![[r#"{"source":["aws.kms"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventSource":["kms.amazonaws.com"],"managementEvent":[true],"eventName":["DisableKey","ScheduleKeyDeletion","DeleteImportedKeyMaterial","DisableKeyRotation","PutKeyPolicy","DeleteAlias","UpdateAlias"]}}"#]].assert_eq(&key.pattern().unwrap());
-        expect_test::expect![[r#"{"source":["aws.lambda","aws.logs","aws.monitoring"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DeleteLogGroup","DeleteLogStream","PutRetentionPolicy","PutDataProtectionPolicy","DisassociateKmsKey","DeleteAlarms","DisableAlarmActions","PutMetricAlarm","PutCompositeAlarm","SetAlarmState",{"prefix":"UpdateEventSource"},{"prefix":"DeleteEventSource"}],"$or":[{"requestParameters":{"logGroupName":[{"prefix":"/aws/lambda/guardrail-"}]}},{"requestParameters":{"logGroupIdentifier":[{"prefix":"/aws/lambda/guardrail-"},{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"resourceIdentifier":[{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"alarmName":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"alarmNames":[{"prefix":"s3-guardrail-"}]}},{"responseElements":{"functionArn":[{"prefix":"arn:aws:lambda:eu-west-2:111122223333:function:guardrail-"}]}}]}}"#]].assert_eq(&of("s3-guardrail-beside-tampered").pattern().unwrap());
+        expect_test::expect![[r#"{"source":["aws.dynamodb","aws.logs","aws.monitoring"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DeleteLogGroup","DeleteLogStream","PutRetentionPolicy","PutDataProtectionPolicy","DisassociateKmsKey","DeleteAlarms","DisableAlarmActions","PutMetricAlarm","PutCompositeAlarm","SetAlarmState","DeleteTable","UpdateTable","PutResourcePolicy","DeleteResourcePolicy","UpdateContinuousBackups","UpdateTimeToLive","EnableKinesisStreamingDestination","UpdateKinesisStreamingDestination","DisableKinesisStreamingDestination","ExportTableToPointInTime"],"$or":[{"requestParameters":{"logGroupName":[{"prefix":"/aws/lambda/guardrail-"}]}},{"requestParameters":{"logGroupIdentifier":[{"prefix":"/aws/lambda/guardrail-"},{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"resourceIdentifier":[{"prefix":"arn:aws:logs:eu-west-2:111122223333:log-group:/aws/lambda/guardrail-"}]}},{"requestParameters":{"alarmName":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"alarmNames":[{"prefix":"s3-guardrail-"}]}},{"requestParameters":{"tableName":["s3-guardrail-ledger",{"suffix":":table/s3-guardrail-ledger"}]}},{"requestParameters":{"tableArn":[{"prefix":"arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger"}]}},{"requestParameters":{"resourceArn":[{"prefix":"arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger"}]}},{"responseElements":{"tableDescription":{"tableName":["s3-guardrail-ledger"]}}}]}}"#]].assert_eq(&of("s3-guardrail-beside-tampered").pattern().unwrap());
     }
 
     #[test]

@@ -114,6 +114,13 @@ fn about(event: &Value) -> Option<About> {
         "monitoring.amazonaws.com" => {
             Some(About::Part(marked("alarm:", named(event, "cloudwatch", &["alarmName", "alarmNames"]))))
         }
+        "dynamodb.amazonaws.com" => {
+            let mut names = named(event, "dynamodb", &["tableName", "tableArn", "resourceArn"]);
+            // Some records have the table in the answer only.
+            let answered = event.pointer("/detail/responseElements/tableDescription/tableName");
+            names.extend(answered.and_then(Value::as_str).map(clean));
+            Some(About::Part(marked("table/", names)))
+        }
         "iam.amazonaws.com" => Some(About::Part(named(event, "iam", &["roleName"]))),
         "lambda.amazonaws.com" => {
             let mut names = named(event, "lambda", &["functionName"]);

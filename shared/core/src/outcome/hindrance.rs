@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::{control::table::Control, outcome::ledger::HINDRANCE};
+
 /// A statement that denies what must be allowed, or the lack of one that allows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hindrance {
@@ -26,6 +28,17 @@ pub struct Hindrance {
 pub enum Document {
     BucketPolicy,
     KeyPolicy,
+}
+
+impl Hindrance {
+    /// What it is open under in the ledger.
+    pub fn about(&self) -> String {
+        let control = match self.r#in {
+            Document::BucketPolicy => Control::BucketPolicy,
+            Document::KeyPolicy => Control::KmsKey,
+        };
+        format!("{HINDRANCE}{control}")
+    }
 }
 
 impl std::fmt::Display for Document {

@@ -11,6 +11,12 @@ use crate::{
     outcome::{report::BucketOutcome, trigger::Trigger},
 };
 
+/// What is open when nothing could be found out about the bucket, or it is gone.
+pub const BUCKET: &str = "bucket";
+
+/// What a document is open under, before its control's id, that would keep us from our work.
+pub const HINDRANCE: &str = "hindrance in ";
+
 /// The version of what an item means. Of a newer one nothing is believed, and nothing is written over it.
 pub const MEANING: u32 = 1;
 
@@ -64,6 +70,15 @@ pub struct Write {
     pub ended: Timestamp,
 }
 
+/// When a look restored a control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// When the last read that showed it as drifted began.
+    pub read: Timestamp,
+    /// When AWS had answered our write; `None`: somebody else restored it between the read and the write.
+    pub written: Option<Timestamp>,
+}
+
 /// That a look is about to write.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Intent {
@@ -100,6 +115,16 @@ pub struct Fact {
     pub calls: Vec<Trigger>,
     /// In a sentence, for whoever tells it without having seen it.
     pub text: String,
+    /// Somebody has to get up for it.
+    #[serde(default)]
+    pub critical: bool,
+}
+
+impl Fact {
+    /// Whether it is what this look found itself.
+    pub fn is_of(&self, look: &str) -> bool {
+        self.id.strip_prefix(look).is_some_and(|it| it.starts_with(' '))
+    }
 }
 
 /// What kind of thing people are told.

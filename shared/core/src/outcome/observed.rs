@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What was looked at, and what AWS says of it now. `None`: not looked at this time, or not ours to keep.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Observation {
     pub bucket: Option<Observed>,
     pub kms_key: Option<Read<KmsKey>>,
@@ -31,7 +31,7 @@ impl From<Observed> for Observation {
 macro_rules! observed {
     ($($name:ident $field:ident $value:ty,)*) => {
         /// What AWS says of a bucket's own settings now: one field per control.
-        #[derive(Debug)]
+        #[derive(Clone, Debug)]
         pub struct Observed {
             $(pub $field: Read<$value>,)*
         }

@@ -1,14 +1,17 @@
 //! What a reconcile came to, as the caller and the alert get it. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    control::table::is_told,
+    control::table::{Control, is_told},
     outcome::{
         exposure::Exposure,
         finding::{Finding, Left, Outcome},
         hindrance::Hindrance,
+        ledger::{BUCKET, Fact, FactKind, Restore},
         record_file::RecordFile,
         trigger::Trigger,
     },
@@ -41,6 +44,24 @@ pub struct Report {
     /// the call can have caused nothing of what was restored.
     pub drift_to_restored_ms: Option<u64>,
     pub notified: bool,
+    /// What people are told beside this look's own findings: what another look found, what is over, what goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Fact>,
+    /// Which of the messages belong together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// Why nobody knows what was told before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger_error: Option<String>,
+    /// The controls that were read.
+    #[serde(skip)]
+    pub read: Vec<Control>,
+    /// When those were restored that were.
+    #[serde(skip)]
+    pub restores: BTreeMap<Control, Restore>,
+    /// The ledger has what is open.
+    #[serde(skip)]
+    pub kept_open: bool,
     /// People should have been told and could not be.
     #[serde(skip)]
     pub untold: bool,
@@ -135,6 +156,12 @@ impl Report {
             elapsed_ms: 0,
             drift_to_restored_ms: None,
             notified: false,
+            facts: Vec::new(),
+            incident: None,
+            ledger_error: None,
+            read: Vec::new(),
+            restores: BTreeMap::new(),
+            kept_open: false,
             untold: false,
             missed_event: false,
             record: None,
@@ -148,14 +175,16 @@ impl Report {
         let trigger = calls.led_here.clone();
         match reconciled {
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger).caused_by(&calls.others),
-            Reconciled::Bucket { findings, hindrances, mut exposures, restored_at } => {
+            Reconciled::Bucket { findings, hindrances, mut exposures, restores, read } => {
                 exposures.retain(|it| {
                     trigger.is_none() || calls.others.iter().any(|call| call.can_have_changed(it.control))
                 });
                 // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
                 let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
                 let report = Self::new(bucket.as_str(), BucketOutcome::from_findings(&findings, endangered), trigger);
-                let report = Self { findings, hindrances, exposures, ..report }.caused_by(&calls.others);
+                let restored_at = restores.values().filter_map(|it| it.written).max();
+                let report =
+                    Self { findings, hindrances, exposures, restores, read, ..report }.caused_by(&calls.others);
                 let restored = report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
                 let called = restored.filter_map(|it| it.calls.first()?.time()).min();
                 Self { drift_to_restored_ms: milliseconds_between(called, restored_at), ..report }
@@ -189,6 +218,8 @@ impl Report {
         self.findings.extend(other.findings);
         self.hindrances.extend(other.hindrances);
         self.exposures.extend(other.exposures);
+        self.restores.extend(other.restores);
+        self.read.extend(other.read);
         let outcome = BucketOutcome::from_findings(&self.findings, endangered);
         Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
     }
@@ -208,6 +239,42 @@ impl Report {
 }
 
 impl Report {
+    /// What of this report people are to be told, and the facts that are not this look's own.
+    pub fn about(&self, facts: Vec<Fact>, look: &str) -> Self {
+        let (own, others): (Vec<_>, Vec<_>) = facts.into_iter().partition(|it| {
+            let is_in_report = matches!(it.kind, FactKind::Restored | FactKind::Opened);
+            it.is_of(look) && is_in_report && self.says(&it.about)
+        });
+        let is_told = |about: &str| own.iter().any(|it| it.about == about);
+        let findings: Vec<_> = self.findings.iter().filter(|it| is_told(it.control.id())).cloned().collect();
+        let hindrances = self.hindrances.iter().filter(|it| is_told(&it.about())).cloned().collect::<Vec<_>>();
+        let is_of_bucket = is_told(BUCKET);
+        let outcome = match self.outcome {
+            BucketOutcome::Gone if is_of_bucket => BucketOutcome::Gone,
+            BucketOutcome::Failed if is_of_bucket => BucketOutcome::Failed,
+            BucketOutcome::Unguarded => BucketOutcome::Unguarded,
+            _ => {
+                let endangered = !hindrances.is_empty() || self.trigger.is_some() && !self.exposures.is_empty();
+                BucketOutcome::from_findings(&findings, endangered)
+            }
+        };
+        let error = self.error.clone().filter(|_| is_of_bucket);
+        Self { outcome, findings, hindrances, error, facts: others, ..self.clone() }
+    }
+
+    /// Whether this look itself found anything to tell.
+    pub fn has_own_news(&self) -> bool {
+        let is_quiet = self.findings.is_empty() && self.hindrances.is_empty() && self.exposures.is_empty();
+        !is_quiet || self.error.is_some() || self.outcome == BucketOutcome::Gone
+    }
+
+    /// Whether it says what a fact of this look is about.
+    fn says(&self, about: &str) -> bool {
+        about == BUCKET
+            || self.findings.iter().any(|it| it.control.id() == about)
+            || self.hindrances.iter().any(|it| it.about() == about)
+    }
+
     /// The history does not have what was written. That is no reason to write it again.
     pub fn unrecorded(&mut self, error: String) {
         self.record = None;
@@ -259,8 +326,9 @@ pub enum Reconciled {
         hindrances: Vec<Hindrance>,
         /// What of the owner's opens or destroys.
         exposures: Vec<Exposure>,
-        /// When the last restore was done.
-        restored_at: Option<Timestamp>,
+        restores: BTreeMap<Control, Restore>,
+        /// The controls that were read.
+        read: Vec<Control>,
     },
 }
 
@@ -280,7 +348,13 @@ mod tests {
         let findings = outcomes.iter().map(|it| finding(*it)).collect();
         Report::from_reconciled(
             &"acme-data".parse().unwrap(),
-            Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at: None },
+            Reconciled::Bucket {
+                findings,
+                hindrances: Vec::new(),
+                exposures: Vec::new(),
+                restores: BTreeMap::new(),
+                read: Vec::new(),
+            },
             &Calls::default(),
         )
     }
@@ -319,10 +393,16 @@ mod tests {
         let took = |called: Option<&str>, restored: Option<&str>| {
             let event_name = "PutBucketVersioning".to_owned();
             let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
-            let restored_at = restored.map(|it| it.parse().unwrap());
+            let restore = |it: &str| Restore { read: Timestamp::UNIX_EPOCH, written: it.parse().ok() };
+            let restores = restored.map(|it| (Control::Versioning, restore(it))).into_iter().collect();
             let findings = vec![finding(Outcome::Restored)];
-            let reconciled =
-                Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
+            let reconciled = Reconciled::Bucket {
+                findings,
+                hindrances: Vec::new(),
+                exposures: Vec::new(),
+                restores,
+                read: Vec::new(),
+            };
             Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::of(trigger)).drift_to_restored_ms
         };
         assert_eq!(took(Some("2026-11-23T10:00:00Z"), Some("2026-11-23T10:00:01.834Z")), Some(1834));
@@ -344,8 +424,13 @@ mod tests {
         let of = |event_name: Option<&str>, hindered: bool| {
             let (hindrance, exposure) = endangering();
             let hindrances = hindered.then_some(hindrance).into_iter().collect();
-            let reconciled =
-                Reconciled::Bucket { findings: Vec::new(), hindrances, exposures: vec![exposure], restored_at: None };
+            let reconciled = Reconciled::Bucket {
+                findings: Vec::new(),
+                hindrances,
+                exposures: vec![exposure],
+                restores: BTreeMap::new(),
+                read: Vec::new(),
+            };
             let trigger = event_name.map(|it| Trigger { event_name: it.to_owned(), ..Trigger::default() });
             let report = Report::from_reconciled(
                 &"acme-data".parse().unwrap(),
@@ -398,9 +483,16 @@ mod tests {
         let timed = |event_name: &str, outcome| {
             let (event_name, event_time) = (event_name.to_owned(), Some("2026-11-23T10:00:00Z".to_owned()));
             let trigger = Trigger { event_name, event_time, ..Trigger::default() };
-            let (findings, restored_at) = (vec![finding(outcome)], "2026-11-23T10:00:01Z".parse().ok());
-            let reconciled =
-                Reconciled::Bucket { findings, hindrances: Vec::new(), exposures: Vec::new(), restored_at };
+            let findings = vec![finding(outcome)];
+            let restore = Restore { read: Timestamp::UNIX_EPOCH, written: "2026-11-23T10:00:01Z".parse().ok() };
+            let restores = [(Control::Versioning, restore)].into();
+            let reconciled = Reconciled::Bucket {
+                findings,
+                hindrances: Vec::new(),
+                exposures: Vec::new(),
+                restores,
+                read: Vec::new(),
+            };
             Report::from_reconciled(&"acme-data".parse().unwrap(), reconciled, &Calls::of(trigger)).drift_to_restored_ms
         };
         assert_eq!(timed("PutBucketVersioning", Outcome::Restored), Some(1000));

@@ -67,6 +67,11 @@ pub enum Refusal {
 }
 
 impl Step {
+    /// Whether it writes.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Restore(_))
+    }
+
     /// Whether the control was read as something that it should not be.
     pub fn is_drift(&self) -> bool {
         !matches!(self, Self::Unreadable(..))

@@ -4,6 +4,7 @@ use crate::{
     control::table::Control,
     outcome::{
         finding::{Finding, Outcome},
+        ledger::FactKind,
         report::{BucketOutcome, Report},
         watched::{WatchOutcome, Watched},
     },
@@ -87,6 +88,9 @@ pub fn advice(report: &Report) -> String {
     }
     if report.missed_event {
         lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
+    }
+    if report.facts.iter().any(|it| it.kind == FactKind::Fight) {
+        lines.push("Somebody, or something, changes it again each time: find out who, and change the code that does it or take its rights away. Until then it is restored once a minute at most.");
     }
     if has(Outcome::Restored) {
         lines.push(match report.record {

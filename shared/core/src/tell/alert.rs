@@ -11,6 +11,7 @@ use crate::{
     outcome::{
         exposure::Exposure,
         finding::{Finding, Left, Outcome},
+        ledger::{Fact, FactKind},
         report::{Asked, BucketOutcome, Report},
         swap::Swap,
         trigger::Trigger,
@@ -19,7 +20,7 @@ use crate::{
     tell::{
         advice::{advice, watch_advice},
         difference::{Depth, Difference, differences},
-        subject::{controls, headline, owners_setting, plain, short_actor, subject, text_of},
+        subject::{controls, headline, owners_setting, plain, short_actor, subject, tag, text_of},
     },
     value::{caller, names::BucketName},
 };
@@ -35,7 +36,7 @@ const MAX_MESSAGE_BYTES: usize = 250_000;
 const VALUE_LIMITS: [usize; 4] = [64 * 1024, 16 * 1024, 4 * 1024, 512];
 
 /// How loudly people are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
     Info,
@@ -59,7 +60,7 @@ pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
     if report.dry_run {
         return None;
     }
-    let severity = severity(report, swept)?;
+    let severity = severity(report, swept).max(report.facts.iter().map(loudness).max())?;
     let subject = subject(report, place.account);
     let message = VALUE_LIMITS
         .into_iter()
@@ -174,6 +175,15 @@ fn watch_headline(watched: &Watched, own: &str) -> String {
         _ => ", NOT all undone",
     };
     format!("{call} on {part} by {actor}{done}")
+}
+
+/// How loudly people are told a fact.
+fn loudness(fact: &Fact) -> Severity {
+    match fact.kind {
+        FactKind::Cleared => Severity::Info,
+        _ if fact.critical => Severity::Critical,
+        _ => Severity::Warning,
+    }
 }
 
 fn severity(report: &Report, swept: bool) -> Option<Severity> {
@@ -326,6 +336,17 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     }
     if let Some(more) = more(report.exposures.len()) {
         let _ = write!(text, "\n... and {more} more like these\n");
+    }
+    for fact in &report.facts {
+        let since = fact.since.map(|it| format!(" (since {})", it.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+        let _ = write!(text, "\n[{}] {}{since}\n", tag(fact.kind), fact.text);
+        for call in fact.calls.iter().take(MAX_CALLS) {
+            let _ = writeln!(text, "    {} by {}", call.event_name, short_actor(call, place.account));
+        }
+    }
+    if let Some(error) = &report.ledger_error {
+        let _ =
+            write!(text, "\nWhat was told before is not known, so this may be a repetition: {}\n", cut(error, 1000));
     }
     if let Some(record) = &report.record {
         let _ = write!(text, "\nRecord  {record}\n");

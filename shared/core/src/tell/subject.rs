@@ -10,6 +10,7 @@ use crate::{
     outcome::{
         exposure::ExposureKind,
         finding::{Finding, Left, Outcome},
+        ledger::FactKind,
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -33,8 +34,39 @@ pub fn controls(findings: &[&Finding]) -> String {
 
 /// The subject of the mail.
 pub fn subject(report: &Report, own: &str) -> String {
-    let tag = text_of(&report.outcome).to_ascii_uppercase();
+    let fact = report.facts.iter().min_by_key(|it| urgency(it.kind));
+    let tag = match fact.filter(|it| it.kind == FactKind::Fight || !report.has_own_news()) {
+        Some(fact) => tag(fact.kind),
+        None => text_of(&report.outcome).to_ascii_uppercase(),
+    };
     plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))
+}
+
+/// What stands first in the subject of a message about a fact.
+pub fn tag(kind: FactKind) -> String {
+    match kind {
+        FactKind::Opened | FactKind::Reminder => "OPEN".to_owned(),
+        other => text_of(&other).to_ascii_uppercase(),
+    }
+}
+
+/// Which of several facts comes first.
+fn urgency(kind: FactKind) -> u8 {
+    match kind {
+        FactKind::Fight => 0,
+        FactKind::Opened => 1,
+        FactKind::Reminder => 2,
+        FactKind::Restored => 3,
+        FactKind::Interrupted => 4,
+        FactKind::Cleared => 5,
+    }
+}
+
+/// The first fact, and how many more there are.
+fn facts(report: &Report) -> Option<String> {
+    let first = report.facts.iter().min_by_key(|it| urgency(it.kind))?;
+    let more = report.facts.len() - 1;
+    Some(if more > 0 { format!("{}; {more} more", first.text) } else { first.text.clone() })
 }
 
 /// A subject as SNS takes it.
@@ -46,6 +78,10 @@ pub fn plain(subject: &str) -> String {
 
 /// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
 pub fn headline(report: &Report, own: &str) -> String {
+    let is_fight = report.facts.iter().any(|it| it.kind == FactKind::Fight);
+    if let Some(facts) = facts(report).filter(|_| is_fight || !report.has_own_news()) {
+        return facts;
+    }
     let with = |wanted: &[Outcome]| -> Vec<&Finding> {
         report.findings.iter().filter(|it| wanted.contains(&it.outcome)).collect()
     };

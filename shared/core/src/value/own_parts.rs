@@ -26,8 +26,20 @@ pub const TOPIC: &str = "s3-guardrail-alerts";
 /// Where events go that a rule could not deliver.
 pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
 
-/// Where work waits, and where what failed ends.
-pub const QUEUES: [&str; 2] = ["s3-guardrail-work", DEAD_LETTERS];
+/// Where what the rules find waits for `guardrail-remediate`.
+pub const EVENTS: &str = "s3-guardrail-events";
+
+/// Where buckets wait that the sweep has sent.
+pub const WORK: &str = "s3-guardrail-work";
+
+/// The queues that no event passes on its way to a restore.
+pub const OTHER_QUEUES: [&str; 2] = [WORK, DEAD_LETTERS];
+
+/// What is open, and what people were told.
+pub const LEDGER: &str = "s3-guardrail-ledger";
+
+/// The parameter that says where the rules of the deployed wiring lead.
+pub const WIRING: &str = "/s3-guardrail/wiring";
 
 /// Every rule of the guardrail begins so, and no other should: whoever looks for it finds what is there.
 pub const RULE_PREFIX: &str = "s3-guardrail-";
@@ -75,7 +87,7 @@ pub const TAMPERING: [&str; 15] = [
 ];
 
 /// The same by how they begin.
-pub const TAMPERING_PREFIXES: [&str; 7] = [
+pub const TAMPERING_PREFIXES: [&str; 9] = [
     "DeleteParameter",
     "DeleteFunction",
     "UpdateFunction",
@@ -83,13 +95,15 @@ pub const TAMPERING_PREFIXES: [&str; 7] = [
     "AddPermission",
     "RemovePermission",
     "CreateEventSource",
+    "UpdateEventSource",
+    "DeleteEventSource",
 ];
 
 /// Put, Attach, Detach, Delete and UpdateAssume.
 pub const TAMPERING_SUFFIX: &str = "RolePolicy";
 
-/// Calls that can silence what stands beside the functions: logs, alarms, what hands the queue's messages over.
-pub const TAMPERING_BESIDE: [&str; 10] = [
+/// Calls that can silence what stands beside the functions: logs, alarms, the ledger.
+pub const TAMPERING_BESIDE: [&str; 20] = [
     "DeleteLogGroup",
     "DeleteLogStream",
     "PutRetentionPolicy",
@@ -100,16 +114,23 @@ pub const TAMPERING_BESIDE: [&str; 10] = [
     "PutMetricAlarm",
     "PutCompositeAlarm",
     "SetAlarmState",
+    "DeleteTable",
+    "UpdateTable",
+    "PutResourcePolicy",
+    "DeleteResourcePolicy",
+    "UpdateContinuousBackups",
+    "UpdateTimeToLive",
+    "EnableKinesisStreamingDestination",
+    "UpdateKinesisStreamingDestination",
+    "DisableKinesisStreamingDestination",
+    "ExportTableToPointInTime",
 ];
-
-/// Their records name the function in the answer only.
-pub const MAPPING_PREFIXES: [&str; 2] = ["UpdateEventSource", "DeleteEventSource"];
 
 /// Whether a call of this name can harm a part of the guardrail.
 pub fn is_tampering(event_name: &str) -> bool {
     TAMPERING.contains(&event_name)
         || TAMPERING_BESIDE.contains(&event_name)
-        || TAMPERING_PREFIXES.iter().chain(&MAPPING_PREFIXES).any(|it| event_name.starts_with(it))
+        || TAMPERING_PREFIXES.iter().any(|it| event_name.starts_with(it))
         || event_name.ends_with(TAMPERING_SUFFIX)
 }
 
@@ -146,8 +167,16 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     if named.contains(&format!(":{TOPIC}:")) {
         return Some(format!("a subscription of topic {TOPIC}"));
     }
-    if QUEUES.contains(&last) {
+    if let Some((_, table)) = named.split_once("table/")
+        && table.split('/').next() == Some(LEDGER)
+    {
+        return Some(format!("table {LEDGER}"));
+    }
+    if last == EVENTS || OTHER_QUEUES.contains(&last) {
         return Some(format!("queue {last}"));
+    }
+    if named.strip_prefix("arn:").map_or(named, |arn| arn.split_once(":parameter").map_or("", |it| it.1)) == WIRING {
+        return Some(format!("parameter {WIRING}"));
     }
     function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
 }
@@ -232,6 +261,20 @@ mod tests {
             (&format!("{topic}:1234"), Some("a subscription of topic s3-guardrail-alerts")),
             ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-work", Some("queue s3-guardrail-work")),
             ("arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-dead-letters", Some("queue s3-guardrail-dead-letters")),
+            ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-events", Some("queue s3-guardrail-events")),
+            ("/s3-guardrail/wiring", Some("parameter /s3-guardrail/wiring")),
+            (
+                "arn:aws:ssm:eu-west-2:111122223333:parameter/s3-guardrail/wiring",
+                Some("parameter /s3-guardrail/wiring"),
+            ),
+            ("/theirs/s3-guardrail/wiring", None),
+            ("table/s3-guardrail-ledger", Some("table s3-guardrail-ledger")),
+            (
+                "arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledger/stream/2026-11-28T00:00:00.000",
+                Some("table s3-guardrail-ledger"),
+            ),
+            ("arn:aws:dynamodb:eu-west-2:111122223333:table/s3-guardrail-ledgers", None),
+            ("s3-guardrail-ledger", None),
             ("guardrail-sweep", Some("function guardrail-sweep")),
             (function, Some("function guardrail-remediate")),
             (&format!("{function}:7"), Some("function guardrail-remediate")),

@@ -98,7 +98,7 @@ pub(super) async fn ensure_support(
     let (registration, note) = support_registration(setup, name, key, &observed);
     let (baseline, steps) = plan_support(guardrail, setup, &registration, delivery, observed, setup.dry_run)?;
     let changed = !steps.is_empty();
-    let reconciled = apply_steps(guardrail, "s3-guardrail", name, &baseline, steps, Beside::default(), None).await;
+    let reconciled = apply_steps(guardrail, name, &baseline, steps, Beside::default()).await;
     let mut report = Report::from_reconciled(name, reconciled, &Calls::default());
     // Of a bucket that was there, what its owner had is kept for a way back.
     if !created {

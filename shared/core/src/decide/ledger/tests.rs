@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::outcome::ledger::Restore;
 use crate::{
     decide::echo::{Generation, Instead},
     outcome::hindrance::{Document, Hindrance},
@@ -46,8 +47,8 @@ impl Look {
         let restored = self.report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
         let restore = Restore { read: at(self.read), written: (!self.by_another).then_some(end) };
         let restores = restored.map(|it| (it.control, restore)).collect();
-        let (read, report) = (&Control::OF_BUCKET, &self.report);
-        item.recorded(&Looked { id: self.id, now: end, read, restores: &restores, report })
+        let report = Report { restores, read: Control::OF_BUCKET.into(), ..self.report.clone() };
+        item.recorded(&Looked { id: self.id, now: end, report: &report })
     }
 
     /// Records, tells and confirms; what was told.

@@ -1,0 +1,187 @@
+//! A look's page of the ledger: what it reads, says and records there.
+
+use guardrail_core::{
+    control::table::Control,
+    decide::{
+        echo::Past,
+        ledger::{ItemError, Looked},
+    },
+    outcome::{
+        ledger::{Fact, Intent, Item},
+        report::Report,
+    },
+    value::{
+        failure::{ApiError, chain},
+        names::TableName,
+        subject::Subject,
+    },
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Guardrail,
+    store::ledger::{self, Stored},
+};
+
+/// How often a look decides again because somebody else wrote in between.
+const TRIES: usize = 8;
+
+/// What a look has of its subject's item.
+#[derive(Debug)]
+pub struct Page<'a> {
+    guardrail: &'a Guardrail,
+    subject: String,
+    /// Its own name.
+    look: String,
+    state: State<'a>,
+}
+
+#[derive(Debug)]
+enum State<'a> {
+    /// There is no ledger, or the look is none of its concern.
+    None,
+    /// It cannot be used, and why: everything is told.
+    Broken(String),
+    Open {
+        table: &'a TableName,
+        version: u64,
+        item: Box<Item>,
+    },
+}
+
+/// Why a page cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error(transparent)]
+    Call(#[from] ApiError),
+    #[error("the ledger's item: {0}")]
+    Item(#[from] ItemError),
+    #[error("the ledger's item was written by others {TRIES} times in a row")]
+    Busy,
+}
+
+impl<'a> Page<'a> {
+    /// Of a look that the ledger does not know of.
+    pub fn none(guardrail: &'a Guardrail) -> Self {
+        Self { guardrail, subject: String::new(), look: String::new(), state: State::None }
+    }
+
+    /// Reads a subject's item, unless that was done ahead.
+    pub(super) async fn open(guardrail: &'a Guardrail, subject: &Subject, ahead: Option<Option<Stored>>) -> Self {
+        let Some(table) = &guardrail.config.ledger_table else { return Self::none(guardrail) };
+        let subject = subject.to_string();
+        let look = format!("{:016x}", guardrail.clock.random());
+        let mut this = Self { guardrail, subject, look, state: State::None };
+        let stored = match ahead {
+            Some(stored) => Ok(stored),
+            None => ledger::read(guardrail, table.as_str(), std::slice::from_ref(&this.subject))
+                .await
+                .map(|mut it| it.remove(&this.subject)),
+        };
+        this.state = stored.map_err(PageError::from).and_then(|it| opened(table, it)).unwrap_or_else(broken);
+        this
+    }
+
+    /// Adds what others did to what a look knows.
+    pub(super) fn inform(&self, past: &mut Past, now: Timestamp) {
+        if let State::Open { item, .. } = &self.state {
+            item.inform(&self.look, past, now);
+        }
+    }
+
+    /// Says what is about to be written, and adds what others said meanwhile. `false`: nothing more is known.
+    pub(super) async fn begin(&mut self, controls: Vec<Control>, past: &mut Past) -> bool {
+        let State::Open { table, .. } = self.state else { return false };
+        let now = self.guardrail.clock.now();
+        let intent = json!(Intent::new(controls, now));
+        let begun = ledger::begin(self.guardrail, table.as_str(), &self.subject, &self.look, &intent).await;
+        self.state = begun.map_err(PageError::from).and_then(|it| opened(table, Some(it))).unwrap_or_else(broken);
+        self.inform(past, now);
+        true
+    }
+
+    /// Records what the look came to. What it is to tell then; `None`: everything, as nobody knows what was told before.
+    pub(super) async fn record(&mut self, report: &mut Report) -> Option<Vec<Fact>> {
+        let (look, guardrail) = (self.look.clone(), self.guardrail);
+        let recorded =
+            self.write(|item| item.recorded(&Looked { id: &look, now: guardrail.clock.now(), report })).await;
+        match &self.state {
+            State::None => None,
+            State::Broken(error) => {
+                report.ledger_error = Some(error.clone());
+                None
+            }
+            State::Open { item, .. } => {
+                report.kept_open = recorded;
+                report.incident = item.incident.as_ref().map(|it| it.id.clone());
+                Some(item.to_tell(&self.look).into_iter().cloned().collect())
+            }
+        }
+    }
+
+    /// People have been told; what is to be told after that.
+    pub(super) async fn confirm(&mut self) -> Vec<Fact> {
+        let (look, guardrail) = (self.look.clone(), self.guardrail);
+        self.write(|item| item.confirmed(&look, guardrail.clock.now())).await;
+        match &self.state {
+            State::Open { item, .. } => item.to_tell(&self.look).into_iter().cloned().collect(),
+            State::None | State::Broken(_) => Vec::new(),
+        }
+    }
+
+    /// People could not be told: others may.
+    pub(super) async fn release(&mut self) {
+        let look = self.look.clone();
+        self.write(|item| item.released(&look)).await;
+    }
+
+    /// Its own name.
+    pub(super) fn look(&self) -> &str {
+        &self.look
+    }
+
+    /// Writes a new state of the item, decided again when somebody else was first. `false`: it could not be.
+    async fn write(&mut self, decide: impl Fn(Item) -> Item) -> bool {
+        let State::Open { table, .. } = self.state else { return false };
+        for _ in 0..TRIES {
+            let State::Open { version, item, .. } = &mut self.state else { return false };
+            let new = decide((**item).clone());
+            if !item.is_worth_writing(&new) {
+                return true;
+            }
+            let written = match json!(new) {
+                Value::Object(map) => {
+                    ledger::replace(self.guardrail, table.as_str(), &self.subject, *version, &map).await
+                }
+                _ => Ok(false),
+            };
+            match written {
+                Ok(true) => {
+                    *version += 1;
+                    **item = new;
+                    return true;
+                }
+                Ok(false) => {
+                    let read = ledger::read(self.guardrail, table.as_str(), std::slice::from_ref(&self.subject)).await;
+                    let read = read.map(|mut it| it.remove(&self.subject)).map_err(PageError::from);
+                    self.state = read.and_then(|it| opened(table, it)).unwrap_or_else(broken);
+                }
+                Err(error) => self.state = broken(error.into()),
+            }
+        }
+        self.state = broken(PageError::Busy);
+        false
+    }
+}
+
+fn opened(table: &TableName, stored: Option<Stored>) -> Result<State<'_>, PageError> {
+    let Stored { version, item } = stored.unwrap_or(Stored { version: 0, item: Map::new() });
+    Ok(State::Open { table, version, item: Box::new(Item::read(item)?) })
+}
+
+fn broken<'a>(error: PageError) -> State<'a> {
+    let error = chain(&error);
+    tracing::error!(error, "the ledger cannot be used, so everything is told");
+    State::Broken(error)
+}

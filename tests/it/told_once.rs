@@ -1,0 +1,144 @@
+//! With the ledger: one incident is one message, what stays as it is is told once, and what nobody could be told of is not
+//! lost. Over the fake; what is decided is tested with plain values beside the decisions.
+
+use std::time::Duration;
+
+use guardrail_core::control::table::Control;
+use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, LEDGER, remediate};
+use serde_json::{Value, json};
+
+async fn compliant() -> FakeAws {
+    let fake = FakeAws::compliant().await;
+    fake.state().ledger = Some([].into());
+    fake
+}
+
+fn drift(fake: &FakeAws, controls: &[Control]) {
+    let mut world = fake.state().world();
+    controls.iter().for_each(|it| guardrail_tests::control::drift(&mut world, *it));
+    fake.state().set_world(world);
+}
+
+fn sweep() -> Value {
+    json!({"Records": [{"messageId": "m", "body": json!({"bucket": BUCKET}).to_string()}]})
+}
+
+/// Outcome or first fact of each alert so far.
+fn told(fake: &FakeAws) -> Vec<String> {
+    let subjects = fake.state().published.iter().map(|it| it["Subject"].clone()).collect::<Vec<_>>();
+    fake.state().published.clear();
+    subjects.iter().map(|it| it.split(" acme-data").next().unwrap().to_owned()).collect()
+}
+
+async fn item(fake: &FakeAws) -> Value {
+    let subject = format!("bucket:{BUCKET}");
+    let read = guardrail::store::ledger::read(&fake.guardrail(), LEDGER, std::slice::from_ref(&subject)).await.unwrap();
+    read.get(&subject).map_or(Value::Null, |it| Value::Object(it.item.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_broken_is_told_once_and_when_it_is_good_again() {
+    let fake = compliant().await;
+    drift(&fake, &[Control::Versioning]);
+    fake.fail("PutBucketVersioning", 3, FaultKind::Answer(403, "AccessDenied"));
+    for _ in 0..3 {
+        fake.remediate(sweep()).await.unwrap();
+    }
+    assert_eq!(told(&fake), ["[FAILED]"]);
+    assert_eq!(item(&fake).await["open"]["versioning"]["told"].as_str().map(|_| ()), Some(()));
+    // Its owner mends it.
+    fake.state().heal();
+    fake.set("versioning", Some("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"));
+    for _ in 0..2 {
+        fake.remediate(sweep()).await.unwrap();
+    }
+    assert_eq!(told(&fake), ["[CLEARED]"]);
+    assert_eq!(item(&fake).await["open"], json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_is_always_told_and_the_third_within_an_hour_is_a_fight() {
+    let fake = compliant().await;
+    for (n, subject) in ["[RESTORED]", "[RESTORED]", "[FIGHT]"].iter().enumerate() {
+        drift(&fake, &[Control::Versioning]);
+        fake.remediate(sweep()).await.unwrap();
+        assert_eq!(told(&fake), [*subject], "{n}");
+        assert_eq!(fake.writes().len(), n + 1);
+    }
+    // From then on once a minute at most; that is no failure, and nobody is told.
+    drift(&fake, &[Control::Versioning]);
+    let answer = fake.remediate(sweep()).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "m"}]}));
+    assert_eq!((told(&fake).len(), fake.writes().len()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_is_told_by_the_next_look() {
+    let fake = compliant().await;
+    drift(&fake, &[Control::Versioning]);
+    fake.fail("Publish", 9, FaultKind::Answer(403, "AuthorizationError"));
+    fake.remediate(sweep()).await.unwrap();
+    assert_eq!(item(&fake).await["telling"], Value::Null, "others may");
+    fake.state().heal();
+    fake.remediate(sweep()).await.unwrap();
+    assert_eq!(told(&fake), ["[RESTORED]"]);
+    fake.remediate(sweep()).await.unwrap();
+    assert_eq!(told(&fake), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_ledger_everything_is_told_and_that_is_said() {
+    let fake = compliant().await;
+    drift(&fake, &[Control::Versioning]);
+    fake.fail("BatchGetItem", 99, FaultKind::Answer(500, "InternalServerError"));
+    fake.fail("PutBucketVersioning", 99, FaultKind::Answer(403, "AccessDenied"));
+    for _ in 0..2 {
+        fake.remediate(sweep()).await.unwrap();
+    }
+    let alerts = fake.alerts();
+    assert_eq!(alerts.len(), 2);
+    assert!(alerts[1]["ledger_error"].as_str().unwrap().contains("BatchGetItem"), "{}", alerts[1]);
+    // An item of a later version is neither believed nor overwritten.
+    let fake = compliant().await;
+    let newer = json!({"meaning": 2, "open": "otherwise"});
+    guardrail::store::ledger::replace(&fake.guardrail(), LEDGER, "bucket:acme-data", 0, newer.as_object().unwrap())
+        .await
+        .unwrap();
+    drift(&fake, &[Control::Versioning]);
+    fake.remediate(sweep()).await.unwrap();
+    assert!(fake.alerts()[0]["ledger_error"].as_str().unwrap().contains("newer version"), "{:?}", fake.alerts());
+    assert_eq!(item(&fake).await["open"], "otherwise");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_looks_at_once_tell_one_restore_once() {
+    let fake = compliant().await;
+    drift(&fake, &Control::OF_BUCKET);
+    fake.state().latency = Duration::from_millis(40);
+    let (first, second) = (fake.guardrail(), fake.guardrail());
+    let (one, other) = tokio::join!(remediate(&first, sweep()), remediate(&second, sweep()));
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    let restored: Vec<_> = fake.alerts().iter().map(|it| it["findings"].as_array().unwrap().len()).collect();
+    assert_eq!(restored.iter().sum::<usize>(), 7, "each once: {restored:?}");
+    assert!(restored.len() <= 2, "one message and one follow-up: {restored:?}");
+    assert!(fake.writes().len() <= 16, "{:?}", fake.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_compliant_buckets_costs_one_read_of_registry_and_ledger() {
+    let fake = compliant().await;
+    for n in 1..10 {
+        let document =
+            json!({"bucket": format!("more-{n}"), "account": "111122223333", "key_arn": guardrail_tests::fake::KEY});
+        fake.state().parameters.insert(format!("/s3-guardrail/buckets/more-{n}"), document.to_string());
+    }
+    let bucket = |n: usize| if n == 0 { BUCKET.to_owned() } else { format!("more-{n}") };
+    let records: Vec<_> = (0..10)
+        .map(|n| json!({"messageId": format!("m{n}"), "body": json!({"bucket": bucket(n)}).to_string()}))
+        .collect();
+    fake.remediate(json!({"Records": records})).await.unwrap();
+    let reads = fake.reads();
+    for (read, times) in [("GetParameters", 1), ("GetParameter", 0), ("BatchGetItem", 1)] {
+        assert_eq!(reads.iter().filter(|it| *it == read).count(), times, "{read}: {reads:?}");
+    }
+}
