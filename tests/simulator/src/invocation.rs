@@ -3,6 +3,7 @@
 use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 use guardrail_core::{
+    control::table::Control,
     decide::{
         echo::is_news,
         errand::{self, Errand, Letter, looks},
@@ -130,8 +131,13 @@ pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec
         let now = timestamp(sim.clock.now());
         for (letter, message) in letters.iter().zip(&messages) {
             let comes_back = failure == Failure::Untold || Some(letter.place) == kept;
-            let wait = errand::retry_in(letter.first_received, now).unwrap_or(LAST_WAIT);
-            let answer = if comes_back { Answer::Back(milliseconds(wait)) } else { Answer::Delete };
+            let answer = match errand::retry_in(letter.first_received, now) {
+                _ if !comes_back => Answer::Delete,
+                Some(wait) => Answer::Back(milliseconds(wait)),
+                // The ledger holds it open, and every sweep takes it.
+                None if failure == (Failure::NotRestored { is_kept_open: true }) => Answer::Delete,
+                None => Answer::Back(milliseconds(LAST_WAIT)),
+            };
             answers.push((message.number, answer));
         }
     }
@@ -141,7 +147,10 @@ pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec
 /// Why messages come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
-    NotRestored,
+    NotRestored {
+        /// The ledger has what is open.
+        is_kept_open: bool,
+    },
     /// People should have been told and could not be.
     Untold,
 }
@@ -154,14 +163,19 @@ async fn handle(invocation: &Invocation, errand: &Errand, messages: &[Message], 
     let bucket = &sim.library.buckets[look.bucket].registration.bucket;
     let report = match look.run().await {
         Ok(findings) => {
-            let reconciled = Reconciled::Bucket { findings, hindrances: vec![], exposures: vec![], restored_at: None };
+            let (restores, read) = (std::mem::take(&mut look.restores), Control::OF_BUCKET.to_vec());
+            let reconciled = Reconciled::Bucket { findings, hindrances: vec![], exposures: vec![], restores, read };
             Report::from_reconciled(bucket, reconciled, &errand.calls(role))
         }
         Err(error) => Report::error(bucket, error.to_string(), errand.trigger().cloned()),
     };
     look.came_to(&report);
-    let is_told = match look.clerk.record(&report, &look.restores).await {
-        Ok(item) => look.clerk.tell(item).await,
+    let mut is_kept_open = false;
+    let is_told = match look.clerk.record(&report).await {
+        Ok(item) => {
+            is_kept_open = true;
+            look.clerk.tell(item).await
+        }
         // Without a ledger people are told everything.
         Err(Unreachable)
             if is_news(&report, errand.is_own(role, REGION)) && report.outcome != BucketOutcome::Compliant =>
@@ -176,7 +190,7 @@ async fn handle(invocation: &Invocation, errand: &Errand, messages: &[Message], 
     };
     match (is_told, report.must_retry()) {
         (false, _) => Err(Failure::Untold),
-        (true, true) => Err(Failure::NotRestored),
+        (true, true) => Err(Failure::NotRestored { is_kept_open }),
         (true, false) => Ok(()),
     }
 }

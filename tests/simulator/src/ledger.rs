@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use guardrail_core::{
     control::table::Control,
-    decide::ledger::{Looked, Restore},
+    decide::ledger::Looked,
     outcome::{
         ledger::{Fact, FactKind, Intent, Item},
         report::Report,
@@ -46,6 +46,8 @@ pub(crate) struct Clerk<'a> {
     pub(crate) bucket: usize,
     /// The look's name.
     pub(crate) id: String,
+    /// The item as the look knows it, and its version; `None`: it cannot be used.
+    pub(crate) page: RefCell<Option<(u64, Rc<Item>)>>,
 }
 
 impl Clerk<'_> {
@@ -73,57 +75,66 @@ impl Clerk<'_> {
         }
     }
 
-    pub(crate) async fn read(&self) -> Result<(u64, Rc<Item>), Unreachable> {
-        self.call(|ledger| ledger.item(self.bucket)).await
+    /// Reads the item; `None`: it cannot be used.
+    pub(crate) async fn open(&self) -> Option<Rc<Item>> {
+        let read = self.call(|ledger| ledger.item(self.bucket)).await.ok();
+        self.page.replace(read.clone());
+        Some(read?.1)
     }
 
     /// Says what will be written; the item as it is then.
-    pub(crate) async fn begin(&self, controls: Vec<Control>) -> Result<Item, Unreachable> {
+    pub(crate) async fn begin(&self, controls: Vec<Control>) -> Option<Rc<Item>> {
+        self.page.borrow().as_ref()?;
         let intent = Intent::new(controls, self.now());
-        self.call(|ledger| {
+        let begun = self.call(|ledger| {
             let mut item = (*ledger.item(self.bucket).1).clone();
             item.intents.insert(self.id.clone(), intent);
-            ledger.put(self.bucket, item.clone());
-            item
-        })
-        .await
+            ledger.put(self.bucket, item);
+            ledger.item(self.bucket)
+        });
+        let begun = begun.await.ok();
+        self.page.replace(begun.clone());
+        Some(begun?.1)
     }
 
     /// Changes the item, again if somebody else did so meanwhile.
-    async fn change(&self, decide: impl Fn(Item) -> Item) -> Result<Item, Unreachable> {
+    async fn change(&self, decide: impl Fn(Item) -> Item) -> Result<Rc<Item>, Unreachable> {
         for _ in 0..TRIES {
-            let (version, old) = self.read().await?;
-            let new = decide((*old).clone());
+            let (version, old) = self.page.borrow().clone().ok_or(Unreachable)?;
+            let new = Rc::new(decide((*old).clone()));
             if !old.is_worth_writing(&new) {
                 return Ok(new);
             }
             let is_written = self.call(|ledger| {
                 let is_same = ledger.item(self.bucket).0 == version;
                 if is_same {
-                    ledger.put(self.bucket, new.clone());
+                    ledger.put(self.bucket, (*new).clone());
                 }
                 is_same
             });
-            if is_written.await? {
-                return Ok(new);
+            match is_written.await {
+                Ok(true) => {
+                    self.page.replace(Some((version + 1, Rc::clone(&new))));
+                    return Ok(new);
+                }
+                Ok(false) => drop(self.open().await),
+                Err(error) => {
+                    self.page.replace(None);
+                    return Err(error);
+                }
             }
         }
         Err(Unreachable)
     }
 
     /// Records what the look came to, and claims what is untold.
-    pub(crate) async fn record(
-        &self,
-        report: &Report,
-        restores: &BTreeMap<Control, Restore>,
-    ) -> Result<Item, Unreachable> {
+    pub(crate) async fn record(&self, report: &Report) -> Result<Rc<Item>, Unreachable> {
         self.change(|mut item| {
             if self.by.sim.has(Plant::CountTwice) {
                 item.writes.clear();
             }
             let incident = item.incident.as_ref().map(|it| it.last);
-            let read = &Control::OF_BUCKET;
-            let mut new = item.recorded(&Looked { id: &self.id, now: self.now(), read, restores, report });
+            let mut new = item.recorded(&Looked { id: &self.id, now: self.now(), report });
             let goes_on = incident.is_some_and(|it| self.now().duration_since(it) < SignedDuration::from_mins(1));
             if self.by.sim.has(Plant::SilenceCaller) && goes_on {
                 new.untold.clear();
@@ -135,7 +146,7 @@ impl Clerk<'_> {
     }
 
     /// Tells people what is untold, until nothing is, and confirms it. `false`: they could not be told.
-    pub(crate) async fn tell(&self, mut item: Item) -> bool {
+    pub(crate) async fn tell(&self, mut item: Rc<Item>) -> bool {
         loop {
             let facts: Vec<Fact> = item.to_tell(&self.id).into_iter().cloned().collect();
             if facts.is_empty() {
@@ -162,7 +173,7 @@ impl Clerk<'_> {
         }
     }
 
-    async fn confirm(&self, facts: &[Fact]) -> Result<Item, Unreachable> {
+    async fn confirm(&self, facts: &[Fact]) -> Result<Rc<Item>, Unreachable> {
         let confirmed = self.change(|it| it.confirmed(&self.id, self.now())).await;
         self.by.sim.check_confirmed(self.bucket, facts);
         confirmed

@@ -1,6 +1,11 @@
 //! One look at a bucket, call by call: what `work/reconcile.rs` does between the decisions.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
 
 use guardrail_core::{
     control::table::Control,
@@ -8,20 +13,18 @@ use guardrail_core::{
         backoff,
         echo::{Generation, Past},
         errand::Errand,
-        ledger::Restore,
         plan::{Stance, plan},
         settle::{Problem, Restored},
     },
     outcome::{
         finding::{Finding, Outcome},
-        ledger::Item,
+        ledger::{Item, Restore},
         observed::Observation,
         report::Report,
         step::{Change, Step},
     },
     value::failure::{Answer, ApiError, Read},
 };
-use jiff::Timestamp;
 
 use crate::{
     Plant,
@@ -101,7 +104,7 @@ impl<'a> Look<'a> {
         }
         let bucket = messages[0].body.bucket();
         Self {
-            clerk: Clerk { by, bucket, id: format!("{} {bucket}", by.number) },
+            clerk: Clerk { by, bucket, id: format!("{}-{bucket}", by.number), page: RefCell::default() },
             is_informed: false,
             restores: BTreeMap::new(),
             by,
@@ -126,30 +129,38 @@ impl<'a> Look<'a> {
     pub(crate) async fn run(&mut self) -> Read<Vec<Finding>> {
         let by = self.by.number;
         self.note(What::Looked { by, generation: self.past.generation as u8 });
-        let sim = &self.by.sim;
-        sim.beside(self.bucket);
-        let begun = timestamp(sim.clock.now());
-        let mut steps = self.plan(begun, 0).await?;
-        if let Ok((_, item)) = self.clerk.read().await {
+        self.by.sim.beside(self.bucket);
+        let mut steps = self.plan(0).await?;
+        if let Some(item) = self.clerk.open().await {
             self.is_informed = true;
             self.inform(&item);
-            steps = self.planned(begun);
+            steps = self.planned();
         }
-        steps = self.settled(begun, steps).await;
         let mut intended: Vec<Control> = Vec::new();
+        let mut again = 0;
         loop {
-            let restore = |it: &Step| matches!(it, Step::Restore(_)).then(|| it.control());
-            let restored: Vec<_> = steps.iter().filter_map(restore).collect();
-            // What drifts while it is read again has not been said.
-            if restored.iter().all(|it| intended.contains(it)) || self.by.sim.has(Plant::NoIntent) {
+            let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
+            if let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) {
+                again += 1;
+                self.note(What::Waited { by, wait: milliseconds(wait) });
+                let Ok(fresh) = self.plan(milliseconds(wait)).await else { break };
+                steps = fresh;
+                continue;
+            }
+            let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
+            let is_said = match self.by.sim.has(Plant::IntendOnce) {
+                true => !intended.is_empty() || to_write.is_empty(),
+                // What has begun to drift while it was read again is said, too.
+                false => to_write.iter().all(|it| intended.contains(it)),
+            };
+            if is_said || self.by.sim.has(Plant::NoIntent) {
                 break;
             }
-            self.note(What::Intends { by, controls: restored.len() });
-            intended.extend(restored);
-            let Ok(item) = self.clerk.begin(intended.clone()).await else { break };
+            self.note(What::Intends { by, controls: to_write.len() });
+            intended.extend(to_write);
+            let Some(item) = self.clerk.begin(intended.clone()).await else { break };
             self.inform(&item);
-            steps = self.planned(begun);
-            steps = self.settled(begun, steps).await;
+            steps = self.planned();
         }
         if self.by.sim.has(Plant::AnotherOrder) {
             steps.reverse();
@@ -186,29 +197,14 @@ impl<'a> Look<'a> {
         item.inform(&self.clerk.id, &mut self.past, now);
     }
 
-    /// What is to be done when what was doubtful has been read again.
-    async fn settled(&mut self, begun: Timestamp, mut steps: Vec<Step>) -> Vec<Step> {
-        let by = self.by.number;
-        for again in 0.. {
-            let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
-            let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) else { break };
-            self.note(What::Waited { by, wait: milliseconds(wait) });
-            match self.plan(begun, milliseconds(wait)).await {
-                Ok(fresh) => steps = fresh,
-                Err(_) => break,
-            }
-        }
-        steps
-    }
-
-    /// Reads everything after a while. `begun`: when the look began.
-    async fn plan(&mut self, begun: Timestamp, wait: Time) -> Read<Vec<Step>> {
+    /// Reads everything after a while.
+    async fn plan(&mut self, wait: Time) -> Read<Vec<Step>> {
         self.read = Self::in_time(self.by, self.deadline, self.read_all(wait)).await?;
-        Ok(self.planned(begun))
+        Ok(self.planned())
     }
 
     /// What is to be done about what was read.
-    fn planned(&self, begun: Timestamp) -> Vec<Step> {
+    fn planned(&self) -> Vec<Step> {
         let read = &self.read;
         if read.values().all(|it| it.as_ref().is_ok_and(|it| it.change.is_none())) {
             // What the plan would say, sooner.
@@ -216,7 +212,8 @@ impl<'a> Look<'a> {
         }
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
-        let stance = Stance { registration: &registration, now: begun, dry_run: false, past: &self.past };
+        let stance =
+            Stance { registration: &registration, now: timestamp(sim.clock.now()), dry_run: false, past: &self.past };
         let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone()))).collect();
         let seen = observed(read).map(Observation::from).unwrap_or_default();
         plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)

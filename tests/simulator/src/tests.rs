@@ -22,6 +22,7 @@ const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
     (Plant::ForgetDeadline, Hold::Deadline),
     (Plant::DeleteFirst, Hold::InTime),
     (Plant::NoIntent, Hold::Told),
+    (Plant::IntendOnce, Hold::Told),
     (Plant::ConfirmFirst, Hold::Told),
     (Plant::CountTwice, Hold::Fight),
     (Plant::SilenceCaller, Hold::Told),
