@@ -83,8 +83,6 @@ pub enum Plant {
     DeleteFirst,
     /// No look says that it is about to write.
     NoIntent,
-    /// What begins to drift after a look has said what it will write is written all the same.
-    IntendOnce,
     /// The ledger says that people were told before they are.
     ConfirmFirst,
     /// A restore that another look has told counts once more.
@@ -95,7 +93,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 18] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -111,7 +109,6 @@ impl Plant {
         Self::ForgetDeadline,
         Self::DeleteFirst,
         Self::NoIntent,
-        Self::IntendOnce,
         Self::ConfirmFirst,
         Self::CountTwice,
         Self::SilenceCaller,

@@ -148,11 +148,8 @@ impl<'a> Look<'a> {
                 continue;
             }
             let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
-            let is_said = match self.by.sim.has(Plant::IntendOnce) {
-                true => !intended.is_empty() || to_write.is_empty(),
-                // What has begun to drift while it was read again is said, too.
-                false => to_write.iter().all(|it| intended.contains(it)),
-            };
+            // What has begun to drift while it was read again is said, too.
+            let is_said = to_write.iter().all(|it| intended.contains(it));
             if is_said || self.by.sim.has(Plant::NoIntent) {
                 break;
             }
@@ -160,6 +157,8 @@ impl<'a> Look<'a> {
             intended.extend(to_write);
             let Some(item) = self.clerk.begin(intended.clone()).await else { break };
             self.inform(&item);
+            // What others said meanwhile may be new doubt.
+            again = 0;
             steps = self.planned();
         }
         if self.by.sim.has(Plant::AnotherOrder) {

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use super::{dice::Kind, *};
 
 /// How many seeds are looked at for each planted defect.
-const BUDGET: u64 = 300;
+const BUDGET: u64 = 500;
 
 /// What each planted defect breaks.
 const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
@@ -17,12 +17,11 @@ const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
     (Plant::BelieveLastRead, Hold::InTime),
     (Plant::AnotherOrder, Hold::Order),
     (Plant::CountReceives, Hold::Unstable),
-    (Plant::KeepEcho, Hold::Unstable),
+    (Plant::KeepEcho, Hold::InTime),
     (Plant::NoSweep, Hold::Baseline),
     (Plant::ForgetDeadline, Hold::Deadline),
     (Plant::DeleteFirst, Hold::InTime),
     (Plant::NoIntent, Hold::Told),
-    (Plant::IntendOnce, Hold::Told),
     (Plant::ConfirmFirst, Hold::Told),
     (Plant::CountTwice, Hold::Fight),
     (Plant::SilenceCaller, Hold::Told),
