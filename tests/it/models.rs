@@ -85,6 +85,13 @@ async fn of_buckets() -> Vec<(&'static str, Exchange)> {
     fake.remediate(around::sample("put-access-point-policy.json")).await.unwrap();
     let registered = json!({"name": format!("/s3-guardrail/buckets/{BUCKET}")});
     fake.remediate(around::call("ssm", "PutParameter", registered)).await.unwrap();
+    // A batch of two buckets, of which one cannot be looked at.
+    fake.state().parameters.insert("/s3-guardrail/buckets/broken".to_owned(), "{}".to_owned());
+    let message = |bucket: &str| {
+        json!({"messageId": bucket, "receiptHandle": bucket, "body": json!({"bucket": bucket}).to_string(),
+            "eventSourceARN": "arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-work"})
+    };
+    fake.remediate(json!({"Records": [message(BUCKET), message("broken")]})).await.unwrap();
     let remediated = fake.state().exchanges.take().unwrap();
     let fake = around::compliant().await;
     fake.state().exchanges = Some(Vec::new());

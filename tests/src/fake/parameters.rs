@@ -18,7 +18,11 @@ impl State {
                 let names = input["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 let (known, unknown): (Vec<_>, Vec<_>) = names.partition(|it| self.parameters.contains_key(*it));
                 let known = known.into_iter().map(|it| json!({"Name": it, "Value": self.parameters[it]}));
-                Ok(json!({"Parameters": known.collect::<Vec<_>>(), "InvalidParameters": unknown}))
+                let mut answer = json!({"Parameters": known.collect::<Vec<_>>()});
+                if !unknown.is_empty() {
+                    answer["InvalidParameters"] = json!(unknown);
+                }
+                Ok(answer)
             }
             "GetParameterHistory" => {
                 let name = text("Name");

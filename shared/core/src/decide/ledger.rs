@@ -118,7 +118,6 @@ impl Item {
         }
         self.untold.extend(facts);
         self.looked = Some(now);
-        self.outcome = Some(report.outcome);
         self.claimed(id, now)
     }
 

@@ -6,10 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    control::table::Control,
-    outcome::{report::BucketOutcome, trigger::Trigger},
-};
+use crate::{control::table::Control, outcome::trigger::Trigger};
 
 /// What is open when nothing could be found out about the bucket, or it is gone.
 pub const BUCKET: &str = "bucket";
@@ -27,7 +24,6 @@ pub struct Item {
     pub meaning: u32,
     /// When the subject was last looked at, as far as that was written down.
     pub looked: Option<Timestamp>,
-    pub outcome: Option<BucketOutcome>,
     /// What is not as it should be, by what it is about.
     pub open: BTreeMap<String, Open>,
     /// The last write of each control.
@@ -166,7 +162,6 @@ impl Default for Item {
         Self {
             meaning: MEANING,
             looked: None,
-            outcome: None,
             open: BTreeMap::new(),
             writes: BTreeMap::new(),
             intents: BTreeMap::new(),
