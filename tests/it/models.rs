@@ -116,8 +116,7 @@ async fn of_the_ledger() -> Vec<(&'static str, Exchange)> {
     let written = fake.state().exchanges.replace(Vec::new()).unwrap();
     ledger::read(&guardrail, LEDGER, &[subject]).await.unwrap();
     let read = fake.state().exchanges.take().unwrap();
-    let swept = read.clone().into_iter().map(|it| ("SweepRole", it));
-    written.into_iter().chain(read).map(|it| ("RemediateRole", it)).chain(swept).collect()
+    written.into_iter().chain(read).map(|it| ("RemediateRole", it)).collect()
 }
 
 #[test]

@@ -44,10 +44,13 @@ pub struct Stored {
     pub item: Map<String, Value>,
 }
 
+/// How long a call may take at most, and a restore wait for the ledger.
+pub(crate) const ANSWER: Duration = Duration::from_secs(1);
+
 /// A client for the ledger. No restore waits for it for long: each call ends within a second, whatever became of it. One
 /// that hangs, on a connection that went away while the function slept, leaves time for another attempt.
 pub(crate) fn client(aws: &SdkConfig) -> Client {
-    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1));
+    let timeouts = TimeoutConfig::builder().operation_timeout(ANSWER);
     let timeouts = timeouts.operation_attempt_timeout(Duration::from_millis(600));
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(WAIT);
     Client::from_conf(Builder::from(aws).timeout_config(timeouts.build()).retry_config(retries).build())

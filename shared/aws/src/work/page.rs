@@ -18,6 +18,7 @@ use guardrail_core::{
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use crate::{
     Guardrail,
@@ -57,6 +58,8 @@ enum PageError {
     Call(#[from] ApiError),
     #[error("the ledger's item: {0}")]
     Item(#[from] ItemError),
+    #[error("the ledger did not answer in time")]
+    Late,
     #[error("the ledger's item was written by others {TRIES} times in a row")]
     Busy,
 }
@@ -95,8 +98,11 @@ impl<'a> Page<'a> {
         let State::Open { table, .. } = self.state else { return false };
         let now = self.guardrail.clock.now();
         let intent = json!(Intent::new(controls, now));
-        let begun = ledger::begin(self.guardrail, table.as_str(), &self.subject, &self.look, &intent).await;
-        self.state = begun.map_err(PageError::from).and_then(|it| opened(table, Some(it))).unwrap_or_else(broken);
+        let begin = ledger::begin(self.guardrail, table.as_str(), &self.subject, &self.look, &intent);
+        // No restore waits for the ledger.
+        let begun = timeout(ledger::ANSWER, Box::pin(begin)).await.map_err(|_| PageError::Late);
+        let begun = begun.and_then(|it| Ok(it?)).and_then(|it| opened(table, Some(it)));
+        self.state = begun.unwrap_or_else(broken);
         self.inform(past, now);
         true
     }

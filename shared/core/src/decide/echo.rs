@@ -55,6 +55,8 @@ const STALE: SignedDuration = SignedDuration::from_secs(4);
 #[derive(Clone, Debug)]
 pub struct Past {
     pub generation: Generation,
+    /// A person asked for it, and whatever is fought over is restored at once.
+    pub is_asked_for: bool,
     /// The latest write of each control that an event of our own in this look tells of.
     own: BTreeMap<Control, Timestamp>,
     /// The latest that the ledger tells of, ended or begun.
@@ -82,7 +84,14 @@ pub enum Instead {
 impl Past {
     /// Of a look of this generation.
     pub const fn new(generation: Generation) -> Self {
-        Self { generation, own: BTreeMap::new(), written: BTreeMap::new(), braked: BTreeMap::new(), calls: Vec::new() }
+        Self {
+            generation,
+            is_asked_for: false,
+            own: BTreeMap::new(),
+            written: BTreeMap::new(),
+            braked: BTreeMap::new(),
+            calls: Vec::new(),
+        }
     }
 
     /// Of a look at these events. `requested`: something that is no event led there, too.
@@ -142,7 +151,7 @@ impl Past {
     }
 
     fn is_braked(&self, control: Control, now: Timestamp) -> bool {
-        self.braked.get(&control).is_some_and(|it| now < *it)
+        !self.is_asked_for && self.braked.get(&control).is_some_and(|it| now < *it)
     }
 
     /// What becomes of drift of a control that may not be restored.

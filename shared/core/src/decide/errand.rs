@@ -71,7 +71,10 @@ impl Errand {
 
     /// What is known of the calls before the look.
     pub fn past(&self, own_role: &RoleArn, now: Timestamp) -> Past {
-        Past::of_events(self.events.iter(), self.ask.is_some(), own_role, now)
+        let is_asked_for = matches!(self.ask, Some(Ask::Request { .. }));
+        let mut past = Past::of_events(self.events.iter(), self.ask.is_some(), own_role, now);
+        past.is_asked_for = is_asked_for;
+        past
     }
 
     /// The same for people.

@@ -239,6 +239,9 @@ fn the_third_restore_within_an_hour_is_a_fight_told_at_doubling_distances() {
     item.inform("b", &mut past, at(39.0 * 60.0 + 59.0));
     assert!(!past.may_write(VERSIONING, at(39.0 * 60.0 + 59.0)), "once a minute at most");
     assert_eq!(past.instead(VERSIONING, at(39.0 * 60.0 + 59.0)), Instead::NotYet);
+    past.is_asked_for = true;
+    assert!(past.may_write(VERSIONING, at(39.0 * 60.0 + 59.0)), "by a person");
+    past.is_asked_for = false;
     assert!(past.may_write(VERSIONING, at(40.0 * 60.0 + 1.0)));
     assert_eq!(restored("z", 3.0 * 3600.0).tell(&mut item), ["Restored versioning"], "an hour later it is over");
 }
