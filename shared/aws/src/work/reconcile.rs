@@ -62,7 +62,7 @@ pub async fn reconcile(
     let read = scope.controls();
     let mut past = stance.past.clone();
     page.inform(&mut past, guardrail.clock.now());
-    let mut said = false;
+    let mut said = Vec::new();
     let mut again = 0;
     let (steps, beside) = loop {
         let now = guardrail.clock.now();
@@ -70,7 +70,7 @@ pub async fn reconcile(
         let beside = Beside::new(baseline, &observation, &stance);
         let steps = plan(baseline, observation.clone(), &stance);
         let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
-        if let Some(wait) = past.reread(&drifted, &read, now, again) {
+        if let Some(wait) = past.reread(&drifted, &read, at, again) {
             again += 1;
             let look_again = async {
                 sleep(wait).await;
@@ -84,14 +84,15 @@ pub async fn reconcile(
             continue;
         }
         let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
-        if said || to_write.is_empty() {
+        if to_write.iter().all(|it| said.contains(it)) {
             break (steps, beside);
         }
         // Others that look at the same are told before it is written, and what they do is known then.
-        said = true;
-        if !page.begin(to_write, &mut past).await {
+        if !page.begin(to_write.clone(), &mut past).await {
             break (steps, beside);
         }
+        said = to_write;
+        again = 0;
     };
     let app_name = if past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
     let writer = Writer::new(guardrail, app_name, bucket, baseline, at, until);
@@ -239,17 +240,24 @@ impl<'a> Writer<'a> {
     /// Writes one change, again after a moment if AWS is busy.
     async fn apply_change(&mut self, mut change: Change) -> Restored {
         let mut written = false;
+        let mut seen_good = false;
         let mut tried = 0;
         let control = change.control();
         self.restores.insert(control, Restore { read: self.seen_at, written: None });
         loop {
             let now = self.read.clock.now();
-            match self.refreshed(&change, tried > 0).await {
+            match self.refreshed(&change, tried > 0 || seen_good).await {
                 Ok(Some(fresh)) => {
                     if plan::is_read_before_write(control) || tried > 0 {
                         self.restores.insert(control, Restore { read: now, written: None });
                     }
                     change = fresh;
+                }
+                // It may be what S3 had before the drift.
+                Ok(None) if !written && !seen_good => {
+                    seen_good = true;
+                    sleep(backoff::REREAD_OF_GOOD).await;
+                    continue;
                 }
                 // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
                 Ok(None) => return Restored { change, written, result: Ok(()) },

@@ -221,8 +221,13 @@ impl Item {
             let known = self.writes.get(&control).filter(|it| it.look != id);
             // Or it will be, by a look that has written and not yet said so.
             let is_of_another = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
-            let is_known =
-                known.is_some_and(|it| restore.read < it.ended) || restore.written.is_none() && is_of_another();
+            // What somebody has changed after that write is another drift.
+            let is_new = |ended: Timestamp| {
+                let calls = self.calls.iter().filter(|it| it.can_have_changed(control));
+                calls.filter_map(Trigger::time).any(|it| it.as_second() > ended.as_second())
+            };
+            let is_known = known.is_some_and(|it| restore.read < it.ended && !is_new(it.ended))
+                || restore.written.is_none() && is_of_another();
             if let Some(ended) = restore.written {
                 self.writes.insert(control, Write { look: id.to_owned(), ended });
             }
@@ -256,19 +261,20 @@ impl Item {
         let standing = looked.standing();
         let mut facts = Vec::new();
         for (about, Standing { state, text, calls, is_reminded, is_critical }) in &standing {
+            let caller = calls.last().and_then(|it| it.actor.clone());
             let kind = match self.open.get_mut(about) {
-                Some(open) if open.state == *state => {
+                Some(open) if open.state == *state && (caller.is_none() || open.caller == caller) => {
                     let is_due = open.told.is_some_and(|it| now.duration_since(it) >= REMINDER) && *is_reminded;
                     // It is untold, and known to be.
                     let is_claimed = self.untold.iter().any(|it| it.about == *about);
                     if is_due && !is_claimed { FactKind::Reminder } else { continue }
                 }
                 Some(open) => {
-                    *open = Open { state: state.clone(), since: now, told: None };
+                    *open = Open { state: state.clone(), since: now, told: None, caller };
                     FactKind::Opened
                 }
                 None => {
-                    self.open.insert(about.clone(), Open { state: state.clone(), since: now, told: None });
+                    self.open.insert(about.clone(), Open { state: state.clone(), since: now, told: None, caller });
                     FactKind::Opened
                 }
             };

@@ -56,6 +56,9 @@ pub struct Open {
     /// When people were last told; `None`: they were not yet.
     #[serde(default)]
     pub told: Option<Timestamp>,
+    /// Who made the latest call that can have caused it. Another caller is told at once.
+    #[serde(default)]
+    pub caller: Option<String>,
 }
 
 /// A write of ours.

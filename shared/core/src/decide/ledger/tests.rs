@@ -156,6 +156,31 @@ fn what_stays_as_it_is_is_told_once_a_day_and_when_it_is_over() {
 }
 
 #[test]
+fn another_caller_is_told_at_once() {
+    let failed = |id, seconds, actor: &str| {
+        let mut look = Look::new(id, seconds, &[(VERSIONING, Outcome::Failed)]);
+        look.report = look.report.caused_by(&[call("PutBucketVersioning", actor, seconds)]);
+        look
+    };
+    let mut item = Item::default();
+    assert_eq!(failed("a", 0.0, "ann").tell(&mut item), ["Opened versioning"]);
+    assert_eq!(failed("b", 10.0, "ann").tell(&mut item), NOTHING);
+    assert_eq!(failed("c", 20.0, "bob").tell(&mut item), ["Opened versioning"]);
+    assert_eq!(Look::new("d", 900.0, &[(VERSIONING, Outcome::Failed)]).tell(&mut item), NOTHING);
+}
+
+#[test]
+fn what_somebody_changed_after_anothers_write_is_another_restore() {
+    let restored = |id, read| Look::new(id, read, &[(VERSIONING, Outcome::Restored)]);
+    let mut item = Item::default();
+    assert_eq!(restored("a", 0.0).tell(&mut item), ["Restored versioning"]);
+    // It had read what a restored; by the time it wrote, somebody had called again.
+    let mut late = restored("b", 0.4);
+    late.report = late.report.caused_by(&[call("PutBucketVersioning", "eve", 1.0)]);
+    assert_eq!(late.tell(&mut item), ["Restored versioning"]);
+}
+
+#[test]
 fn what_nobody_was_told_of_needs_no_end() {
     let item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default()).released("a");
     let mut good = item.clone();
