@@ -62,6 +62,8 @@ async fn a_restore_is_always_told_and_the_third_within_an_hour_is_a_fight() {
     for (n, subject) in ["[RESTORED]", "[RESTORED]", "[FIGHT]"].iter().enumerate() {
         drift(&fake, &[Control::Versioning]);
         fake.remediate(sweep()).await.unwrap();
+        let alert = fake.alerts().remove(0);
+        assert_eq!(alert["findings"][0]["outcome"], "restored", "before and after are told each time: {alert}");
         assert_eq!(told(&fake), [*subject], "{n}");
         assert_eq!(fake.writes().len(), n + 1);
     }

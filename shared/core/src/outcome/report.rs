@@ -241,11 +241,13 @@ impl Report {
 impl Report {
     /// What of this report people are to be told, and the facts that are not this look's own.
     pub fn about(&self, facts: Vec<Fact>, look: &str) -> Self {
-        let (own, others): (Vec<_>, Vec<_>) = facts.into_iter().partition(|it| {
-            let is_in_report = matches!(it.kind, FactKind::Restored | FactKind::Opened);
+        let (own, mut others): (Vec<_>, Vec<_>) = facts.into_iter().partition(|it| {
+            let is_in_report = matches!(it.kind, FactKind::Restored | FactKind::Opened | FactKind::Fight);
             it.is_of(look) && is_in_report && self.says(&it.about)
         });
         let is_told = |about: &str| own.iter().any(|it| it.about == about);
+        // What was restored says nothing of the times before.
+        others.extend(own.iter().filter(|it| it.kind == FactKind::Fight).cloned());
         let findings: Vec<_> = self.findings.iter().filter(|it| is_told(it.control.id())).cloned().collect();
         let hindrances = self.hindrances.iter().filter(|it| is_told(&it.about())).cloned().collect::<Vec<_>>();
         let is_of_bucket = is_told(BUCKET);
