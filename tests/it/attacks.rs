@@ -109,25 +109,28 @@ async fn a_policy_that_leaves_just_enough_room_is_merged() {
 
 #[tokio::test]
 async fn a_policy_against_the_guardrails_role_is_told_however_it_is_written() {
-    let it = Guarded::new("it-attack-deny").await;
-    let before = it.settings().await;
-    let (role, bucket) = (&it.deployment.role_arn, format!("arn:aws:s3:::{}", it.bucket));
+    let role = &DEPLOYMENT.0.role_arn;
     let mallory = format!("arn:aws:iam::{ACCOUNT}:user/mallory");
     let deny = |who: Value, action: &str, condition: Value| {
-        let mut statement = json!({"Sid": "Out", "Effect": "Deny", "Action": action, "Resource": bucket});
+        let mut statement = json!({"Sid": "Out", "Effect": "Deny", "Action": action});
         for (key, value) in [who, condition].iter().flat_map(|it| it.as_object().unwrap()) {
             statement[key] = value.clone();
         }
         statement
     };
     let role_itself = json!({"Principal": {"AWS": role}});
-    for (how, statement) in [
-        ("all reads", deny(role_itself.clone(), "s3:Get*", json!({}))),
-        ("the policy's write", deny(role_itself.clone(), "s3:PutBucketPolicy", json!({}))),
-        ("the policy's read", deny(role_itself, "s3:GetBucketPolicy", json!({}))),
-        ("everybody but me", deny(json!({"NotPrincipal": {"AWS": [mallory]}}), "s3:*", json!({}))),
+    for (how, name, mut statement) in [
+        ("all reads", "it-attack-deny-reads", deny(role_itself.clone(), "s3:Get*", json!({}))),
+        ("the policy's write", "it-attack-deny-write", deny(role_itself.clone(), "s3:PutBucketPolicy", json!({}))),
+        ("the policy's read", "it-attack-deny-read", deny(role_itself, "s3:GetBucketPolicy", json!({}))),
+        (
+            "everybody but me",
+            "it-attack-deny-all",
+            deny(json!({"NotPrincipal": {"AWS": [mallory]}}), "s3:*", json!({})),
+        ),
         (
             "a pattern",
+            "it-attack-deny-pattern",
             deny(
                 json!({"Principal": "*"}),
                 "s3:*",
@@ -135,6 +138,10 @@ async fn a_policy_against_the_guardrails_role_is_told_however_it_is_written() {
             ),
         ),
     ] {
+        // A bucket each: whose policy is restored again and again is fought over.
+        let it = Guarded::new(name).await;
+        let before = it.settings().await;
+        statement["Resource"] = json!(format!("arn:aws:s3:::{name}"));
         it.put_policy(json!([statement])).await;
         let alert = it.alert(|it| it.body["outcome"] == "failed").await;
         assert_eq!(alert.body["severity"], "CRITICAL", "{how}");

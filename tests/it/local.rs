@@ -434,7 +434,7 @@ async fn a_policy_without_room_fails_alone_ends_as_a_dead_letter_and_is_redriven
         messages.iter().find_map(|message| message.body().filter(|text| text.contains(it.bucket)).map(str::to_owned))
     });
     let letter: Value = serde_json::from_str(&dead.await.unwrap()).unwrap();
-    assert_eq!(letter["requestPayload"]["detail"]["eventName"], "PutBucketPolicy");
+    assert_eq!(letter["detail"]["eventName"], "PutBucketPolicy");
     assert_eq!(it.policy().await["Statement"].as_array().unwrap().len(), 1, "nothing of the owner's is lost");
 
     let there = crate::cli::guardrail("redrive --dry-run");

@@ -134,7 +134,7 @@ impl Clerk<'_> {
                 item.writes.clear();
             }
             let incident = item.incident.as_ref().map(|it| it.last);
-            let mut new = item.recorded(&Looked { id: &self.id, now: self.now(), report });
+            let mut new = item.recorded(&Looked { id: &self.id, now: self.now(), account: "111122223333", report });
             let goes_on = incident.is_some_and(|it| self.now().duration_since(it) < SignedDuration::from_mins(1));
             if self.by.sim.has(Plant::SilenceCaller) && goes_on {
                 new.untold.clear();

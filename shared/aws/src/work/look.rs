@@ -57,11 +57,32 @@ pub(super) struct Known {
     trails: HashMap<String, Trail>,
 }
 
+/// How often a look begins anew because the registry document was changed meanwhile.
+const TRIES: usize = 3;
+
+/// Looks at a bucket, and restores what is ours to restore.
+pub(super) async fn look<'a>(
+    guardrail: &'a Guardrail,
+    bucket: &BucketName,
+    task: &Task,
+    known: &mut Known,
+    page: &mut Page<'a>,
+) -> Looked {
+    let mut looked = Box::pin(look_once(guardrail, bucket, task, known, page)).await;
+    for _ in 1..TRIES {
+        if !looked.report.is_outdated {
+            break;
+        }
+        looked = Box::pin(look_once(guardrail, bucket, task, known, page)).await;
+    }
+    looked
+}
+
 /// Reads bucket and registry at once; restores what is ours to restore.
 ///
 /// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
 /// the sweep and people's requests look at all of it.
-pub(super) async fn look<'a>(
+async fn look_once<'a>(
     guardrail: &'a Guardrail,
     bucket: &BucketName,
     task: &Task,

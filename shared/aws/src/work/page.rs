@@ -110,8 +110,10 @@ impl<'a> Page<'a> {
     /// Records what the look came to. What it is to tell then; `None`: everything, as nobody knows what was told before.
     pub(super) async fn record(&mut self, report: &mut Report) -> Option<Vec<Fact>> {
         let (look, guardrail) = (self.look.clone(), self.guardrail);
-        let recorded =
-            self.write(|item| item.recorded(&Looked { id: &look, now: guardrail.clock.now(), report })).await;
+        let account = guardrail.config.account().to_string();
+        let recorded = self
+            .write(|item| item.recorded(&Looked { id: &look, now: guardrail.clock.now(), account: &account, report }))
+            .await;
         match &self.state {
             State::None => None,
             State::Broken(error) => {

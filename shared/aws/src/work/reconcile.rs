@@ -37,6 +37,7 @@ use crate::{
     clients::Writers,
     control,
     observe::{Scope, observe_in},
+    store::registry,
     work::page::Page,
 };
 
@@ -64,6 +65,7 @@ pub async fn reconcile(
     page.inform(&mut past, guardrail.clock.now());
     let mut said = Vec::new();
     let mut again = 0;
+    let mut waited = false;
     let (steps, beside) = loop {
         let now = guardrail.clock.now();
         let stance = Stance { past: &past, now, ..stance.clone() };
@@ -72,6 +74,7 @@ pub async fn reconcile(
         let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
         if let Some(wait) = past.reread(&drifted, &read, at, again) {
             again += 1;
+            waited = true;
             let look_again = async {
                 sleep(wait).await;
                 (guardrail.clock.now(), observe_in(guardrail, bucket, baseline, scope).await)
@@ -87,6 +90,11 @@ pub async fn reconcile(
         if to_write.iter().all(|it| said.contains(it)) {
             break (steps, beside);
         }
+        // An exemption counts at once, also one that was made while we waited.
+        if waited && !is_up_to_date(guardrail, bucket, &stance).await {
+            return Reconciled::Outdated;
+        }
+        waited = false;
         // Others that look at the same are told before it is written, and what they do is known then.
         if !page.begin(to_write.clone(), &mut past).await {
             break (steps, beside);
@@ -97,6 +105,12 @@ pub async fn reconcile(
     let app_name = if past.generation == Generation::First { "s3-guardrail" } else { ECHO_APP_NAME };
     let writer = Writer::new(guardrail, app_name, bucket, baseline, at, until);
     writer.apply(steps, beside, read).await
+}
+
+async fn is_up_to_date(guardrail: &Guardrail, bucket: &BucketName, stance: &Stance<'_>) -> bool {
+    let read = Box::pin(registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket)).await;
+    // What cannot be read is told by the next look.
+    read.is_ok_and(|it| it.as_ref() == Some(stance.registration))
 }
 
 /// The same for somebody who asks for it and takes the report: the ledger does not know of it.

@@ -18,6 +18,7 @@ use crate::{
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
+    value::caller,
 };
 
 /// For how long a look may be telling people before others take it for dead.
@@ -62,6 +63,8 @@ pub struct Looked<'a> {
     /// Its name.
     pub id: &'a str,
     pub now: Timestamp,
+    /// The guardrail's account.
+    pub account: &'a str,
     pub report: &'a Report,
 }
 
@@ -241,12 +244,12 @@ impl Item {
                 None if times < FIGHT.0 => (FactKind::Restored, format!("{control} had drifted and was restored")),
                 None => {
                     self.fights.insert(control, Fight { since: now, tell_at: now + BRAKE });
-                    (FactKind::Fight, fought(control, times, finding))
+                    (FactKind::Fight, fought(control, times, finding, looked.account))
                 }
                 // Told at twice the distance each time.
                 Some(fight) if fight.tell_at <= now => {
                     fight.tell_at = now + now.duration_since(fight.since);
-                    (FactKind::Fight, fought(control, times, finding))
+                    (FactKind::Fight, fought(control, times, finding, looked.account))
                 }
                 Some(_) => continue,
             };
@@ -325,12 +328,15 @@ impl Item {
     }
 }
 
-fn fought(control: Control, times: usize, finding: &Finding) -> String {
-    let by = match finding.calls.first() {
-        Some(call) => format!("; last changed by {}", call.actor.as_deref().unwrap_or("somebody")),
+fn fought(control: Control, times: usize, finding: &Finding, account: &str) -> String {
+    let by = match finding.calls.last() {
+        Some(call) => {
+            let actor = call.actor.as_deref().map(|it| caller::short(it, account));
+            format!("; last changed by {}", actor.as_deref().unwrap_or("somebody"))
+        }
         None => "; no call of others was seen, so that it may be S3 that did not keep it".to_owned(),
     };
-    format!("{control} was restored {times} times within an hour{by}")
+    format!("{control} restored {times} times within an hour{by}")
 }
 
 /// Something that a look found not to be as it should be, and left so.
@@ -406,7 +412,8 @@ impl Looked<'_> {
             add(hindrance.about(), standing);
         }
         if let Some(error) = error {
-            add(BUCKET.to_owned(), Standing::critical("error", error));
+            let state = error.chars().take(MAX_TEXT).collect::<String>();
+            add(BUCKET.to_owned(), Standing::critical(&state, error));
         }
         if *outcome == BucketOutcome::Gone {
             add(BUCKET.to_owned(), Standing::critical("gone", "the guarded bucket does not exist"));

@@ -59,6 +59,9 @@ pub struct Report {
     /// When those were restored that were.
     #[serde(skip)]
     pub restores: BTreeMap<Control, Restore>,
+    /// It goes by a registry document that is no longer so, and says nothing.
+    #[serde(skip)]
+    pub is_outdated: bool,
     /// The ledger has what is open.
     #[serde(skip)]
     pub kept_open: bool,
@@ -161,6 +164,7 @@ impl Report {
             ledger_error: None,
             read: Vec::new(),
             restores: BTreeMap::new(),
+            is_outdated: false,
             kept_open: false,
             untold: false,
             missed_event: false,
@@ -174,6 +178,9 @@ impl Report {
     pub fn from_reconciled(bucket: &BucketName, reconciled: Reconciled, calls: &Calls) -> Self {
         let trigger = calls.led_here.clone();
         match reconciled {
+            Reconciled::Outdated => {
+                Self { is_outdated: true, ..Self::new(bucket.as_str(), BucketOutcome::Compliant, trigger) }
+            }
             Reconciled::Gone => Self::new(bucket.as_str(), BucketOutcome::Gone, trigger).caused_by(&calls.others),
             Reconciled::Bucket { findings, hindrances, mut exposures, restores, read } => {
                 exposures.retain(|it| {
@@ -234,7 +241,7 @@ impl Report {
     pub fn must_retry(&self) -> bool {
         let is_unfinished =
             |it: &Finding| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet);
-        self.error.is_some() || self.findings.iter().any(is_unfinished)
+        self.error.is_some() || self.is_outdated || self.findings.iter().any(is_unfinished)
     }
 }
 
@@ -322,6 +329,8 @@ fn milliseconds_between(start: Option<Timestamp>, end: Option<Timestamp>) -> Opt
 pub enum Reconciled {
     /// The bucket does not exist.
     Gone,
+    /// Its registry document was changed before anything was written: it has to be looked at again.
+    Outdated,
     Bucket {
         findings: Vec<Finding>,
         /// What would keep us from the next restore.

@@ -48,7 +48,7 @@ impl Look {
         let restore = Restore { read: at(self.read), written: (!self.by_another).then_some(end) };
         let restores = restored.map(|it| (it.control, restore)).collect();
         let report = Report { restores, read: Control::OF_BUCKET.into(), ..self.report.clone() };
-        item.recorded(&Looked { id: self.id, now: end, report: &report })
+        item.recorded(&Looked { id: self.id, now: end, account: "111122223333", report: &report })
     }
 
     /// Records, tells and confirms; what was told.
