@@ -170,7 +170,7 @@ fn another_caller_is_told_at_once() {
 }
 
 #[test]
-fn what_somebody_changed_after_anothers_write_is_another_restore() {
+fn what_is_changed_after_another_looks_write_is_another_restore() {
     let restored = |id, read| Look::new(id, read, &[(VERSIONING, Outcome::Restored)]);
     let mut item = Item::default();
     assert_eq!(restored("a", 0.0).tell(&mut item), ["Restored versioning"]);
