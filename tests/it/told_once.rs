@@ -144,3 +144,21 @@ async fn a_batch_of_compliant_buckets_costs_one_read_of_registry_and_ledger() {
         assert_eq!(reads.iter().filter(|it| *it == read).count(), times, "{read}: {reads:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_exemption_counts_at_once_though_the_document_was_read_for_a_whole_batch() {
+    let fake = compliant().await;
+    drift(&fake, &[Control::Versioning]);
+    let exemption = json!([{"control": "versioning", "until": "2999-01-31", "reason": "r", "approved_by": "ann"}]);
+    // After the batch's read of the registry, and before the bucket is read.
+    fake.before("GetBucketVersioning", move |state| {
+        let name = format!("/s3-guardrail/buckets/{BUCKET}");
+        let mut document: Value = serde_json::from_str(&state.parameters[&name]).unwrap();
+        document["exemptions"] = exemption;
+        state.parameters.insert(name, document.to_string());
+    });
+    let message = |bucket: &str| json!({"messageId": bucket, "body": json!({"bucket": bucket}).to_string()});
+    fake.remediate(json!({"Records": [message(BUCKET), message("unguarded")]})).await.unwrap();
+    assert_eq!(fake.writes(), [""; 0]);
+    assert_eq!(fake.alerts()[0]["findings"][0]["outcome"], "exempt");
+}

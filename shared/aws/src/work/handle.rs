@@ -223,7 +223,7 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> R
                     WhichKey::Present => {
                         let at = guardrail.clock.now();
                         let observation = known.look(guardrail, bucket, &baseline, scope).await;
-                        let seen = Seen { observation, at };
+                        let seen = Seen { observation, at, by_earlier_document: false };
                         known.restore(guardrail, &baseline, registration, seen, task, &mut page).await
                     }
                 },

@@ -93,6 +93,7 @@ async fn look_once<'a>(
     // Our own account: S3 lets nobody else write a bucket's policy, so we guard no bucket of another account.
     let owner = config.account();
     let at = guardrail.clock.now();
+    let by_earlier_document = known.documents.contains_key(bucket);
     let document = async {
         match known.documents.remove(bucket) {
             Some(document) => document,
@@ -103,7 +104,8 @@ async fn look_once<'a>(
     let items = known.items.as_mut().map(|it| it.remove(&subject.to_string()));
     let reads = async {
         tokio::join!(document, observe(guardrail.readers(), bucket), async {
-            if !task.errand.is_dry_run() {
+            // One that begins anew has it already.
+            if page.is_none() && !task.errand.is_dry_run() {
                 *page = Page::open(guardrail, &subject, items).await;
             }
         })
@@ -131,7 +133,7 @@ async fn look_once<'a>(
         seen = Observation { bucket: seen.bucket, ..around };
     }
     let gone = seen.is_gone();
-    let seen = Seen { observation: seen, at };
+    let seen = Seen { observation: seen, at, by_earlier_document };
     let mut report = known.restore(guardrail, &baseline, &registration, seen, task, page).await;
     if task.errand.ask.is_some() && !gone {
         for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
@@ -176,7 +178,7 @@ impl Known {
         };
         let at = guardrail.clock.now();
         let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
-        let seen = Seen { observation: seen, at };
+        let seen = Seen { observation: seen, at, by_earlier_document: false };
         let mut report = Box::pin(self.restore(guardrail, &baseline, registration, seen, task, page)).await;
         for finding in &mut report.findings {
             finding.note = Some(format!(

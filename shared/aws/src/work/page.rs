@@ -70,6 +70,11 @@ impl<'a> Page<'a> {
         Self { guardrail, subject: String::new(), look: String::new(), state: State::None }
     }
 
+    /// Whether the ledger does not know of the look.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.state, State::None)
+    }
+
     /// Reads a subject's item, unless that was done ahead.
     pub(super) async fn open(guardrail: &'a Guardrail, subject: &Subject, ahead: Option<Option<Stored>>) -> Self {
         let Some(table) = &guardrail.config.ledger_table else { return Self::none(guardrail) };

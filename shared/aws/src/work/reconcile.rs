@@ -51,7 +51,7 @@ pub async fn reconcile(
     until: Option<Instant>,
     page: &mut Page<'_>,
 ) -> Reconciled {
-    let Seen { mut observation, mut at } = seen;
+    let Seen { mut observation, mut at, by_earlier_document } = seen;
     if observation.is_gone() {
         return Reconciled::Gone;
     }
@@ -65,7 +65,7 @@ pub async fn reconcile(
     page.inform(&mut past, guardrail.clock.now());
     let mut said = Vec::new();
     let mut again = 0;
-    let mut waited = false;
+    let mut waited = by_earlier_document;
     let (steps, beside) = loop {
         let now = guardrail.clock.now();
         let stance = Stance { past: &past, now, ..stance.clone() };
@@ -121,7 +121,7 @@ pub async fn reconcile_for(
     observation: Observation,
     stance: &Stance<'_>,
 ) -> Reconciled {
-    let seen = Seen { observation, at: guardrail.clock.now() };
+    let seen = Seen { observation, at: guardrail.clock.now(), by_earlier_document: false };
     Box::pin(reconcile(guardrail, bucket, baseline, seen, stance, None, &mut Page::none(guardrail))).await
 }
 
@@ -130,6 +130,8 @@ pub async fn reconcile_for(
 pub struct Seen {
     pub observation: Observation,
     pub at: Timestamp,
+    /// The registry document was read before that, for a whole batch.
+    pub by_earlier_document: bool,
 }
 
 /// What was seen beside drift.
