@@ -368,7 +368,7 @@ async fn a_restore_that_does_not_stick_is_told_and_not_tried_again() {
     drift(&fake, Control::BucketPolicy);
     drift(&fake, Control::Versioning);
     expect![[r#"
-        reads  the whole bucket ×4, GetParameter
+        reads  the whole bucket ×4, GetParameter ×2
         writes PutBucketVersioning
         told   CRITICAL [FAILED] acme-data: bucket-policy does not stay restored; drifted; found on PutBucketPolicy by r...
         answer failed: bucket-policy unstable, versioning restored
