@@ -1,6 +1,9 @@
 //! The fault matrix of what only this command does: every call goes wrong in every way, once and for good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use expect_test::expect_file;
 use guardrail::Guardrail;
@@ -42,9 +45,11 @@ struct Flow {
 /// Everything that could be lost, by name.
 type Parts = BTreeMap<String, Value>;
 
-/// As `--until` takes it.
+/// As `--until` takes it; the same in every run, so that their ends can be compared.
 pub(crate) fn tomorrow() -> String {
-    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string()
+    static TOMORROW: LazyLock<String> =
+        LazyLock::new(|| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string());
+    TOMORROW.clone()
 }
 
 pub(crate) fn session(fake: &FakeAws) -> Session {
