@@ -96,7 +96,7 @@ impl World {
                     let _ = self.deployment.invoke("guardrail-sweep", &json!({})).unwrap();
                     eventually(what, Duration::from_secs(5), restored).await.ok()
                 };
-                eventually(what, PATIENCE, swept).await.unwrap();
+                eventually(what, 2 * PATIENCE, swept).await.unwrap();
                 By::Sweep
             }
         };
@@ -154,7 +154,7 @@ impl World {
             (statements.len() == policy.as_array().unwrap().len() + 1 && rules_now.len() == rules.len() + 1)
                 .then_some(())
         };
-        eventually("the guardrail's statements and rules beside the owner's", PATIENCE, merged).await.unwrap();
+        eventually("the guardrail's statements and rules beside the owner's", 2 * PATIENCE, merged).await.unwrap();
         self.everybody_is_shown_what_is().await;
         // Taken out by their owner, with all else: in the guardrail's own spelling again.
         break_control(&self.s3, BUCKET, Control::BucketPolicy).await.unwrap();
