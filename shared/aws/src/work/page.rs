@@ -87,7 +87,7 @@ impl<'a> Page<'a> {
                 .await
                 .map(|mut it| it.remove(&this.subject)),
         };
-        this.state = stored.map_err(PageError::from).and_then(|it| opened(table, it)).unwrap_or_else(broken);
+        this.state = stored.map_err(PageError::from).and_then(|it| opened(guardrail, table, it)).unwrap_or_else(broken);
         this
     }
 
@@ -106,7 +106,7 @@ impl<'a> Page<'a> {
         let begin = ledger::begin(self.guardrail, table.as_str(), &self.subject, &self.look, &intent);
         // No restore waits for the ledger.
         let begun = timeout(ledger::ANSWER, Box::pin(begin)).await.map_err(|_| PageError::Late);
-        let begun = begun.and_then(|it| Ok(it?)).and_then(|it| opened(table, Some(it)));
+        let begun = begun.and_then(|it| Ok(it?)).and_then(|it| opened(self.guardrail, table, Some(it)));
         self.state = begun.unwrap_or_else(broken);
         self.inform(past, now);
         true
@@ -178,7 +178,7 @@ impl<'a> Page<'a> {
                 Ok(false) => {
                     let read = ledger::read(self.guardrail, table.as_str(), std::slice::from_ref(&self.subject)).await;
                     let read = read.map(|mut it| it.remove(&self.subject)).map_err(PageError::from);
-                    self.state = read.and_then(|it| opened(table, it)).unwrap_or_else(broken);
+                    self.state = read.and_then(|it| opened(self.guardrail, table, it)).unwrap_or_else(broken);
                 }
                 Err(error) => self.state = broken(error.into()),
             }
@@ -188,9 +188,9 @@ impl<'a> Page<'a> {
     }
 }
 
-fn opened(table: &TableName, stored: Option<Stored>) -> Result<State<'_>, PageError> {
+fn opened<'a>(guardrail: &Guardrail, table: &'a TableName, stored: Option<Stored>) -> Result<State<'a>, PageError> {
     let Stored { version, item } = stored.unwrap_or(Stored { version: 0, item: Map::new() });
-    Ok(State::Open { table, version, item: Box::new(Item::read(item)?) })
+    Ok(State::Open { table, version, item: Box::new(Item::read(item, guardrail.clock.now())?) })
 }
 
 fn broken<'a>(error: PageError) -> State<'a> {

@@ -27,6 +27,9 @@ const CLAIM: SignedDuration = SignedDuration::from_secs(60);
 /// For how long it may be writing.
 const INTENT: SignedDuration = SignedDuration::from_secs(120);
 
+/// How far the clocks of two machines are apart at most.
+const SKEW: SignedDuration = SignedDuration::from_secs(10);
+
 /// How often people are told of what stays as it is.
 const REMINDER: SignedDuration = SignedDuration::from_hours(24);
 
@@ -76,12 +79,28 @@ impl Intent {
 }
 
 impl Item {
-    /// Reads an item, which anybody may have written who may write the table.
-    pub fn read(item: Map<String, Value>) -> Result<Self, ItemError> {
+    /// Reads an item, which anybody may have written who may write the table: nothing of it can hide a restore, and no
+    /// standing state is silent for more than a day.
+    pub fn read(item: Map<String, Value>, now: Timestamp) -> Result<Self, ItemError> {
         if let Some(newer) = item.get("meaning").and_then(Value::as_u64).filter(|it| *it > u64::from(MEANING)) {
             return Err(ItemError::Newer(newer));
         }
-        serde_json::from_value(Value::Object(item)).map_err(|error| ItemError::Invalid(error.to_string()))
+        let item: Self =
+            serde_json::from_value(Value::Object(item)).map_err(|error| ItemError::Invalid(error.to_string()))?;
+        Ok(item.without_the_future(now))
+    }
+
+    /// The item without what no look can have written by now.
+    fn without_the_future(mut self, now: Timestamp) -> Self {
+        let is_past = |it: Timestamp| it <= now + SKEW;
+        self.looked = self.looked.filter(|it| is_past(*it));
+        self.writes.retain(|_, it| is_past(it.ended));
+        self.intents.retain(|_, it| is_past(it.begun) && it.until <= now + SKEW + INTENT);
+        self.telling.take_if(|it| it.until > now + SKEW + CLAIM);
+        self.restores.values_mut().for_each(|times| times.retain(|it| is_past(*it)));
+        self.open.values_mut().for_each(|it| it.told = it.told.filter(|it| is_past(*it)));
+        self.fights.values_mut().for_each(|it| it.tell_at = it.tell_at.min(now + REMINDER));
+        self
     }
 
     /// Adds to what a look knows: what others have written or are about to, and who called.
@@ -267,10 +286,15 @@ impl Item {
             let caller = calls.last().and_then(|it| it.actor.clone());
             let kind = match self.open.get_mut(about) {
                 Some(open) if open.state == *state && (caller.is_none() || open.caller == caller) => {
-                    let is_due = open.told.is_some_and(|it| now.duration_since(it) >= REMINDER) && *is_reminded;
                     // It is untold, and known to be.
-                    let is_claimed = self.untold.iter().any(|it| it.about == *about);
-                    if is_due && !is_claimed { FactKind::Reminder } else { continue }
+                    if self.untold.iter().any(|it| it.about == *about) {
+                        continue;
+                    }
+                    match open.told {
+                        None => FactKind::Opened,
+                        Some(told) if *is_reminded && now.duration_since(told) >= REMINDER => FactKind::Reminder,
+                        Some(_) => continue,
+                    }
                 }
                 Some(open) => {
                     *open = Open { state: state.clone(), since: now, told: None, caller };

@@ -328,7 +328,7 @@ fn a_quiet_look_is_written_down_once_a_day() {
 
 #[test]
 fn an_item_of_a_newer_version_or_by_hand_is_not_believed_and_what_is_unknown_is_kept() {
-    let read = |item: Value| Item::read(item.as_object().unwrap().clone());
+    let read = |item: Value| Item::read(item.as_object().unwrap().clone(), at(9.0));
     assert_eq!(read(json!({})), Ok(Item::default()));
     assert_eq!(read(json!({"meaning": 2})), Err(ItemError::Newer(2)));
     assert!(matches!(read(json!({"open": 7})), Err(ItemError::Invalid(_))));
@@ -336,7 +336,44 @@ fn an_item_of_a_newer_version_or_by_hand_is_not_believed_and_what_is_unknown_is_
     let item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(read(json!({"later": [1]})).unwrap());
     let Value::Object(written) = json!(item) else { panic!("an object") };
     assert_eq!(written["later"], json!([1]));
-    assert_eq!(Item::read(written), Ok(item));
+    assert_eq!(Item::read(written, at(9.0)), Ok(item));
+}
+
+/// Whoever can write the table can repeat or delay a reminder, for a day at most, and nothing else.
+#[test]
+fn a_forged_item_hides_no_restore_and_silences_nothing_for_long() {
+    let never = "2999-01-01T00:00:00Z";
+    let forge = |forged: Value| Item::read(forged.as_object().unwrap().clone(), at(0.0)).unwrap();
+    let restored = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]);
+    for forged in [
+        json!({"writes": {"versioning": {"look": "x", "ended": never}}}),
+        json!({"telling": {"look": "x", "facts": [], "until": never}}),
+        json!({"intents": {"x": {"controls": ["versioning"], "begun": at(0.0), "until": never}}}),
+        json!({"restores": {"versioning": [never, never, never]}}),
+    ] {
+        let mut item = forge(forged.clone());
+        let mut past = Past::new(Generation::First);
+        item.inform("a", &mut past, at(0.0));
+        assert!(past.may_write(VERSIONING, at(0.0)), "{forged}");
+        assert_eq!(restored.tell(&mut item), ["Restored versioning"], "{forged}");
+    }
+    let mut fought = forge(json!({
+        "restores": {"versioning": [at(-9.0), at(-8.0), at(-7.0)]},
+        "fights": {"versioning": {"since": at(-9.0), "tell_at": never}},
+    }));
+    let mut told = Vec::new();
+    for hour in 0..30 {
+        let again = Look::new("b", 3_500.0 * f64::from(hour), &[(VERSIONING, Outcome::Restored)]);
+        told.extend(again.tell(&mut fought));
+    }
+    assert_eq!(told.first().map(String::as_str), Some("Fight versioning"), "within the day");
+    for told in [json!(never), Value::Null] {
+        let state = Look::new("x", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default());
+        let state = state.open["versioning"].state.clone();
+        let mut item = forge(json!({"open": {"versioning": {"state": state, "since": at(-9.0), "told": told}}}));
+        let failed = Look::new("c", 1.0, &[(VERSIONING, Outcome::Failed)]);
+        assert_eq!(failed.tell(&mut item), ["Opened versioning"], "{told}");
+    }
 }
 
 #[test]
