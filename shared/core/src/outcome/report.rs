@@ -228,6 +228,7 @@ impl Report {
         self.restores.extend(other.restores);
         self.read.extend(other.read);
         let outcome = BucketOutcome::from_findings(&self.findings, endangered);
+        self.is_outdated |= other.is_outdated;
         Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
     }
 
@@ -473,6 +474,8 @@ mod tests {
         ] {
             assert_eq!(one.and(other).outcome, outcome);
         }
+        let outdated = || Report { is_outdated: true, ..report(&[]) };
+        assert!(report(&[]).and(outdated()).must_retry() && outdated().and(report(&[])).must_retry());
         let both = endangered().and(Report { drift_to_restored_ms: Some(7), ..endangered() });
         assert_eq!((both.hindrances.len(), both.exposures.len(), both.drift_to_restored_ms), (2, 2, Some(7)));
         let mut unrecorded = Report { drift_to_restored_ms: Some(5), ..report(&[]) }.and(both);
