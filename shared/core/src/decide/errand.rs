@@ -145,13 +145,15 @@ fn are_about_the_same(one: &Message, other: &Message) -> bool {
     }
 }
 
-/// Which of a look's letters is kept when it failed: the one that lets the next look do most, and the latest of these.
+/// Which of a look's letters is kept when it failed: the one that lets the next look do most, and the latest of these. A
+/// call of our own that failed leads nowhere.
 pub fn kept(letters: &[Letter], own_role: &RoleArn) -> Option<usize> {
+    let leads_here = |it: &&Letter| !matches!(&it.message, Message::Event(it) if it.is_own_failure(own_role));
     let rank = |it: &Letter| match &it.message {
         Message::Event(event) => (event.generation(own_role), std::cmp::Reverse(event.trigger.time())),
         Message::Request(_) => (Generation::First, std::cmp::Reverse(None)),
     };
-    letters.iter().min_by_key(|it| rank(it)).map(|it| it.place)
+    letters.iter().filter(leads_here).min_by_key(|it| rank(it)).map(|it| it.place)
 }
 
 /// How long a letter waits that failed, so that the tries of it are 30, 60, 120 and 240 seconds apart; `None`: it had its
@@ -281,6 +283,9 @@ mod tests {
         assert_eq!(kept(vec![own("a", 1), own("b", 2)]), Some(1));
         assert_eq!(kept(vec![own("a", 1), body(json!({"bucket": "acme-data"}))]), Some(1));
         assert_eq!(kept(vec![]), None);
+        let Message::Event(mut failed) = own("e", 9) else { panic!("an event") };
+        failed.trigger.error_code = Some("AccessDenied".to_owned());
+        assert_eq!(kept(vec![Message::Event(failed), own("a", 1)]), Some(1));
     }
 
     #[test]
