@@ -119,6 +119,21 @@ async fn what_people_could_not_be_told_is_not_forgotten() {
     assert_eq!(back(&fake, batch(&bodies, 0)).await, [("r0".to_owned(), 30), ("r1".to_owned(), 30)]);
 }
 
+/// Nothing was told yet, so nothing of it is in anybody's hands but the queue's.
+#[tokio::test]
+async fn what_nobody_could_find_out_about_comes_back_whole() {
+    let fake = FakeAws::compliant().await;
+    fake.fail("GetParametersByPath", 9, FaultKind::Answer(403, "AccessDenied"));
+    let key = |id: &str| {
+        let mut event = call("DisableKey", id, "ann");
+        event["detail"]["eventSource"] = json!("kms.amazonaws.com");
+        event["detail"]["requestParameters"] = json!({"keyId": guardrail_tests::fake::KEY});
+        event["detail"]["resources"] = json!([]);
+        event
+    };
+    assert_eq!(back(&fake, batch(&[key("a"), key("b")], 0)).await, [("r0".to_owned(), 30), ("r1".to_owned(), 30)]);
+}
+
 #[tokio::test]
 async fn a_call_of_our_own_that_failed_leads_nowhere() {
     let fake = FakeAws::compliant().await;
@@ -194,4 +209,18 @@ async fn no_write_begins_when_the_time_is_over_and_that_is_told() {
     let alert = fake.alerts().remove(0);
     let errors: Vec<_> = alert["findings"].as_array().unwrap().iter().map(|it| it["error"].clone()).collect();
     assert_eq!(errors.last(), Some(&json!("no time left; it is tried again")), "{errors:?}");
+}
+
+/// What a look leans on is read in the time that it has, too.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_does_not_answer_does_not_keep_people_from_being_told() {
+    let fake = FakeAws::compliant().await;
+    // The bucket answers in time, and then the key does not.
+    fake.state().latency = Duration::from_secs(3);
+    let input = batch(&[json!({"bucket": BUCKET})], 0);
+    let end = tokio::time::Instant::now() + Duration::from_secs(24);
+    guardrail::work::remediate::remediate(&fake.guardrail(), input, end).await.unwrap();
+    assert!(tokio::time::Instant::now() < end);
+    let error = fake.alerts()[0]["error"].to_string();
+    assert!(error.contains("no time left"), "{error}");
 }

@@ -71,7 +71,9 @@ impl RemediateError {
         match self {
             Self::NotRestored { untold, .. } => *untold,
             Self::Watch(error) => matches!(error, WatchError::Untold(_)),
-            Self::Input(_) | Self::Registry(_) => false,
+            // Nobody found out what to tell.
+            Self::Registry(_) => true,
+            Self::Input(_) => false,
         }
     }
 }
@@ -136,13 +138,18 @@ pub(super) async fn handle(
     }
 }
 
-/// Each call by itself; the answer is the last one's.
+/// Each call by itself, whatever comes of the one before; the answer is the last one's, or the worst error.
 async fn touched(guardrail: &Guardrail, errand: &Errand) -> Result<Value, RemediateError> {
-    let mut answer = Value::Null;
+    let mut answer = Ok(Value::Null);
     for event in &errand.events {
-        answer = json!(watch::touched(guardrail, event).await?);
+        match watch::touched(guardrail, event).await.map_err(RemediateError::from) {
+            Ok(it) if answer.is_ok() => answer = Ok(json!(it)),
+            Ok(_) => {}
+            Err(error) if error.is_untold() || answer.is_ok() => answer = Err(error),
+            Err(_) => {}
+        }
     }
-    Ok(answer)
+    answer
 }
 
 fn answer(report: Report) -> Result<Value, RemediateError> {
@@ -222,9 +229,13 @@ async fn handle_shared(guardrail: &Guardrail, shared: &Shared, task: &Task) -> R
                     }
                     WhichKey::Present => {
                         let at = guardrail.clock.now();
-                        let observation = known.look(guardrail, bucket, &baseline, scope).await;
-                        let seen = Seen { observation, at, by_earlier_document: false };
-                        known.restore(guardrail, &baseline, registration, seen, task, &mut page).await
+                        match known.look(guardrail, bucket, &baseline, scope, task).await {
+                            Err(report) => report,
+                            Ok(observation) => {
+                                let seen = Seen { observation, at, by_earlier_document: false };
+                                known.restore(guardrail, &baseline, registration, seen, task, &mut page).await
+                            }
+                        }
                     }
                 },
             };

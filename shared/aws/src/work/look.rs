@@ -38,7 +38,13 @@ pub(super) struct Task {
     pub(super) until: Instant,
 }
 
-const NO_TIME_TO_READ: &str = "no time left: AWS did not answer in time what the bucket is like; it is tried again";
+impl Task {
+    fn out_of_time(&self, bucket: &BucketName) -> Report {
+        const NO_TIME: &str = "no time left: AWS did not answer in time what the bucket is like; it is tried again";
+        let report = Report::error(bucket, NO_TIME.to_owned(), self.errand.trigger().cloned());
+        Report { dry_run: self.errand.is_dry_run(), ..report }
+    }
+}
 
 /// What was found and done, and what the registry said of the bucket.
 pub(super) struct Looked {
@@ -111,8 +117,7 @@ async fn look_once<'a>(
         })
     };
     let Ok((registration, observed, ())) = timeout_at(task.until, Box::pin(reads)).await else {
-        let report = Report::error(bucket, NO_TIME_TO_READ.to_owned(), task.errand.trigger().cloned());
-        return Looked { report: Report { dry_run: task.errand.is_dry_run(), ..report }, registration: None };
+        return Looked { report: task.out_of_time(bucket), registration: None };
     };
     let registered = match registered(registration, guardrail, &owner) {
         Ok(Some(it)) => it,
@@ -129,8 +134,11 @@ async fn look_once<'a>(
     let mut seen = Observation::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
     if task.errand.ask.is_some() && !seen.is_gone() {
-        let around = known.look(guardrail, bucket, &baseline, Scope { bucket: false, ..Scope::EVERYTHING }).await;
-        seen = Observation { bucket: seen.bucket, ..around };
+        let scope = Scope { bucket: false, ..Scope::EVERYTHING };
+        match known.look(guardrail, bucket, &baseline, scope, task).await {
+            Ok(around) => seen = Observation { bucket: seen.bucket, ..around },
+            Err(report) => return Looked { report, registration: Some(registration) },
+        }
     }
     let gone = seen.is_gone();
     let seen = Seen { observation: seen, at, by_earlier_document };
@@ -144,22 +152,24 @@ async fn look_once<'a>(
 }
 
 impl Known {
-    /// Looks at the key and the trail, as far as they are not known.
+    /// Looks at the key and the trail, as far as they are not known. An error when there is no time for it.
     pub(super) async fn look(
         &self,
         guardrail: &Guardrail,
         bucket: &BucketName,
         baseline: &Baseline,
         scope: Scope,
-    ) -> Observation {
+        task: &Task,
+    ) -> Result<Observation, Report> {
         let key = baseline.kms_key.as_ref().and_then(|it| self.keys.get(&name_of_key(it)));
         let trail = baseline.trail.as_ref().and_then(|it| self.trails.get(it.arn.as_str()));
         let unknown =
             Scope { bucket: false, kms_key: scope.kms_key && key.is_none(), trail: scope.trail && trail.is_none() };
-        let looked = Box::pin(observe::observe_in(guardrail, bucket, baseline, unknown)).await;
+        let looking = Box::pin(observe::observe_in(guardrail, bucket, baseline, unknown));
+        let looked = timeout_at(task.until, looking).await.map_err(|_| task.out_of_time(bucket))?;
         let key = key.filter(|_| scope.kms_key).map(|it| Ok(it.clone()));
         let trail = trail.filter(|_| scope.trail).map(|it| Ok(Some(it.clone())));
-        Observation { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) }
+        Ok(Observation { bucket: None, kms_key: key.or(looked.kms_key), trail: trail.or(looked.trail) })
     }
 
     /// Keeps a key usable that the bucket had before.
@@ -177,8 +187,11 @@ impl Known {
             return Report::new(bucket.as_str(), BucketOutcome::Compliant, task.errand.trigger().cloned());
         };
         let at = guardrail.clock.now();
-        let seen = self.look(guardrail, bucket, &baseline, Scope::KMS_KEY).await;
-        let seen = Seen { observation: seen, at, by_earlier_document: false };
+        let observation = match self.look(guardrail, bucket, &baseline, Scope::KMS_KEY, task).await {
+            Ok(it) => it,
+            Err(report) => return report,
+        };
+        let seen = Seen { observation, at, by_earlier_document: false };
         let mut report = Box::pin(self.restore(guardrail, &baseline, registration, seen, task, page)).await;
         for finding in &mut report.findings {
             finding.note = Some(format!(

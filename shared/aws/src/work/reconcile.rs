@@ -91,7 +91,7 @@ pub async fn reconcile(
             break (steps, beside);
         }
         // An exemption counts at once, also one that was made while we waited.
-        if waited && !is_up_to_date(guardrail, bucket, &stance).await {
+        if waited && in_time(until, is_up_to_date(guardrail, bucket, &stance)).await == Some(false) {
             return Reconciled::Outdated;
         }
         waited = false;

@@ -227,8 +227,12 @@ impl Report {
         self.exposures.extend(other.exposures);
         self.restores.extend(other.restores);
         self.read.extend(other.read);
-        let outcome = BucketOutcome::from_findings(&self.findings, endangered);
         self.is_outdated |= other.is_outdated;
+        self.error = self.error.or(other.error);
+        let outcome = match self.error {
+            Some(_) => BucketOutcome::Failed,
+            None => BucketOutcome::from_findings(&self.findings, endangered),
+        };
         Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
     }
 
@@ -475,6 +479,9 @@ mod tests {
             assert_eq!(one.and(other).outcome, outcome);
         }
         let outdated = || Report { is_outdated: true, ..report(&[]) };
+        let unknown = || Report::error(&"acme-data".parse().unwrap(), "unknown".to_owned(), None);
+        let both = report(&[]).and(unknown());
+        assert_eq!((both.outcome, both.error.as_deref()), (BucketOutcome::Failed, Some("unknown")));
         assert!(report(&[]).and(outdated()).must_retry() && outdated().and(report(&[])).must_retry());
         let both = endangered().and(Report { drift_to_restored_ms: Some(7), ..endangered() });
         assert_eq!((both.hindrances.len(), both.exposures.len(), both.drift_to_restored_ms), (2, 2, Some(7)));
