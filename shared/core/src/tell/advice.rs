@@ -89,7 +89,14 @@ pub fn advice(report: &Report) -> String {
     if report.missed_event {
         lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
     }
-    if report.facts.iter().any(|it| it.kind == FactKind::Fight) {
+    let has_fact = |kind| report.facts.iter().any(|it| it.kind == kind);
+    if has_fact(FactKind::Opened) || has_fact(FactKind::Reminder) {
+        lines.push("What is OPEN still is so: do what the first alert about it says. `guardrail plan BUCKET` shows it, `guardrail reconcile BUCKET` tries at once.");
+    }
+    if has_fact(FactKind::Restored) && !has(Outcome::Restored) {
+        lines.push("What was restored is in force again; `guardrail history BUCKET` has before and after.");
+    }
+    if has_fact(FactKind::Fight) {
         lines.push("Somebody, or something, changes it again each time: find out who, and change the code that does it or take its rights away. Until then it is restored once a minute at most.");
     }
     if has(Outcome::Restored) {
@@ -123,6 +130,7 @@ mod tests {
     use crate::outcome::{
         exposure::{Exposure, ExposureKind},
         hindrance::{Document, Hindrance},
+        ledger::Fact,
         trigger::Trigger,
     };
 
@@ -272,6 +280,33 @@ mod tests {
         ] {
             let advised = denied(control, denial);
             assert!(advised.lines().count() == 1 && advised.contains(way), "{control} {denial:?}: {advised}");
+        }
+    }
+
+    #[test]
+    fn what_another_look_found_has_its_advice_too() {
+        let advised = |kind| {
+            let fact = Fact {
+                id: "a".to_owned(),
+                kind,
+                about: "versioning".to_owned(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                since: None,
+                calls: Vec::new(),
+                text: String::new(),
+                critical: false,
+            };
+            advice(&Report { facts: vec![fact], ..report(BucketOutcome::Compliant, vec![]) })
+        };
+        for (kind, way) in [
+            (FactKind::Opened, "guardrail plan"),
+            (FactKind::Reminder, "guardrail reconcile"),
+            (FactKind::Restored, "guardrail history"),
+            (FactKind::Fight, "change the code that does it"),
+            (FactKind::Cleared, "Nothing."),
+            (FactKind::Interrupted, "Nothing."),
+        ] {
+            assert!(advised(kind).contains(way), "{kind:?}: {}", advised(kind));
         }
     }
 
