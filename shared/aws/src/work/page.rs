@@ -1,5 +1,7 @@
 //! A look's page of the ledger: what it reads, says and records there.
 
+use std::collections::BTreeSet;
+
 use guardrail_core::{
     control::table::Control,
     decide::{
@@ -35,6 +37,8 @@ pub struct Page<'a> {
     subject: String,
     /// Its own name.
     look: String,
+    /// What it said that it would write.
+    said: BTreeSet<Control>,
     state: State<'a>,
 }
 
@@ -67,7 +71,7 @@ enum PageError {
 impl<'a> Page<'a> {
     /// Of a look that the ledger does not know of.
     pub fn none(guardrail: &'a Guardrail) -> Self {
-        Self { guardrail, subject: String::new(), look: String::new(), state: State::None }
+        Self { guardrail, subject: String::new(), look: String::new(), said: BTreeSet::new(), state: State::None }
     }
 
     /// Whether the ledger does not know of the look.
@@ -80,7 +84,7 @@ impl<'a> Page<'a> {
         let Some(table) = &guardrail.config.ledger_table else { return Self::none(guardrail) };
         let subject = subject.to_string();
         let look = format!("{:016x}", guardrail.clock.random());
-        let mut this = Self { guardrail, subject, look, state: State::None };
+        let mut this = Self { guardrail, subject, look, said: BTreeSet::new(), state: State::None };
         let stored = match ahead {
             Some(stored) => Ok(stored),
             None => ledger::read(guardrail, table.as_str(), std::slice::from_ref(&this.subject))
@@ -102,7 +106,9 @@ impl<'a> Page<'a> {
     pub(super) async fn begin(&mut self, controls: Vec<Control>, past: &mut Past) -> bool {
         let State::Open { table, .. } = self.state else { return false };
         let now = self.guardrail.clock.now();
-        let intent = json!(Intent::new(controls, now));
+        // A look has one intent, and a later one takes the place of an earlier one.
+        self.said.extend(controls);
+        let intent = json!(Intent::new(self.said.iter().copied().collect(), now));
         let begin = ledger::begin(self.guardrail, table.as_str(), &self.subject, &self.look, &intent);
         // No restore waits for the ledger.
         let begun = timeout(ledger::ANSWER, Box::pin(begin)).await.map_err(|_| PageError::Late);
