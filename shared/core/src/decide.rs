@@ -11,6 +11,7 @@ pub mod errand;
 pub mod exposure;
 pub mod hindrance;
 pub mod judge;
+pub mod known;
 pub mod ledger;
 pub mod own_key;
 pub mod plan;

@@ -52,6 +52,9 @@ pub struct Item {
 pub struct Open {
     /// In what way. Another way is told at once.
     pub state: String,
+    /// The same in a word.
+    #[serde(default)]
+    pub kind: OpenKind,
     pub since: Timestamp,
     /// When people were last told; `None`: they were not yet.
     #[serde(default)]
@@ -59,6 +62,30 @@ pub struct Open {
     /// Who made the latest call that can have caused it. Another caller is told at once.
     #[serde(default)]
     pub caller: Option<String>,
+}
+
+/// In what way something is not as it should be; of several the last counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenKind {
+    /// The account enforces the same.
+    EnforcedAbove,
+    /// Its owner may let it drift.
+    Exempt,
+    /// It is only observed.
+    Observed,
+    /// A later look restores it.
+    Left,
+    /// A document would keep us from our work.
+    Endangered,
+    /// It could not be restored, or did not stay so.
+    Failed,
+    Unreadable,
+    Gone,
+    /// Another version of the guardrail knows.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// A write of ours.
