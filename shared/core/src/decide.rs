@@ -20,6 +20,7 @@ pub mod record;
 pub mod rules;
 pub mod settle;
 pub mod setup;
+pub mod shared;
 pub mod teardown;
 pub mod uses;
 pub mod wanted_key;

@@ -289,6 +289,10 @@ impl Item {
     fn standing(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
         let now = looked.now;
         let standing = looked.standing();
+        // Only who asks for a bucket by name is told of its key and its trail there; they have items of their own.
+        if looked.report.subject.is_none() {
+            self.open.retain(|about, _| standing.contains_key(about) || looked.has_read(about) || !is_shared(about));
+        }
         let mut facts = Vec::new();
         for (about, Standing { state, kind: how, text, calls, is_reminded, is_critical }) in &standing {
             let caller = calls.last().and_then(|it| it.actor.clone());
@@ -362,6 +366,12 @@ impl Item {
             None => self.incident = Some(Incident { id: look.to_owned(), caller, last: now }),
         }
     }
+}
+
+/// Whether it is about what several buckets may lean on.
+fn is_shared(about: &str) -> bool {
+    let about = about.strip_prefix(HINDRANCE).unwrap_or(about);
+    [Control::KmsKey, Control::Trail].iter().any(|it| it.id() == about)
 }
 
 fn fought(control: Control, times: usize, finding: &Finding, account: &str) -> String {

@@ -10,7 +10,7 @@ use crate::{
     value::own_parts::{
         ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LEDGER, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES,
         REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
-        TAMPERING_SUFFIX, TOPIC, WATCHED_BY_SWEEP, WIRING,
+        TAMPERING_SUFFIX, TOPIC, USES, WATCHED_BY_SWEEP, WIRING,
     },
 };
 
@@ -114,8 +114,8 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
             tampering(
                 "requestParameters",
                 json!({"$or": [
-                    {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}, WIRING]},
-                    {"names": [{"prefix": parameter_prefix}, WIRING]},
+                    {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}, {"prefix": USES}, WIRING]},
+                    {"names": [{"prefix": parameter_prefix}, {"prefix": USES}, WIRING]},
                     {"rule": [{"prefix": RULE_PREFIX}]},
                     {"functionName": functions(&OTHER_FUNCTIONS, place)},
                     {"topicArn": [{"suffix": format!(":{TOPIC}")}]},

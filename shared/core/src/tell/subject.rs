@@ -39,7 +39,7 @@ pub fn subject(report: &Report, own: &str) -> String {
         Some(fact) => tag(fact.kind),
         None => text_of(&report.outcome).to_ascii_uppercase(),
     };
-    plain(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)))
+    plain(&format!("[{tag}] {}: {}", report.name(), headline(report, own)))
 }
 
 /// What stands first in the subject of a message about a fact.
