@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     control::table::Control,
-    decide::echo::Past,
+    decide::{echo::Past, permitted},
     outcome::{
         finding::{Finding, Left, Outcome},
         ledger::{
-            BUCKET, Claim, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open, OpenKind, Write,
+            BUCKET, Claim, EXEMPTION, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open,
+            OpenKind, Write,
         },
         report::{BucketOutcome, Report},
         trigger::Trigger,
@@ -101,6 +102,7 @@ impl Item {
         self.telling.take_if(|it| it.until > now + SKEW + CLAIM);
         self.restores.values_mut().for_each(|times| times.retain(|it| is_past(*it)));
         self.open.values_mut().for_each(|it| it.told = it.told.filter(|it| is_past(*it)));
+        self.exemptions.values_mut().for_each(|it| it.told = it.told.filter(|it| is_past(*it)));
         self.fights.values_mut().for_each(|it| it.tell_at = it.tell_at.min(now + REMINDER));
         self
     }
@@ -134,6 +136,7 @@ impl Item {
         self.remember_calls(&report.calls, now);
         facts.extend(self.restored(looked));
         facts.extend(self.standing(looked));
+        facts.extend(self.permitted(looked));
         for fact in &mut facts {
             fact.calls = self.calls_of(&fact.about, std::mem::take(&mut fact.calls));
         }
@@ -349,6 +352,14 @@ impl Item {
             facts.push(Fact { since: Some(open.since), ..looked.fact(FactKind::Cleared, &about, text) });
         }
         facts
+    }
+
+    /// What there is to say of the bucket's exemptions.
+    fn permitted(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
+        let Some(exemptions) = &looked.report.exemptions else { return Vec::new() };
+        let told = permitted::announce(&mut self.exemptions, exemptions, looked.now);
+        let fact = |(control, text)| looked.fact(FactKind::Exemption, &format!("{EXEMPTION}{control}"), text);
+        told.into_iter().map(fact).collect()
     }
 
     /// The same incident goes on: the same caller within a minute, or a call that explains what is open.

@@ -99,6 +99,9 @@ pub fn advice(report: &Report) -> String {
     if has_fact(FactKind::Fight) {
         lines.push("Somebody, or something, changes it again each time: find out who, and change the code that does it or take its rights away. Until then it is restored once a minute at most.");
     }
+    if has_fact(FactKind::Exemption) {
+        lines.push("If an exemption that ends is still needed: `guardrail exempt BUCKET CONTROL --until DATE --reason TEXT`. If not, nothing: from its end on the control is restored as ever. One of more than 90 days: give it an end that somebody remembers.");
+    }
     if has(Outcome::Restored) {
         lines.push(match report.record {
             Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",

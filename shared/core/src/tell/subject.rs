@@ -57,8 +57,9 @@ fn urgency(kind: FactKind) -> u8 {
         FactKind::Opened => 1,
         FactKind::Reminder => 2,
         FactKind::Restored => 3,
-        FactKind::Interrupted => 4,
-        FactKind::Cleared => 5,
+        FactKind::Exemption => 4,
+        FactKind::Interrupted => 5,
+        FactKind::Cleared => 6,
     }
 }
 
