@@ -230,3 +230,33 @@ async fn an_exemption_that_nobody_will_remember_is_told_every_day() {
     remediate(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
     assert_eq!(told(&fake), ["[EXEMPTION]"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fought_over_is_held_where_its_owner_says_so() {
+    let fake = compliant().await;
+    fake.register(json!({"on_fight": "hold"}));
+    let guardrail = on_paused_time(&fake);
+    let broken = async || {
+        drift(&fake, &[Control::Versioning]);
+        remediate(&guardrail, sweep()).await.unwrap()
+    };
+    for _ in 0..3 {
+        broken().await;
+    }
+    assert_eq!(told(&fake), ["[RESTORED]", "[RESTORED]", "[FIGHT]"]);
+    tokio::time::advance(Duration::from_secs(90)).await;
+    for _ in 0..2 {
+        assert_eq!(broken().await, json!({"batchItemFailures": []}), "it is answered");
+        tokio::time::advance(Duration::from_secs(900)).await;
+    }
+    let alert = fake.alerts().remove(0);
+    assert!(alert["findings"][0]["note"].as_str().unwrap().contains("\"on_fight\": \"hold\""), "{alert}");
+    assert_eq!((told(&fake), fake.writes().len()), (vec!["[DRIFTED]".to_owned()], 3), "once");
+    // Whoever asks for it has it restored, and the fight goes on.
+    remediate(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    broken().await;
+    assert_eq!(fake.writes().len(), 4);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    broken().await;
+    assert_eq!(fake.writes().len(), 5, "it is over");
+}

@@ -118,7 +118,8 @@ impl Item {
         for call in &self.calls {
             past.saw_call(call.clone(), call.time().unwrap_or(now));
         }
-        for control in self.fights.keys() {
+        for control in self.fights.keys().filter(|it| self.is_fought_over(**it, now)) {
+            past.fight(*control);
             let last = self.restores.get(control).and_then(|it| it.last()).map(|it| *it + BRAKE);
             last.into_iter().filter(|it| now < *it).for_each(|until| past.brake(*control, until));
         }
@@ -421,7 +422,7 @@ impl OpenKind {
             (Outcome::Restored, _) | (_, Some(Left::NotYet)) => None,
             (_, Some(Left::EnforcedAbove)) => Some(Self::EnforcedAbove),
             (_, Some(Left::Exempt(_))) | (Outcome::Exempt, _) => Some(Self::Exempt),
-            (_, Some(Left::ForNow)) => Some(Self::Left),
+            (_, Some(Left::ForNow | Left::Held)) => Some(Self::Left),
             (Outcome::WouldRestore, None) => Some(Self::Observed),
             (Outcome::Failed | Outcome::Unstable, None) => Some(Self::Failed),
             (Outcome::Unreadable, None) => Some(Self::Unreadable),

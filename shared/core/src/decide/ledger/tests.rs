@@ -424,3 +424,24 @@ fn a_forged_time_of_telling_silences_no_exemption() {
     let report = Report { exemptions: Some(vec![exemption]), ..report(&[]) };
     assert_eq!(Look { report, ..Look::new("a", 0.0, &[]) }.tell(&mut item), ["Exemption exemption of versioning"]);
 }
+
+#[test]
+fn a_fight_is_over_an_hour_after_the_last_restore() {
+    let mut item = Item::default();
+    for (look, read) in [("a", 0.0), ("b", 60.0), ("c", 120.0)] {
+        Look::new(look, read, &[(VERSIONING, Outcome::Restored)]).tell(&mut item);
+    }
+    let is_fought_over = |seconds: f64| {
+        let mut past = Past::new(Generation::First);
+        item.inform("d", &mut past, at(seconds));
+        past.is_fought_over(VERSIONING)
+    };
+    assert_eq!([121.0, 3_720.0, 3_721.0].map(is_fought_over), [true, true, false]);
+    let mut held = finding(VERSIONING, Outcome::WouldRestore);
+    held.left = Some(Left::Held);
+    let look =
+        |id, read| Look { report: Report { findings: vec![held.clone()], ..report(&[]) }, ..Look::new(id, read, &[]) };
+    let mut item = item.clone();
+    assert_eq!(look("d", 130.0).tell(&mut item), ["Opened versioning"]);
+    assert_eq!(look("e", 200.0).tell(&mut item), NOTHING);
+}
