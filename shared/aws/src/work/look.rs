@@ -148,6 +148,7 @@ async fn look_once<'a>(
             report = report.and(known.keep_former(guardrail, &baseline, &registration, key, task, page).await);
         }
     }
+    report.exemptions = Some(registration.exemptions.clone()).filter(|_| !report.is_outdated);
     Looked { report, registration: Some(registration) }
 }
 

@@ -89,8 +89,14 @@ impl Group {
         let Self { registration: own, .. } = self;
         let key = |it: &Baseline| it.kms_key.as_ref().map(|it| (it.duty, it.alias.clone()));
         let exemption = |it: &Registration| control(subject).and_then(|control| it.exemption(control, now).cloned());
-        (own.mode, own.drop_dead_principals, exemption(own), key(&self.baseline))
-            == (registration.mode, registration.drop_dead_principals, exemption(registration), key(baseline))
+        (own.mode, own.on_fight, own.drop_dead_principals, exemption(own), key(&self.baseline))
+            == (
+                registration.mode,
+                registration.on_fight,
+                registration.drop_dead_principals,
+                exemption(registration),
+                key(baseline),
+            )
     }
 
     fn join(&mut self, bucket: BucketName, other: Baseline) {

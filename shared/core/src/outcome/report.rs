@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     control::table::{Control, is_told},
     outcome::{
+        exemption::Exemption,
         exposure::Exposure,
         finding::{Finding, Left, Outcome},
         hindrance::Hindrance,
@@ -65,6 +66,9 @@ pub struct Report {
     /// When those were restored that were.
     #[serde(skip)]
     pub restores: BTreeMap<Control, Restore>,
+    /// The bucket's, as its registry document has them; `None`: that is not known, or it is not about a bucket.
+    #[serde(skip)]
+    pub exemptions: Option<Vec<Exemption>>,
     /// It goes by a registry document that is no longer so, and says nothing.
     #[serde(skip)]
     pub is_outdated: bool,
@@ -172,6 +176,7 @@ impl Report {
             ledger_error: None,
             read: Vec::new(),
             restores: BTreeMap::new(),
+            exemptions: None,
             is_outdated: false,
             kept_open: false,
             untold: false,

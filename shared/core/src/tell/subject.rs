@@ -57,8 +57,9 @@ fn urgency(kind: FactKind) -> u8 {
         FactKind::Opened => 1,
         FactKind::Reminder => 2,
         FactKind::Restored => 3,
-        FactKind::Interrupted => 4,
-        FactKind::Cleared => 5,
+        FactKind::Exemption => 4,
+        FactKind::Interrupted => 5,
+        FactKind::Cleared => 6,
     }
 }
 
@@ -108,10 +109,7 @@ pub fn headline(report: &Report, own: &str) -> String {
             Some(ms) => format!("{what} {cause}, restored within {}{led_here}", whole_seconds(ms)),
             None => format!("{what} {cause}, restored{led_here}"),
         },
-        BucketOutcome::Drifted if told.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {cause}, left so: {}{led_here}", why_left(&told))
-        }
-        BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
+        BucketOutcome::Drifted => format!("{what} {cause}, left so: {}{led_here}", why_left(&told)),
         BucketOutcome::Failed if told.is_empty() => "not guarded, the registry cannot be used".to_owned(),
         BucketOutcome::Failed => {
             let all = |outcome| told.iter().all(|it| it.outcome == outcome);
@@ -169,8 +167,16 @@ fn exposed(report: &Report, own: &str) -> String {
 
 /// Why drift was left.
 fn why_left(findings: &[&Finding]) -> &'static str {
-    let is_enforced = |it: &&Finding| it.left == Some(Left::EnforcedAbove);
-    if findings.iter().all(is_enforced) { "enforced by the account" } else { "exempt" }
+    let all = |is_so: fn(&Finding) -> bool| findings.iter().all(|it| is_so(it));
+    if all(|it| it.left == Some(Left::EnforcedAbove)) {
+        "enforced by the account"
+    } else if all(|it| it.outcome == Outcome::Exempt) {
+        "exempt"
+    } else if all(|it| it.left == Some(Left::Held)) {
+        "somebody fights over it"
+    } else {
+        "observe mode"
+    }
 }
 
 /// Rounded up: CloudTrail cuts the time of a call to the second.
@@ -285,15 +291,19 @@ mod tests {
         let mixed = [(Control::Versioning, Outcome::Exempt), (Control::Lifecycle, Outcome::WouldRestore)];
         let mut enforced = report(Drifted, Some("PutBucketVersioning"), &mixed[..1]);
         enforced.findings[0].left = Some(Left::EnforcedAbove);
+        let mut held = report(Drifted, Some("PutBucketVersioning"), &mixed[1..]);
+        held.findings[0].left = Some(Left::Held);
         expect![[r#"
             versioning changed by user/ann, left so: exempt
             versioning changed by user/ann, left so: enforced by the account
+            lifecycle drifted, left so: somebody fights over it; found on PutBucketVersioning by user/ann
             versioning and lifecycle drifted, left so: observe mode
             lifecycle drifted, left so: observe mode; found on PutBucketPolicy by user/ann
         "#]]
         .assert_eq(&headlines(&[
             exempted(),
             enforced,
+            held,
             report(Drifted, None, &mixed),
             report(Drifted, Some("PutBucketPolicy"), &mixed[1..]),
         ]));
