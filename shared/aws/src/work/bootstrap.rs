@@ -45,7 +45,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Guardrail, api, control,
     observe::{Scope, observe_in},
-    store::{registry, uses},
+    store::registry,
     topic,
     work::{bootstrap::journal::Journal, reconcile::reconcile_for},
 };
@@ -222,10 +222,6 @@ async fn register(
         registry::write(&guardrail.ssm, prefix, &document)
             .await
             .map_err(failed(&format!("the registry document {prefix}{}", setup.bucket)))?;
-    }
-    // The document's own event, and each sweep, do it again.
-    if let Err(error) = uses::include(&guardrail.ssm, &document).await {
-        tracing::warn!(%error, "what the bucket uses is not in the index of the registry");
     }
     Ok(document)
 }

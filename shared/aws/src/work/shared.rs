@@ -16,7 +16,7 @@ use guardrail_core::{
         subject::Subject,
     },
 };
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use crate::{
     Guardrail,
@@ -50,6 +50,21 @@ pub(super) async fn handle_shared(
     named: &Named,
     task: &Task,
 ) -> Result<Vec<Answered>, ApiError> {
+    let users = timeout_at(task.until, Box::pin(users(guardrail, named, task))).await;
+    let users = users.map_err(|_| ApiError::new("GetParameters", "no time left to find out whose it is"))??;
+    let mut answered = Vec::new();
+    for (subject, registrations) in users {
+        answered.extend(Box::pin(handle_subject(guardrail, subject, registrations, task)).await);
+    }
+    Ok(answered)
+}
+
+/// What is named, as far as it is a bucket's, with the documents of all that use it.
+async fn users(
+    guardrail: &Guardrail,
+    named: &Named,
+    task: &Task,
+) -> Result<BTreeMap<Subject, Vec<Registration>>, ApiError> {
     let region = guardrail.config.region.as_str();
     let mut users: BTreeMap<Subject, Vec<Registration>> = BTreeMap::new();
     for registration in registrations(guardrail, named, task).await? {
@@ -57,11 +72,12 @@ pub(super) async fn handle_shared(
             users.entry(subject).or_default().push(registration.clone());
         }
     }
-    let mut answered = Vec::new();
-    for (subject, registrations) in users {
-        answered.extend(Box::pin(handle_subject(guardrail, subject, registrations, task)).await);
+    for (subject, users) in &mut users {
+        if let Some(by_arn) = Named::by_arn(subject).filter(|it| !named.leads_to_all(it, region)) {
+            *users = registrations(guardrail, &by_arn, task).await?;
+        }
     }
-    Ok(answered)
+    Ok(users)
 }
 
 /// The documents of the buckets that use what is named.

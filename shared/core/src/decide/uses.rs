@@ -71,6 +71,21 @@ pub enum Named {
 }
 
 impl Named {
+    /// A subject by its own name; `None`: buckets do not lean on it.
+    pub fn by_arn(subject: &Subject) -> Option<Self> {
+        match subject {
+            Subject::Key(key) => Some(Self::Key(vec![key.to_string()])),
+            Subject::Trail(trail) => Some(Self::Trail(vec![trail.to_string()])),
+            Subject::Bucket(_) | Subject::Guardrail => None,
+        }
+    }
+
+    /// Whether all is asked for that another name would have asked for: an alias leads to some of a key's buckets only.
+    pub fn leads_to_all(&self, other: &Self, region: &str) -> bool {
+        let entries = self.entries(region);
+        other.entries(region).iter().all(|it| entries.contains(it))
+    }
+
     /// The parameters of the index that are about it.
     pub fn entries(&self, region: &str) -> Vec<String> {
         let entry = |name: &String| match (self, Arn::parse(name)) {
