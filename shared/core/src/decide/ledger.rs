@@ -332,7 +332,7 @@ impl Item {
         let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
         let is_over = |about: &&String| {
             // It is too early to say of what may be drift.
-            let is_doubtful = found(about).is_some_and(|it| it.left == Some(Left::NotYet));
+            let is_doubtful = found(about).is_some_and(|it| matches!(it.left, Some(Left::NotYet | Left::Braked(_))));
             !standing.contains_key(*about) && looked.has_read(about) && !is_doubtful
         };
         let over: Vec<_> = self.open.keys().filter(is_over).cloned().collect();
@@ -419,7 +419,7 @@ impl OpenKind {
     /// `None`: nothing is left open.
     fn new(finding: &Finding) -> Option<Self> {
         match (finding.outcome, &finding.left) {
-            (Outcome::Restored, _) | (_, Some(Left::NotYet)) => None,
+            (Outcome::Restored, _) | (_, Some(Left::NotYet | Left::Braked(_))) => None,
             (_, Some(Left::EnforcedAbove)) => Some(Self::EnforcedAbove),
             (_, Some(Left::Exempt(_))) | (Outcome::Exempt, _) => Some(Self::Exempt),
             (_, Some(Left::ForNow | Left::Held)) => Some(Self::Left),
