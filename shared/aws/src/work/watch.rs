@@ -5,6 +5,7 @@
 
 use aws_sdk_cloudtrail::types::Trail as CloudTrail;
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
+use aws_sdk_sns::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use guardrail_core::{
     decide::{
@@ -22,10 +23,10 @@ use guardrail_core::{
         trigger::Trigger,
         watched::{PartFinding, PartOutcome, WatchOutcome, Watched},
     },
-    tell::{alert, metrics},
+    tell::{alert, metrics, second},
     value::{
         failure::ApiError,
-        names::{BucketName, TrailArn},
+        names::{BucketName, TopicArn, TrailArn},
         own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, WIRING, WORK, own_part},
     },
 };
@@ -131,12 +132,12 @@ pub async fn check(
     lost: Vec<PartFinding>,
 ) -> Result<Option<Watched>, WatchError> {
     let mut findings = own_key::mend(guardrail).await;
-    let (parts, trail, topic) =
+    let (parts, trail, topics) =
         tokio::join!(Box::pin(ways_of_events(guardrail)), some_trail_logs(guardrail), somebody_listens(guardrail));
     findings.extend(lost);
     findings.extend(parts);
     findings.extend(trail);
-    findings.extend(topic);
+    findings.extend(topics);
     findings.extend(strangers.iter().map(|it| chain::stranger(it)));
     if findings.is_empty() {
         return Ok(None);
@@ -146,11 +147,18 @@ pub async fn check(
 }
 
 async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, WatchError> {
+    if second::is_for_both(&watched) {
+        // First, so that the first topic hears when the second one does not work.
+        let alert = alert::watch_alert(&watched, guardrail.config.place());
+        if let Err(error) = topic::publish_without_details(guardrail, &alert, None).await {
+            watched.findings.push(chain::second_topic_refuses(&error));
+        }
+    }
     (guardrail.metrics)(&metrics::watched(&watched, guardrail.clock.now()));
     tracing::error!(outcome = ?watched.outcome, part = watched.part, findings = ?watched.findings, "the guardrail itself");
     if let Some(topic) = &guardrail.config.topic {
         let alert = alert::watch_alert(&watched, guardrail.config.place());
-        topic::publish(&guardrail.sns, topic, alert).await.map_err(WatchError::Untold)?;
+        topic::publish(guardrail, topic, &alert).await.map_err(WatchError::Untold)?;
         watched.notified = true;
     }
     Ok(watched)
@@ -408,12 +416,19 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
     }
 }
 
-/// Whether anybody gets the alerts.
-async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
-    let topic = guardrail.config.topic.as_ref()?;
+/// Whether anybody gets what each topic is told.
+async fn somebody_listens(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let Guardrail { config, sns, sns_of_second, .. } = guardrail;
+    let (first, second) =
+        tokio::join!(listeners(sns, config.topic.as_ref()), listeners(sns_of_second, config.second_topic.as_ref()));
+    first.into_iter().chain(second).collect()
+}
+
+/// What is wrong with a topic's subscriptions; `None`: somebody gets what it is told, or there is no such topic.
+async fn listeners(sns: &Client, topic: Option<&TopicArn>) -> Option<PartFinding> {
+    let topic = topic?;
     let part = format!("topic {}", topic.parts().resource);
-    let mut pages =
-        guardrail.sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();
+    let mut pages = sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();
     while let Some(subscription) = pages.next().await {
         match output("ListSubscriptionsByTopic", subscription) {
             // Until it is confirmed, there is a word instead.

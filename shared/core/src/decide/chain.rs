@@ -8,6 +8,7 @@ use crate::{
     value::{
         failure::{ApiError, Read},
         names::{BucketName, TrailArn},
+        own_parts::SECOND_TOPIC,
     },
 };
 
@@ -59,6 +60,12 @@ pub fn unregistered(bucket: &BucketName) -> PartFinding {
 pub fn stranger(parameter: &str) -> PartFinding {
     let problem = "its name does not end in a bucket's name, so it guards nothing";
     PartFinding::new(format!("registry parameter {parameter}"), PartOutcome::Broken, problem)
+}
+
+/// The second topic did not take what it was to be told.
+pub fn second_topic_refuses(error: &ApiError) -> PartFinding {
+    let problem = format!("it did not take the short message about this: {error}");
+    PartFinding::new(format!("topic {SECOND_TOPIC}"), PartOutcome::Broken, problem)
 }
 
 /// Why a rule that is not as it should be is not put back; `None`: it is. `in_stack` is asked after the rule was

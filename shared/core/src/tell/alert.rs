@@ -1,6 +1,6 @@
 //! What people and machines are told: one SNS message per reconcile that found anything.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -107,16 +107,22 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
         let _ = write!(text, "\n{part}: {outcome}\n    {}\n", cut(problem, 2000));
     }
     let _ = write!(text, "\nWhat to do now\n  {}\n", watch_advice(watched));
+    let found = watched.findings.iter().map(|it| &it.part);
+    let parts: BTreeSet<_> = watched.part.iter().chain(found).take(MAX_NAMED).collect();
+    let mut attributes = vec![
+        ("severity", "String", text_of(&severity)),
+        ("outcome", "String", text_of(&watched.outcome)),
+        ("account", "String", place.account.to_owned()),
+        ("region", "String", place.region.to_owned()),
+        ("schema", "String", SCHEMA.to_owned()),
+    ];
+    if !parts.is_empty() {
+        attributes.push(("part", "String.Array", json!(parts).to_string()));
+    }
     Alert {
         subject: plain(&format!("[{tag}] s3-guardrail: {headline}")),
         message: json!({"default": machine.to_string(), "email": text}).to_string(),
-        attributes: vec![
-            ("severity", "String", text_of(&severity)),
-            ("outcome", "String", text_of(&watched.outcome)),
-            ("account", "String", place.account.to_owned()),
-            ("region", "String", place.region.to_owned()),
-            ("schema", "String", SCHEMA.to_owned()),
-        ],
+        attributes,
     }
 }
 
@@ -955,6 +961,8 @@ mod tests {
         assert_eq!((&machine["severity"], &machine["outcome"]), (&json!("CRITICAL"), &json!("tampered")));
         assert_eq!((&machine["notified"], machine["findings"].as_array().unwrap().len()), (&json!(true), 4));
         assert_eq!(alert.attributes[0], ("severity", "String", "CRITICAL".to_owned()));
+        let parts = ("part", "String.Array", r#"["queue s3-guardrail-work","rule r"]"#.to_owned());
+        assert_eq!(alert.attributes.last(), Some(&parts));
         let attempted = watch_alert(&watched(WatchOutcome::Attempted, true, &[]), PLACE);
         assert_eq!(attempted.attributes[0].2, "WARNING");
     }
