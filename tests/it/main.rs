@@ -27,6 +27,7 @@ mod local;
 mod models;
 mod network;
 mod owners;
+mod parts_told_once;
 mod policies;
 mod privileges;
 mod reconcile;

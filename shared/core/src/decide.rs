@@ -13,6 +13,7 @@ pub mod hindrance;
 pub mod judge;
 pub mod ledger;
 pub mod own_key;
+pub mod parts;
 pub mod plan;
 pub mod queues;
 pub mod record;

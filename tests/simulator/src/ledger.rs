@@ -189,5 +189,7 @@ pub(crate) fn heard(kind: FactKind) -> &'static str {
         FactKind::Cleared => "is as it should be again",
         FactKind::Fight => "is fought over",
         FactKind::Interrupted => "is good again, after a look that did not end",
+        FactKind::Tampered => "was changed by a call",
+        FactKind::Attempted => "was aimed at by a call that failed",
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     decide::rules::{InStack, ObservedRule, RuleCall, leave},
-    outcome::watched::{PartFinding, PartOutcome, WatchOutcome},
+    outcome::watched::{PartFinding, PartOutcome, REGISTRY_DOCUMENT, WatchOutcome},
     value::{
         failure::{ApiError, Read},
         names::{BucketName, TrailArn},
@@ -53,7 +53,7 @@ pub fn unregistered(bucket: &BucketName) -> PartFinding {
         "{bucket} is no longer registered, so nothing restores it; if that was not meant: `guardrail restore-registration \
          {bucket}`"
     );
-    PartFinding::new(format!("registry document of {bucket}"), PartOutcome::Broken, problem)
+    PartFinding::new(format!("{REGISTRY_DOCUMENT}{bucket}"), PartOutcome::Broken, problem)
 }
 
 /// A parameter of the registry that is nobody's.

@@ -142,6 +142,10 @@ pub enum FactKind {
     Fight,
     /// It is good again; a look that began to restore it did not end.
     Interrupted,
+    /// Somebody's call changed a part of the guardrail.
+    Tampered,
+    /// Somebody's call tried to change one and failed.
+    Attempted,
 }
 
 /// Restores of a control that do not end.

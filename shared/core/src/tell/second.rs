@@ -20,7 +20,7 @@ use crate::{
 /// not lead to anybody any more.
 pub fn is_for_both(watched: &Watched) -> bool {
     match watched.outcome {
-        WatchOutcome::Broken => true,
+        WatchOutcome::Broken | WatchOutcome::Whole => true,
         WatchOutcome::Tampered => watched.part.as_ref().is_some_and(|part| TOPICS.iter().any(|it| part.ends_with(it))),
         WatchOutcome::Attempted | WatchOutcome::Unguarded => false,
     }
@@ -132,9 +132,9 @@ mod tests {
     fn what_is_broken_and_what_is_done_to_a_topic_is_told_at_both() {
         let told = |outcome, part: Option<&str>| {
             let part = part.map(str::to_owned);
-            is_for_both(&Watched { outcome, part, trigger: None, findings: Vec::new(), notified: false })
+            is_for_both(&Watched::new(outcome, part, None, Vec::new()))
         };
-        assert!(told(WatchOutcome::Broken, None));
+        assert!(told(WatchOutcome::Broken, None) && told(WatchOutcome::Whole, None));
         for part in ["topic s3-guardrail-alerts", "a subscription of topic s3-guardrail-broken"] {
             assert!(told(WatchOutcome::Tampered, Some(part)), "{part}");
             assert!(!told(WatchOutcome::Attempted, Some(part)), "{part}");

@@ -10,7 +10,7 @@ use crate::{
     outcome::{
         exposure::ExposureKind,
         finding::{Finding, Left, Outcome},
-        ledger::FactKind,
+        ledger::{Fact, FactKind},
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -34,8 +34,7 @@ pub fn controls(findings: &[&Finding]) -> String {
 
 /// The subject of the mail.
 pub fn subject(report: &Report, own: &str) -> String {
-    let fact = report.facts.iter().min_by_key(|it| urgency(it.kind));
-    let tag = match fact.filter(|it| it.kind == FactKind::Fight || !report.has_own_news()) {
+    let tag = match first(&report.facts).filter(|it| it.kind == FactKind::Fight || !report.has_own_news()) {
         Some(fact) => tag(fact.kind),
         None => text_of(&report.outcome).to_ascii_uppercase(),
     };
@@ -54,18 +53,25 @@ pub fn tag(kind: FactKind) -> String {
 fn urgency(kind: FactKind) -> u8 {
     match kind {
         FactKind::Fight => 0,
-        FactKind::Opened => 1,
-        FactKind::Reminder => 2,
-        FactKind::Restored => 3,
-        FactKind::Interrupted => 4,
-        FactKind::Cleared => 5,
+        FactKind::Tampered => 1,
+        FactKind::Opened => 2,
+        FactKind::Reminder => 3,
+        FactKind::Restored => 4,
+        FactKind::Attempted => 5,
+        FactKind::Interrupted => 6,
+        FactKind::Cleared => 7,
     }
 }
 
-/// The first fact, and how many more there are.
-fn facts(report: &Report) -> Option<String> {
-    let first = report.facts.iter().min_by_key(|it| urgency(it.kind))?;
-    let more = report.facts.len() - 1;
+/// The fact that comes first.
+pub fn first(facts: &[Fact]) -> Option<&Fact> {
+    facts.iter().min_by_key(|it| urgency(it.kind))
+}
+
+/// That fact, and how many more there are.
+pub fn in_short(facts: &[Fact]) -> Option<String> {
+    let first = first(facts)?;
+    let more = facts.len() - 1;
     Some(if more > 0 { format!("{}; {more} more", first.text) } else { first.text.clone() })
 }
 
@@ -79,7 +85,7 @@ pub fn plain(subject: &str) -> String {
 /// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
 pub fn headline(report: &Report, own: &str) -> String {
     let is_fight = report.facts.iter().any(|it| it.kind == FactKind::Fight);
-    if let Some(facts) = facts(report).filter(|_| is_fight || !report.has_own_news()) {
+    if let Some(facts) = in_short(&report.facts).filter(|_| is_fight || !report.has_own_news()) {
         return facts;
     }
     let with = |wanted: &[Outcome]| -> Vec<&Finding> {
