@@ -46,7 +46,8 @@ async fn what_the_first_topic_does_not_take_is_known_at_the_second_without_detai
         assert_eq!(fake.remediate(message()).await.unwrap(), goes_back(), "people do not know the details");
         assert_eq!(told(&fake, false), []);
         let (subject, known) = told(&fake, true).remove(0);
-        assert_eq!(subject, "[UNTOLD] [RESTORED] acme-data: bucket-policy drifted, restored");
+        let expected = "[UNTOLD] [RESTORED] acme-data: bucket-policy drifted, restored";
+        assert!(subject.starts_with(expected) && subject.contains(" (#") != without_ledger, "{subject}");
         assert_eq!(
             (&known["bucket"], &known["control"], &known["severity"], &known["untold"]),
             (&json!(BUCKET), &json!(["bucket-policy"]), &json!("WARNING"), &json!("Publish: KMSDisabled"))

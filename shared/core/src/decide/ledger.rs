@@ -135,7 +135,7 @@ impl Item {
         for fact in &mut facts {
             fact.calls = self.calls_of(&fact.about, std::mem::take(&mut fact.calls));
         }
-        if !facts.is_empty() {
+        if facts.iter().any(begins) {
             let caller = report.trigger.as_ref().and_then(|it| it.actor.clone());
             let explains = self.is_explained(&report.calls);
             self.join_incident(id, caller, explains, now);
@@ -394,6 +394,19 @@ impl Standing {
     pub(super) fn critical(state: &str, text: &str) -> Self {
         let (state, text) = (state.to_owned(), text.to_owned());
         Self { state, text, calls: Vec::new(), is_reminded: true, is_critical: true }
+    }
+}
+
+/// Whether it may be the first of an incident. What goes on, and that it is over, belongs to the one before.
+pub(super) fn begins(fact: &Fact) -> bool {
+    match fact.kind {
+        FactKind::Reminder | FactKind::Cleared => false,
+        FactKind::Restored
+        | FactKind::Opened
+        | FactKind::Fight
+        | FactKind::Interrupted
+        | FactKind::Tampered
+        | FactKind::Attempted => true,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    decide::ledger::{MAX_CALLS, MAX_TEXT, Standing, fact},
+    decide::ledger::{MAX_CALLS, MAX_TEXT, Standing, begins, fact},
     outcome::{
         ledger::{Fact, FactKind, Item},
         trigger::Trigger,
@@ -51,7 +51,7 @@ impl Item {
         let is_put_back =
             |about: &str| watched.findings.iter().any(|it| it.part == about && it.outcome == PartOutcome::Restored);
         facts.extend(self.settle((id, now), &standing(&watched.findings), |_| has_read_all, is_put_back));
-        if !facts.is_empty() {
+        if facts.iter().any(begins) {
             let caller = watched.trigger.as_ref().and_then(|it| it.actor.clone());
             self.join_incident(id, caller, false, now);
         }
@@ -172,6 +172,7 @@ mod tests {
         );
         let mended = ["Cleared queue q is as it should be again", "Cleared rule r is as it should be again"];
         assert_eq!(sweep(&mut item, 24 * 60 + 30, &[]), mended);
+        assert_eq!(item.incident.as_ref().unwrap().id, "look-1455", "its end belongs to what it ends");
         assert_eq!(sweep(&mut item, 24 * 60 + 45, &[]), [""; 0]);
         assert!(!item.is_open());
     }

@@ -20,7 +20,10 @@ use crate::{
     tell::{
         advice::{advice, watch_advice},
         difference::{Depth, Difference, differences},
-        subject::{controls, first, headline, in_short, owners_setting, plain, short_actor, subject, tag, text_of},
+        subject::{
+            controls, first, headline, in_short, mark, marked, owners_setting, plain, short_actor, subject, tag,
+            text_of,
+        },
     },
     value::{caller, names::BucketName},
 };
@@ -101,6 +104,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
     machine["notified"] = json!(true);
     let mut text = format!("The guardrail itself: {headline}.\n\n");
     who_and_where(&mut text, watched.trigger.as_ref(), place);
+    text.push_str(&others_of(watched.incident.as_deref()));
     for PartFinding { part, outcome, problem } in &watched.findings {
         let outcome = match outcome {
             PartOutcome::Restored => "put back",
@@ -125,7 +129,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
         attributes.push(("part", "String.Array", json!(parts).to_string()));
     }
     Alert {
-        subject: plain(&format!("[{tag}] s3-guardrail: {headline}")),
+        subject: marked(&format!("[{tag}] s3-guardrail: {headline}"), watched.incident.as_deref()),
         message: json!({"default": machine.to_string(), "email": text}).to_string(),
         attributes,
     }
@@ -300,6 +304,7 @@ fn innocence(report: &Report) -> Option<String> {
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
+    text.push_str(&others_of(report.incident.as_deref()));
     text.push_str(&further_calls(report, place.account));
     if let Some(innocence) = innocence(report).filter(|_| report.calls.len() < 2) {
         let _ = write!(text, "\n{innocence}\n");
@@ -393,6 +398,11 @@ fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>)
     if let Some(event_id) = trigger.and_then(|it| it.event_id.as_deref()) {
         line("Event", &event_link(place, event_id));
     }
+}
+
+/// How the other messages of an incident are found.
+fn others_of(incident: Option<&str>) -> String {
+    mark(incident).map(|it| format!("{:<8}{it} for all messages of this incident\n", "Search")).unwrap_or_default()
 }
 
 /// The calls beside the one that the message begins with, a line each.
@@ -990,17 +1000,20 @@ mod tests {
         };
         let told = |outcome, facts: Vec<Fact>, error: Option<&str>| {
             let ledger_error = error.map(str::to_owned);
-            let alert = watch_alert(&Watched { facts, ledger_error, ..watched(outcome, false, &[]) }, PLACE);
+            let incident = Some("3f9a1c0000000001".to_owned());
+            let news = Watched { facts, ledger_error, incident, ..watched(outcome, false, &[]) };
+            let alert = watch_alert(&news, PLACE);
             let message: Value = serde_json::from_str(&alert.message).unwrap();
             format!("{} {}\n{}", alert.attributes[0].2, alert.subject, message["email"].as_str().unwrap())
         };
         let reminder = fact(FactKind::Reminder, "queue q is not as it should be: deaf", true);
         let cleared = fact(FactKind::Cleared, "queue q is as it should be again", false);
         expect![[r#"
-            CRITICAL [OPEN] s3-guardrail: queue q is not as it should be: deaf; 1 more
+            CRITICAL [OPEN] s3-guardrail: queue q is not as it should be: deaf; 1 more (#3f9a1c)
             The guardrail itself: queue q is not as it should be: deaf; 1 more.
 
             Where   account 111122223333, eu-west-2
+            Search  #3f9a1c for all messages of this incident
 
             [CLEARED] queue q is as it should be again (since 2026-11-23 09:00 UTC)
 
@@ -1010,10 +1023,11 @@ mod tests {
               Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, "BROKEN", has each part.
         "#]].assert_eq(&told(WatchOutcome::Broken, vec![cleared.clone(), reminder], None));
         expect![[r#"
-            INFO [CLEARED] s3-guardrail: queue q is as it should be again
+            INFO [CLEARED] s3-guardrail: queue q is as it should be again (#3f9a1c)
             The guardrail itself: queue q is as it should be again.
 
             Where   account 111122223333, eu-west-2
+            Search  #3f9a1c for all messages of this incident
 
             [CLEARED] queue q is as it should be again (since 2026-11-23 09:00 UTC)
 

@@ -28,7 +28,7 @@ pub fn is_for_both(watched: &Watched) -> bool {
 
 /// The same alert without its details. `untold`: why the first topic did not take it.
 pub fn without_details(alert: &Alert, untold: Option<&ApiError>) -> Alert {
-    let Alert { subject, message: _, attributes } = alert;
+    let Alert { subject: told, message: _, attributes } = alert;
     let untold = untold.map(refusal);
     let mut machine = Map::new();
     let mut lines = String::new();
@@ -37,25 +37,25 @@ pub fn without_details(alert: &Alert, untold: Option<&ApiError>) -> Alert {
         let _ = writeln!(lines, "{name:<10}{}", list.as_ref().map_or_else(|| value.clone(), |it| it.join(", ")));
         machine.insert((*name).to_owned(), list.map_or_else(|| json!(value), |it| json!(it)));
     }
-    machine.insert("subject".to_owned(), json!(subject));
+    machine.insert("subject".to_owned(), json!(told));
     machine.insert("untold".to_owned(), json!(untold));
     machine.insert("details".to_owned(), Value::Bool(false));
     let (subject, why, todo) = match untold {
         Some(refusal) => (
-            plain(&format!("[UNTOLD] {subject}")),
+            plain(&format!("[UNTOLD] {told}")),
             format!("The topic of alerts did not take the message about this ({refusal}). It is tried again."),
             "Find out what keeps the topic of alerts from it: the topic, its key, its policy. infra/deploy.sh puts them \
              back. Until then the details are in the function's log. RUNBOOK.md, \"UNTOLD\".",
         ),
         None => (
-            subject.clone(),
+            told.clone(),
             "The topic of alerts has the details.".to_owned(),
             "Read the alert with the details. If you have none, nobody gets the alerts any more: run infra/deploy.sh. \
              RUNBOOK.md, \"BROKEN\" and \"TAMPERED\".",
         ),
     };
     let text = format!(
-        "{subject}\n\n{why}\nThis one is not encrypted, so it has no details.\n\n{lines}\nWhat to do now\n  {todo}\n"
+        "{told}\n\n{why}\nThis one is not encrypted, so it has no details.\n\n{lines}\nWhat to do now\n  {todo}\n"
     );
     Alert {
         message: json!({"default": Value::Object(machine).to_string(), "email": text}).to_string(),
@@ -104,7 +104,7 @@ mod tests {
         assert!(told.subject.starts_with("[UNTOLD] [RESTORED] acme-data: bucket-policy") && told.subject.len() < 100);
         let message: Value = serde_json::from_str(&told.message).unwrap();
         expect![[r#"
-            [UNTOLD] [RESTORED] acme-data: bucket-policy changed by role/dev-ci, restored within 2 s
+            [RESTORED] acme-data: bucket-policy changed by role/dev-ci, restored within 2 s
 
             The topic of alerts did not take the message about this (Publish: KMSDisabled). It is tried again.
             This one is not encrypted, so it has no details.
