@@ -54,7 +54,11 @@ pub enum RemediateError {
 impl RemediateError {
     /// Whether it is kept elsewhere than in the message.
     pub(super) fn is_kept_open(&self) -> bool {
-        matches!(self, Self::NotRestored { untold: false, kept_open: true, .. })
+        match self {
+            Self::NotRestored { untold, kept_open, .. } => *kept_open && !untold,
+            Self::Watch(WatchError::NotMended { kept_open, .. }) => *kept_open,
+            Self::Watch(WatchError::Untold(_)) | Self::Registry(_) | Self::Input(_) => false,
+        }
     }
 
     /// Whether people still have to be told.
@@ -94,7 +98,7 @@ pub(super) async fn handle(
     };
     let asks_for_all = |it: &Message| matches!(it, Message::Request(Request { subject: Subject::Guardrail, .. }));
     if messages.iter().any(asks_for_all) {
-        return Ok(json!(watch::check(guardrail, &[], Vec::new()).await?));
+        return Ok(json!(watch::check(guardrail, None, Vec::new()).await?));
     }
     let task = Task { errand: Errand::of(messages, queued), until };
     match about {

@@ -10,7 +10,7 @@ use crate::{
     value::own_parts::{
         ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LEDGER, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES,
         REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
-        TAMPERING_SUFFIX, TOPIC, USES, WATCHED_BY_SWEEP, WIRING,
+        TAMPERING_SUFFIX, TOPIC_PREFIX, TOPICS, USES, WATCHED_BY_SWEEP, WIRING,
     },
 };
 
@@ -99,7 +99,8 @@ impl Rule {
 pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
     let Place { partition, account, region } = place;
     let role = |name: &&str| format!("{name}-{region}");
-    let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC}:");
+    // One beginning for both topics.
+    let subscription = format!("arn:{partition}:sns:{region}:{account}:{TOPIC_PREFIX}");
     let events = |control: Control| control.vocabulary().events.to_vec();
     let told = TOLD_EVENTS.into_iter().chain(OWNERS_EVENTS.map(|(event, _)| event));
     let bucket_events = Control::OF_BUCKET.iter().flat_map(|it| events(*it)).chain(told).collect();
@@ -118,7 +119,7 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
                     {"names": [{"prefix": parameter_prefix}, {"prefix": USES}, WIRING]},
                     {"rule": [{"prefix": RULE_PREFIX}]},
                     {"functionName": functions(&OTHER_FUNCTIONS, place)},
-                    {"topicArn": [{"suffix": format!(":{TOPIC}")}]},
+                    {"topicArn": TOPICS.map(|it| json!({"suffix": format!(":{it}")}))},
                     {"subscriptionArn": [{"prefix": subscription}]},
                     {"queueUrl": OTHER_QUEUES.map(|it| json!({"suffix": format!("/{it}")}))},
                     {"roleName": FUNCTION_ROLES.iter().chain(&[FORWARD_ROLE]).map(role).collect::<Vec<_>>()},
@@ -376,8 +377,9 @@ mod tests {
         for name in [REMEDIATE_ROLE, FORWARD_ROLE].into_iter().chain(FUNCTION_ROLES) {
             named.push(("roleName", format!("{name}-eu-west-2")));
         }
-        let topic = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-alerts";
-        named.extend([("topicArn", topic.to_owned()), ("subscriptionArn", format!("{topic}:1-2"))]);
+        for topic in TOPICS.map(|it| format!("arn:aws:sns:eu-west-2:111122223333:{it}")) {
+            named.extend([("topicArn", topic.clone()), ("subscriptionArn", format!("{topic}:1-2"))]);
+        }
         for queue in [EVENTS].into_iter().chain(OTHER_QUEUES) {
             named.push(("queueUrl", format!("https://sqs.eu-west-2.amazonaws.com/111122223333/{queue}")));
         }
