@@ -44,6 +44,9 @@ pub const OTHER_QUEUES: [&str; 2] = [WORK, DEAD_LETTERS];
 /// What is open, and what people were told.
 pub const LEDGER: &str = "s3-guardrail-ledger";
 
+/// All parameters of the guardrail's own are below this.
+pub const PARAMETERS: &str = "/s3-guardrail/";
+
 /// The parameter that says where the rules of the deployed wiring lead.
 pub const WIRING: &str = "/s3-guardrail/wiring";
 
@@ -191,7 +194,7 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
         return Some(format!("queue {last}"));
     }
     let parameter = named.strip_prefix("arn:").map_or(named, |arn| arn.split_once(":parameter").map_or("", |it| it.1));
-    if parameter == WIRING || parameter.starts_with(USES) {
+    if parameter.starts_with(PARAMETERS) {
         return Some(format!("parameter {parameter}"));
     }
     function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
