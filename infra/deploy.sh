@@ -12,7 +12,7 @@ usage: infra/deploy.sh [options]
 
 What is not given stays as it is deployed.
 
-  --email ADDRESS               who gets the alerts; SNS asks the address to confirm; `none` for nobody
+  --email ADDRESS               who gets the alerts; SNS asks the address to confirm, twice; `none` for nobody
   --parameter-prefix PATH       the registry's path in the Parameter Store (default /s3-guardrail/buckets/)
   --change-parameter-prefix     let --parameter-prefix differ from what is deployed: all buckets must be registered anew
   --permissions-boundary ARN    a permissions boundary for every role; `none` for none
@@ -121,7 +121,8 @@ check_leftovers() {
   local found
   echo "  looking for leftovers of an earlier attempt"
   found=$(
-    ask sns list-topics --query "Topics[?ends_with(TopicArn, ':s3-guardrail-alerts')].['aws sns delete-topic --topic-arn', TopicArn]"
+    ask sns list-topics --query "Topics[?ends_with(TopicArn, ':s3-guardrail-alerts') || ends_with(TopicArn, ':s3-guardrail-broken')].[
+      'aws sns delete-topic --topic-arn', TopicArn]"
     ask sqs list-queues --queue-name-prefix s3-guardrail- --query "QueueUrls[].['aws sqs delete-queue --queue-url', @]"
     ask dynamodb list-tables --query "TableNames[?@=='s3-guardrail-ledger'].[
       ['aws dynamodb update-table --no-deletion-protection-enabled --table-name', @], ['aws dynamodb delete-table --table-name', @]][]"
@@ -281,8 +282,9 @@ deploy_foundation() {
   restore_key
   deploy_stack s3-guardrail-foundation infra/foundation.yaml "$region" "${given[@]}"
   outputs=$(look_for cloudformation describe-stacks --stack-name s3-guardrail-foundation --query 'Stacks[0].Outputs[].[OutputKey, OutputValue]')
-  topic=$(output TopicArn) queue=$(output WorkQueueUrl)
+  topic=$(output TopicArn) second_topic=$(output SecondTopicArn) queue=$(output WorkQueueUrl)
   restore_roles
+  restore_second_topic
   restore_policies
 }
 
@@ -326,7 +328,16 @@ restore_roles() {
   done
 }
 
-# The policies of topic, queues and table as the template has them, one a line: of which resource, then the document.
+# The second topic has no key that could be broken. That the template names none is nothing to CloudFormation.
+restore_second_topic() {
+  local key
+  key=$(look_for sns get-topic-attributes --topic-arn "$second_topic" --query Attributes.KmsMasterKeyId)
+  [[ -n $key && $key != None ]] || return 0
+  run aws sns set-topic-attributes --topic-arn "$second_topic" --attribute-name KmsMasterKeyId --attribute-value ""
+  echo "  put back: the topic s3-guardrail-broken was encrypted with $key"
+}
+
+# The policies of topics, queues and table as the template has them, one a line: of which resource, then the document.
 # CloudFormation can write these and not read them, so drift of theirs is not seen.
 wanted_policies() {
   aws cloudformation package --template-file infra/foundation.yaml --s3-bucket none --use-json | awk '
@@ -434,7 +445,11 @@ environment_of() { # FUNCTION
   echo "GUARDRAIL_ROLE_ARN=$(output RemediateRoleArn)"
   echo "GUARDRAIL_TOPIC_ARN=$topic"
   case $1 in
-    guardrail-sweep) echo "GUARDRAIL_QUEUE_URL=$queue" ;;
+    guardrail-remediate) echo "GUARDRAIL_SECOND_TOPIC_ARN=$second_topic" ;;
+    guardrail-sweep)
+      echo "GUARDRAIL_QUEUE_URL=$queue"
+      echo "GUARDRAIL_SECOND_TOPIC_ARN=$second_topic"
+      ;;
     # On another AWS, nobody could guess where it answers without TLS, to be refused there.
     guardrail-verify) [[ $endpoint != http://* ]] || echo "GUARDRAIL_HTTP_ENDPOINT_URL=$endpoint" ;;
   esac
@@ -529,7 +544,7 @@ smoke_test() {
     echo "  Not all is in place yet: see the findings above, and RUNBOOK.md, \"BROKEN\"."
     echo "  Without a guarded bucket there may be no trail, and without a confirmed subscription nobody is told."
   else
-    echo "  Rules, permissions, trail and topic are as they should be."
+    echo "  Rules, permissions, trail and topics are as they should be."
   fi
   echo "Guard a bucket: guardrail bootstrap NAME, or"
   echo "  AWS_MAX_ATTEMPTS=1 aws lambda invoke --function-name guardrail-bootstrap --cli-read-timeout 0 \\"

@@ -8,7 +8,7 @@ usage() {
   cat <<'TEXT'
 usage: infra/destroy.sh --yes [--endpoint-url URL] [--dry-run]
 
-Removes rules, alarms, functions, queues, topic, ledger and roles of the guardrail in this account and region.
+Removes rules, alarms, functions, queues, topics, ledger and roles of the guardrail in this account and region.
 From then on nothing restores the guarded buckets. Their settings stay as they are.
 TEXT
 }

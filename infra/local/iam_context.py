@@ -37,6 +37,7 @@ def install() -> None:
     parameters = ["iam_action", "query_params", "path", "headers"]
     hooks.patch(iam_actions, "_s3_object_context", parameters, with_kms_key_id)
     hooks.patch(iam_actions, "s3_service_context", ["iam_action", "query_params", "path", "headers"], with_acl)
+    hooks.patch(iam_actions, "dynamodb_service_context", ["body"], with_leading_keys)
     parameters = ["service", "action", "principal_arn", "request_id", "error_code", "message", "headers"]
     parameters += ["resource_arn", "explicit_deny", "resource_policy_arn"]
     hooks.patch(iam_actions, "access_denied_response", parameters, with_request_id)
@@ -88,6 +89,25 @@ def with_acl(original: ServiceContext) -> ServiceContext:
         return context
 
     return s3_service_context
+
+
+def with_leading_keys(original: Callable[[bytes], Json]) -> Callable[[bytes], Json]:
+    """AWS knows the keys of the items that a call is about as `dynamodb:LeadingKeys`; MiniStack does not.
+
+    Of the ledger's table, which has one key attribute.
+    """
+
+    def dynamodb_service_context(body: bytes) -> Json:
+        context = original(body)
+        asked = iam_actions._safe_json_field(body, "RequestItems") or {}
+        items = [key for table in asked.values() if isinstance(table, dict) for key in table.get("Keys", [])]
+        items += [iam_actions._safe_json_field(body, it) for it in ("Key", "Item")]
+        keys = [item["subject"].get("S") for item in items if item and "subject" in item]
+        if keys:
+            context["dynamodb:LeadingKeys"] = keys
+        return context
+
+    return dynamodb_service_context
 
 
 def with_request_id(original: Callable[..., Answer]) -> Callable[..., Answer]:

@@ -89,18 +89,20 @@ impl Place {
     }
 
     /// All that is deployed, as far as it must be again what it was. Ids that AWS gives are left out.
-    fn everything(&self, topic: &str) -> BTreeMap<String, Value> {
+    fn everything(&self, [topic, second]: [&str; 2]) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         let mut add = |name: &str, arguments: &[&str], query: &str| {
             let found = serde_json::from_str(&self.ask(arguments, query)).unwrap();
             all.insert(name.to_owned(), unfolded(found));
         };
-        add(
-            "subscriptions",
-            &["sns", "list-subscriptions-by-topic", "--topic-arn", topic],
-            "Subscriptions[].[Protocol, Endpoint]",
-        );
-        add("topic", &["sns", "get-topic-attributes", "--topic-arn", topic], "Attributes.[Policy, KmsMasterKeyId]");
+        for topic in [topic, second] {
+            add(
+                &format!("subscriptions of {topic}"),
+                &["sns", "list-subscriptions-by-topic", "--topic-arn", topic],
+                "Subscriptions[].[Protocol, Endpoint]",
+            );
+            add(topic, &["sns", "get-topic-attributes", "--topic-arn", topic], "Attributes.[Policy, KmsMasterKeyId]");
+        }
         add(
             "mappings",
             &["lambda", "list-event-source-mappings", "--function-name", "guardrail-remediate"],
@@ -194,13 +196,13 @@ fn a_deployer_with_the_pages_policy_deploys_goes_on_keeps_what_was_told_puts_bac
     place.deploy(&told);
 
     let stack = ["cloudformation", "describe-stacks", "--stack-name", "s3-guardrail-foundation"];
-    let topic = place.text(&stack, "Stacks[0].Outputs[?OutputKey=='TopicArn'] | [0].OutputValue");
-    let before = place.everything(&topic);
-    assert!(
-        before["subscriptions"].to_string().contains("somebody@example.com")
-            && before["logs"].to_string().contains("90"),
-        "{before:?}"
-    );
+    let topic = |name: &str| place.text(&stack, &format!("Stacks[0].Outputs[?OutputKey=='{name}'] | [0].OutputValue"));
+    let (topic, second) = (topic("TopicArn"), topic("SecondTopicArn"));
+    let topics = [topic.as_str(), second.as_str()];
+    let before = place.everything(topics);
+    let gets_mail =
+        |topic: &str| before[&format!("subscriptions of {topic}")].to_string().contains("somebody@example.com");
+    assert!(topics.into_iter().all(gets_mail) && before["logs"].to_string().contains("90"), "{before:?}");
     assert!(
         before["guardrail-sweep boundary"].to_string().contains(&boundary)
             && before["guardrail-sweep"].to_string().contains("/own/")
@@ -211,16 +213,16 @@ fn a_deployer_with_the_pages_policy_deploys_goes_on_keeps_what_was_told_puts_bac
     assert_eq!(said.matches(": unchanged").count(), 4, "{said}");
     assert_eq!(said.matches("No changes to deploy").count(), 3, "{said}");
     assert!(!said.contains("put back"), "{said}");
-    assert_same(&place.everything(&topic), &before);
+    assert_same(&place.everything(topics), &before);
     let refused = place.refused(&["--parameter-prefix", "/s3-guardrail/buckets/"]);
     assert!(refused.contains("/own/buckets/") && refused.contains("--change-parameter-prefix"), "{refused}");
 
-    let expected = sabotage(&place, &topic);
+    let expected = sabotage(&place, topics);
     let said = place.deploy(&[]);
     for part in expected {
         assert!(said.lines().any(|it| it.contains("put back") && it.contains(&part)), "{part} in {said}");
     }
-    assert_same(&place.everything(&topic), &before);
+    assert_same(&place.everything(topics), &before);
 
     // What the functions are built for is changed by a switch alone.
     let said = place.deploy(&["--arm64"]);
@@ -258,10 +260,19 @@ fn assert_same(found: &BTreeMap<String, Value>, wanted: &BTreeMap<String, Value>
 }
 
 /// Breaks every part there is, each in a way that the guardrail does not notice by itself; what must be said of it.
-fn sabotage(place: &Place, topic: &str) -> Vec<String> {
+fn sabotage(place: &Place, topics: [&str; 2]) -> Vec<String> {
     let aws = |arguments: &[&str]| drop(place.aws(arguments));
-    let list = ["sns", "list-subscriptions-by-topic", "--topic-arn", topic];
-    aws(&["sns", "unsubscribe", "--subscription-arn", &place.text(&list, "Subscriptions[0].SubscriptionArn")]);
+    for topic in topics {
+        let list = ["sns", "list-subscriptions-by-topic", "--topic-arn", topic];
+        aws(&["sns", "unsubscribe", "--subscription-arn", &place.text(&list, "Subscriptions[0].SubscriptionArn")]);
+        let open = format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "sns:*", "Resource": "{topic}"}}]}}"#
+        );
+        let set = ["sns", "set-topic-attributes", "--topic-arn", topic, "--attribute-name"];
+        aws(&[&set[..], &["Policy", "--attribute-value", &open]].concat());
+        // So that it falls silent with the key.
+        aws(&[&set[..], &["KmsMasterKeyId", "--attribute-value", "alias/s3-guardrail"]].concat());
+    }
     place.deployment.deafen().unwrap();
     for mapping in place.mappings().split_whitespace() {
         aws(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled"]);
@@ -287,19 +298,6 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
         let attributes = r#"{"Policy": "", "VisibilityTimeout": "1", "MessageRetentionPeriod": "60"}"#;
         aws(&["sqs", "set-queue-attributes", "--queue-url", &place.queue(queue), "--attributes", attributes]);
     }
-    let open = format!(
-        r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "sns:*", "Resource": "{topic}"}}]}}"#
-    );
-    aws(&[
-        "sns",
-        "set-topic-attributes",
-        "--topic-arn",
-        topic,
-        "--attribute-name",
-        "Policy",
-        "--attribute-value",
-        &open,
-    ]);
     let arn = place.text(&["dynamodb", "describe-table", "--table-name", LEDGER], "Table.TableArn");
     aws(&["dynamodb", "delete-resource-policy", "--resource-arn", &arn]);
     aws(&["dynamodb", "update-table", "--table-name", LEDGER, "--no-deletion-protection-enabled"]);
@@ -348,7 +346,8 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
     aws(&["kms", "schedule-key-deletion", "--key-id", &key]);
     aws(&["kms", "delete-alias", "--alias-name", "alias/s3-guardrail"]);
     [
-        "Subscription",
+        "Subscription Email",
+        "Subscription EmailOfBroken",
         "Lambda::Permission RemediateTamperedMayInvoke",
         "Lambda::Permission SweepMayInvoke",
         "EventSourceMapping ArrivedEvents",
@@ -365,6 +364,8 @@ fn sabotage(place: &Place, topic: &str) -> Vec<String> {
         "policy of s3-guardrail-work",
         "policy of s3-guardrail-dead-letters",
         "policy of s3-guardrail-alerts",
+        "policy of s3-guardrail-broken",
+        "s3-guardrail-broken was encrypted",
         "Table Ledger",
         "policy of s3-guardrail-ledger",
         "s3-guardrail-no-sweep",

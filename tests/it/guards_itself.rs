@@ -167,7 +167,7 @@ async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
     for rule in ["s3-guardrail-tampering-denied", "s3-guardrail-sweep"] {
         aws(&["events", "disable-rule", "--name", rule]);
         let alert = told("DisableRule", &format!("rule {rule}")).await;
-        assert!(alert.subject.ends_with("by root, undone"), "{}", alert.subject);
+        assert!(alert.subject.contains("by root, undone"), "{}", alert.subject);
         assert_eq!(state(rule), "ENABLED");
         aws(&["events", "remove-targets", "--rule", rule, "--ids", "function"]);
         told("RemoveTargets", &format!("rule {rule}")).await;
@@ -276,6 +276,7 @@ async fn the_sweep_finds_what_no_event_told_and_marks_it() {
     deployment().guard("it-swept").unwrap();
     let inbox = deployment().inbox("it-swept", Some("it-swept")).await.unwrap();
     let broken = deployment().inbox("it-swept-broken", Some("it-swept-broken")).await.unwrap();
+    let _listens = deployment().second_inbox("it-swept-second").await.unwrap();
     let parameter = "/s3-guardrail/buckets/it-swept";
     let document = ask(&["ssm", "get-parameter", "--name", parameter], "Parameter.Value");
     let before = deployment().outcomes("it-swept").len();
@@ -288,7 +289,7 @@ async fn the_sweep_finds_what_no_event_told_and_marks_it() {
 
     let answer = deployment().invoke(SWEEP, &sample("schedule.json", "acme-data")).unwrap().unwrap();
     assert!(answer["buckets"].as_u64().unwrap() >= 2, "{answer}");
-    assert_eq!(answer["guardrail"], Value::Null, "rules, permissions, trail and topic are as the code has them");
+    assert_eq!(answer["guardrail"], Value::Null, "rules, permissions, trail and topics are as the code has them");
     let told = alert(&inbox, |it| restored(it, "public-access-block")).await;
     assert_eq!((&told.body["missed_event"], &told.body["trigger"]), (&json!(true), &Value::Null));
     let told = alert(&broken, |it| it.body["outcome"] == "failed").await;
@@ -352,17 +353,39 @@ fn each_function_may_be_invoked_for_its_own_rules_and_for_nothing_else() {
 }
 
 #[test]
-fn every_alarm_tells_the_topic() {
+fn every_alarm_tells_both_topics() {
     let alarms = aws(&["cloudwatch", "describe-alarms", "--alarm-name-prefix", "s3-guardrail-", "--output", "json"]);
     let alarms: Value = serde_json::from_str(&alarms).unwrap();
     let alarms = alarms["MetricAlarms"].as_array().unwrap();
     let names: BTreeSet<_> = alarms.iter().map(|it| it["AlarmName"].as_str().unwrap()).collect();
     assert!(names.contains("s3-guardrail-dead-letters") && names.contains("s3-guardrail-no-sweep"), "{names:?}");
-    assert!(alarms.iter().all(|it| it["AlarmActions"] == json!([deployment().topic_arn])), "{alarms:?}");
+    assert!(
+        alarms.iter().all(|it| it["AlarmActions"] == json!([deployment().topic_arn, deployment().second_topic_arn])),
+        "{alarms:?}"
+    );
     assert_eq!(
         ask(&["lambda", "get-function-concurrency", "--function-name", REMEDIATE], "ReservedConcurrentExecutions"),
         "None"
     );
+}
+
+#[test]
+fn only_the_functions_and_the_alarms_may_publish_at_the_second_topic() {
+    let publish = |topic: &str| {
+        let publish = ["sns", "publish", "--topic-arn", topic, "--message", "all is well"];
+        deployment().aws.aws(&deployment().administrator, &publish)
+    };
+    publish(&deployment().topic_arn).unwrap();
+    let denied = publish(&deployment().second_topic_arn).unwrap_err().to_string();
+    assert!(denied.contains("Authorization"), "{denied}");
+    let attributes = ["sns", "get-topic-attributes", "--topic-arn", &deployment().second_topic_arn];
+    assert_eq!(ask(&attributes, "Attributes.KmsMasterKeyId"), "None");
+    let policy: Value = serde_json::from_str(&ask(&attributes, "Attributes.Policy")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let allowed =
+        statements.iter().filter(|it| it["Effect"] == "Allow" && it["Action"].to_string().contains("Publish"));
+    let allowed: Vec<_> = allowed.map(|it| &it["Principal"]).collect();
+    assert_eq!(allowed, [&json!({"Service": "cloudwatch.amazonaws.com"})], "{policy}");
 }
 
 fn attributes(queue: &str) -> Value {

@@ -11,7 +11,10 @@ use guardrail::{
 };
 use guardrail_core::{
     edge::config::{Config, Needs},
-    value::failure::{ApiError, Denial, Why},
+    value::{
+        failure::{ApiError, Denial, Why},
+        subject::Subject,
+    },
 };
 use guardrail_tests::{
     fake::{FakeAws, FaultKind, LEDGER, ROLE, waiting_for_the_ledger},
@@ -278,11 +281,23 @@ async fn the_deployed_table_takes_the_stores_writes_from_remediate_alone_and_is_
     let denied = |error: ApiError| (error.code().map(str::to_owned), error.denied_by());
     let code = Some("AccessDeniedException".to_owned());
     let sweep = place.as_role("sweep");
+    let own = Subject::Guardrail.to_string();
+    assert!(
+        replace(&sweep, LEDGER, &own, 0, &map(&json!({"open": {}}))).await.unwrap(),
+        "what people know of the parts"
+    );
+    assert_eq!(read(&sweep, LEDGER, std::slice::from_ref(&own)).await.unwrap()[&own].version, 1);
     assert!(read(&sweep, LEDGER, &[SUBJECT.to_owned()]).await.is_err(), "it has no need to");
+    assert!(read(&sweep, LEDGER, &[own, SUBJECT.to_owned()]).await.is_err());
     assert_eq!(denied(put(&sweep, 3, json!({})).await.unwrap_err()).0, code);
+    // Nor would it, whatever its own policy said.
+    let anything = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let more = ["iam", "put-role-policy", "--role-name", "s3-guardrail-sweep-eu-west-2", "--policy-name", "more"];
+    place.aws(&[&more[..], &["--policy-document", &anything.to_string()]].concat());
+    let by_policy = (code.clone(), Some(Denial::ResourcePolicy));
+    assert_eq!(denied(put(&sweep, 3, json!({})).await.unwrap_err()), by_policy);
     let administrator = place.guardrail(&place.0.sdk(&place.1).unwrap());
     assert_eq!(stored(&administrator).await.as_ref(), Some(&item));
-    let by_policy = (code, Some(Denial::ResourcePolicy));
     assert_eq!(denied(put(&administrator, 3, json!({})).await.unwrap_err()), by_policy);
     assert_eq!(denied(begin(&administrator, LEDGER, SUBJECT, "x", &intent).await.unwrap_err()), by_policy);
     assert_eq!(stored(&remediate).await, Some(item));

@@ -61,6 +61,7 @@ async fn own_parts() -> Vec<(&'static str, Exchange)> {
         let [told, swept] = [around::with_own_key().await, around::with_own_key().await];
         for fake in [&told, &swept] {
             harm(&mut fake.state());
+            fake.state().ledger = Some(BTreeMap::new());
             fake.state().exchanges = Some(Vec::new());
         }
         told.remediate(around::call("kms", "DisableKey", json!({"keyId": OWN_KEY}))).await.unwrap();
@@ -241,7 +242,7 @@ fn what_awss_lists_do_not_have_is_found_and_named() {
             "infra/foundation.yaml",
             "- dynamodb:DeleteItem",
             "- dynamodb:DeleteItems",
-            "Ledger: OnlyRemediateWrites: AWS has no action dynamodb:DeleteItems",
+            "Ledger: NobodyElseWrites: AWS has no action dynamodb:DeleteItems",
         ),
         ("infra/foundation.yaml", "Sid: TlsOnly", "Sid: Tls only", "Tls only: not letters and digits"),
         ("infra/foundation.yaml", "- sns:Subscribe", "- sns:Unsubscribe", "sns:Unsubscribe is none that SNS takes"),

@@ -29,7 +29,7 @@ async fn restores(fake: &FakeAws) -> bool {
     fake.state().key.as_ref().unwrap().rotation
 }
 
-fn documents(fake: &FakeAws, action: &str) -> Value {
+fn document(action: &str) -> Value {
     call("ssm", action, json!({"name": format!("/s3-guardrail/buckets/{BUCKET}")}))
 }
 
@@ -87,7 +87,7 @@ async fn a_document_that_somebody_writes_is_in_the_index_from_its_own_event_on()
     let mut fields = everything();
     fields["key_arn"] = json!(THEIRS);
     fake.register(fields);
-    fake.remediate(documents(&fake, "PutParameter")).await.unwrap();
+    fake.remediate(document("PutParameter")).await.unwrap();
     let entry = fake.state().parameters[&format!("{USES}key/theirs")].clone();
     assert_eq!(entry, json!({"buckets": [BUCKET]}).to_string());
     let answer = fake.remediate(call("kms", "DisableKey", json!({"keyId": THEIRS}))).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_document_that_somebody_writes_is_in_the_index_from_its_own_event_on()
 async fn a_key_of_a_document_that_is_gone_is_nobodys() {
     let fake = crowded().await;
     fake.state().parameters.remove(&format!("/s3-guardrail/buckets/{BUCKET}"));
-    fake.remediate(documents(&fake, "DeleteParameter")).await.unwrap();
+    fake.remediate(document("DeleteParameter")).await.unwrap();
     assert!(!restores(&fake).await);
 }
 

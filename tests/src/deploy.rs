@@ -23,6 +23,7 @@ pub struct Deployment {
     pub aws: LocalAws,
     pub administrator: Keys,
     pub topic_arn: String,
+    pub second_topic_arn: String,
     pub role_arn: String,
     pub dead_letter_queue_url: String,
 }
@@ -43,6 +44,7 @@ impl Deployment {
         Ok(Self {
             administrator: Keys::administrator(ACCOUNT),
             topic_arn: String::new(),
+            second_topic_arn: String::new(),
             role_arn: String::new(),
             dead_letter_queue_url: String::new(),
             aws,
@@ -66,7 +68,8 @@ impl Deployment {
             value.map(str::to_owned).ok_or_else(|| SetupError(format!("the stack has no output {name}")))
         };
         let (topic_arn, role_arn) = (output("TopicArn")?, output("RemediateRoleArn")?);
-        Ok(Self { topic_arn, role_arn, dead_letter_queue_url: output("DeadLetterQueueUrl")?, ..self })
+        let (second_topic_arn, dead_letter_queue_url) = (output("SecondTopicArn")?, output("DeadLetterQueueUrl")?);
+        Ok(Self { topic_arn, second_topic_arn, role_arn, dead_letter_queue_url, ..self })
     }
 
     /// Runs `infra/deploy.sh`, with more options; what it says.
@@ -203,17 +206,26 @@ impl Deployment {
 
     /// A queue that gets the alerts about one bucket, by their attributes; about all buckets if `None`.
     pub async fn inbox(&self, name: &str, bucket: Option<&str>) -> Result<Inbox, SetupError> {
+        self.subscribed(name, &self.topic_arn, bucket).await
+    }
+
+    /// A queue that gets what the second topic is told.
+    pub async fn second_inbox(&self, name: &str) -> Result<Inbox, SetupError> {
+        self.subscribed(name, &self.second_topic_arn, None).await
+    }
+
+    async fn subscribed(&self, name: &str, topic: &str, bucket: Option<&str>) -> Result<Inbox, SetupError> {
         let failed =
             |error: &dyn std::error::Error| SetupError(format!("queue {name}: {}", DisplayErrorContext(error)));
         let sdk = self.aws.sdk(&self.administrator)?;
         let (sqs, sns) = (aws_sdk_sqs::Client::new(&sdk), aws_sdk_sns::Client::new(&sdk));
-        let arn = format!("{}:{name}", self.topic_arn.replace(":sns:", ":sqs:").rsplit_once(':').map_or("", |it| it.0));
+        let arn = format!("{}:{name}", topic.replace(":sns:", ":sqs:").rsplit_once(':').map_or("", |it| it.0));
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
         }]});
         let queue = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::Policy, policy.to_string());
         let url = queue.send().await.map_err(|error| failed(&error))?.queue_url.unwrap_or_default();
-        let mut subscribe = sns.subscribe().topic_arn(&self.topic_arn).protocol("sqs").endpoint(&arn);
+        let mut subscribe = sns.subscribe().topic_arn(topic).protocol("sqs").endpoint(&arn);
         if let Some(bucket) = bucket {
             subscribe = subscribe.attributes("FilterPolicy", json!({"bucket": [bucket]}).to_string());
         }

@@ -53,8 +53,8 @@ use crate::{
 pub use self::{
     s3::acl,
     world::{
-        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, LEDGER, OWN_KEY, PLACE, ROLE, State,
-        TRAIL, World,
+        ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, LEDGER, OWN_KEY, PLACE, ROLE,
+        SECOND_TOPIC, State, TRAIL, World,
     },
 };
 
@@ -187,6 +187,7 @@ impl FakeAws {
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
             "GUARDRAIL_QUEUE_URL" => Some(format!("https://sqs.eu-west-2.amazonaws.com/{ACCOUNT}/s3-guardrail-work")),
             "AWS_REGION" => Some("eu-west-2".to_owned()),
+            "GUARDRAIL_SECOND_TOPIC_ARN" => self.state().has_second_topic.then(|| SECOND_TOPIC.to_owned()),
             "GUARDRAIL_KEY_ARN" => self.state().own_key.as_ref().map(|_| OWN_KEY.to_owned()),
             "GUARDRAIL_LEDGER_TABLE" => self.state().ledger.as_ref().map(|_| LEDGER.to_owned()),
             _ => None,
@@ -311,6 +312,7 @@ fn patient(guardrail: Guardrail) -> Guardrail {
         s3: aws_sdk_s3,
         ssm: aws_sdk_ssm,
         sns: aws_sdk_sns,
+        sns_of_second: aws_sdk_sns,
         kms: aws_sdk_kms,
         dynamodb: aws_sdk_dynamodb,
         cloudtrail: aws_sdk_cloudtrail,

@@ -89,6 +89,7 @@ impl Session {
         }
         let config = Config {
             topic,
+            second_topic: None,
             role,
             region,
             parameter_prefix: global.prefix.clone(),

@@ -19,7 +19,7 @@ pub mod work;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use guardrail_core::edge::config::Config;
+use guardrail_core::{edge::config::Config, value::names::TopicArn};
 
 use crate::{
     clock::Clock,
@@ -37,6 +37,8 @@ pub struct Guardrail {
     pub s3control: aws_sdk_s3control::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub sns: aws_sdk_sns::Client,
+    /// For the second topic. It tries once: there is little time left when it is needed, and what it tells is told again.
+    pub sns_of_second: aws_sdk_sns::Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudtrail: aws_sdk_cloudtrail::Client,
     /// For the ledger.
@@ -56,8 +58,13 @@ pub struct Guardrail {
 impl Guardrail {
     /// The guardrail on the given AWS.
     pub fn new(config: Config, aws: &SdkConfig) -> Self {
-        let topics_region = config.topic.as_ref().map_or(config.region.as_str(), |it| it.parts().region);
-        let topics_region = Region::new(topics_region.to_owned());
+        // SNS knows a topic in its own region only.
+        let sns = |topic: &Option<TopicArn>| {
+            let region = topic.as_ref().map_or(config.region.as_str(), |it| it.parts().region);
+            aws_sdk_sns::config::Builder::from(aws).region(Region::new(region.to_owned()))
+        };
+        let (sns, sns_of_second) =
+            (sns(&config.topic), sns(&config.second_topic).retry_config(RetryConfig::disabled()));
         // An endpoint of one's own has no name for each bucket.
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(aws.endpoint_url().is_some());
         let s3 = s3.interceptor(ExpectedOwner(config.account())).interceptor(WholeXml);
@@ -69,8 +76,8 @@ impl Guardrail {
             s3_over_http: s3_over_http.map(|it| aws_sdk_s3::Client::from_conf(it.build())),
             s3control: aws_sdk_s3control::Client::new(aws),
             ssm: aws_sdk_ssm::Client::new(aws),
-            // SNS knows a topic in its own region only.
-            sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(aws).region(topics_region).build()),
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
+            sns_of_second: aws_sdk_sns::Client::from_conf(sns_of_second.build()),
             kms: aws_sdk_kms::Client::new(aws),
             cloudtrail: aws_sdk_cloudtrail::Client::new(aws),
             dynamodb: store::ledger::client(aws),

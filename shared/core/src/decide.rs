@@ -14,6 +14,7 @@ pub mod judge;
 pub mod known;
 pub mod ledger;
 pub mod own_key;
+pub mod parts;
 pub mod permitted;
 pub mod plan;
 pub mod queues;

@@ -6,4 +6,5 @@ pub mod difference;
 pub mod evidence;
 pub mod metrics;
 pub mod redact;
+pub mod second;
 pub mod subject;

@@ -322,7 +322,7 @@ impl Simulation {
                 FactKind::Restored => story.told += 1,
                 FactKind::Fight => story.is_fought_over = true,
                 FactKind::Interrupted | FactKind::Cleared | FactKind::Exemption => {}
-                FactKind::Opened | FactKind::Reminder => continue,
+                FactKind::Opened | FactKind::Reminder | FactKind::Tampered | FactKind::Attempted => continue,
             }
             story.told_until = story.told_until.max(since_begin(fact.at));
             drop(holds);

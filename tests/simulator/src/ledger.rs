@@ -190,5 +190,7 @@ pub(crate) fn heard(kind: FactKind) -> &'static str {
         FactKind::Fight => "is fought over",
         FactKind::Exemption => "is exempt, or was",
         FactKind::Interrupted => "is good again, after a look that did not end",
+        FactKind::Tampered => "was changed by a call",
+        FactKind::Attempted => "was aimed at by a call that failed",
     }
 }

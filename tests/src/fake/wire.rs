@@ -10,7 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use guardrail_core::value::names::Arn;
 use serde_json::{Value, json};
 
-use crate::fake::world::State;
+use crate::fake::world::{SECOND_TOPIC, State};
 
 /// S3's sub-resources: query parameter, what it is called in Get and Put, and in Delete, the error code that says
 /// "absent".
@@ -196,13 +196,17 @@ impl State {
                     None => call.error(400, "ParameterNotFound"),
                 }
             }
-            // The topic is encrypted with it.
-            "Publish" if self.own_key.as_ref().is_some_and(|it| it.state != "Enabled") => {
-                call.error(400, "KMSDisabled")
-            }
             "Publish" => {
                 let fields = form(&call.body);
-                let region = fields.get("TopicArn").and_then(|it| Arn::parse(it)).map_or("", |it| it.region);
+                let topic = fields.get("TopicArn").cloned().unwrap_or_default();
+                if self.refusing_topics.contains(&topic) {
+                    return call.error(403, "AuthorizationError");
+                }
+                // The first topic is encrypted with it.
+                if topic != SECOND_TOPIC && self.own_key.as_ref().is_some_and(|it| it.state != "Enabled") {
+                    return call.error(400, "KMSDisabled");
+                }
+                let region = Arn::parse(&topic).map_or("", |it| it.region);
                 if !request.uri().starts_with(&format!("https://sns.{region}.")) {
                     return call.error(400, "InvalidParameter");
                 }

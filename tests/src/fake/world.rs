@@ -42,6 +42,9 @@ pub const LEDGER: &str = "s3-guardrail-ledger";
 
 pub(super) const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
+/// Where the functions tell what is broken when they are told of it.
+pub const SECOND_TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-broken";
+
 /// What the fake knows and remembers.
 #[derive(Default)]
 pub struct State {
@@ -117,6 +120,10 @@ pub struct State {
     pub uris: Vec<String>,
     /// The user agent of each call; CloudTrail keeps it.
     pub user_agents: Vec<String>,
+    /// Whether the functions are told of a second topic.
+    pub has_second_topic: bool,
+    /// Topics that take nothing.
+    pub refusing_topics: BTreeSet<String>,
     /// Messages that SNS took, as form fields.
     pub published: Vec<HashMap<String, String>>,
     /// Each request with its answer, when they are kept.

@@ -480,5 +480,5 @@ pub(super) async fn of_events(session: &Session, bucket: &str, begun: Timestamp,
 pub(super) fn of_alarms() -> Answer {
     let command = "aws cloudwatch set-alarm-state --alarm-name s3-guardrail-errors --state-value ALARM --state-reason \
                    s3-guardrail-first-run";
-    Question::AlarmToMail.answer(Verdict::Unknown, format!("for you to try: `{command}`; did the mail come?"))
+    Question::AlarmToMail.answer(Verdict::Unknown, format!("for you to try: `{command}`; did two mails come?"))
 }

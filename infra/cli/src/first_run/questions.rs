@@ -133,8 +133,8 @@ impl Question {
             ),
             Self::AlarmToMail => (
                 "U17",
-                "Does an alarm reach the people through the encrypted topic?",
-                "the key's policy lets CloudWatch use it",
+                "Does an alarm reach the people through both topics?",
+                "the key's policy lets CloudWatch use it, and the second topic's policy lets it publish",
             ),
             Self::TaggedByResource => (
                 "U18",

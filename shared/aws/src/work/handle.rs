@@ -57,7 +57,11 @@ pub enum RemediateError {
 impl RemediateError {
     /// Whether it is kept elsewhere than in the message.
     pub(super) fn is_kept_open(&self) -> bool {
-        matches!(self, Self::NotRestored { untold: false, kept_open: true, .. })
+        match self {
+            Self::NotRestored { untold, kept_open, .. } => *kept_open && !untold,
+            Self::Watch(WatchError::NotMended { kept_open, .. }) => *kept_open,
+            Self::Watch(WatchError::Untold(_)) | Self::Registry(_) | Self::Input(_) => false,
+        }
     }
 
     /// Until when its message waits that has not failed.
@@ -105,7 +109,7 @@ pub(super) async fn handle(
     };
     let asks_for_all = |it: &Message| matches!(it, Message::Request(Request { subject: Subject::Guardrail, .. }));
     if messages.iter().any(asks_for_all) {
-        return Ok(json!(watch::check(guardrail, &[], Vec::new()).await?));
+        return Ok(json!(watch::check(guardrail, None, Vec::new()).await?));
     }
     let task = Task { errand: Errand::of(messages, queued), until };
     match about {

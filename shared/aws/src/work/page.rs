@@ -7,10 +7,12 @@ use guardrail_core::{
     decide::{
         echo::Past,
         ledger::{ItemError, Looked},
+        parts::LookedAtParts,
     },
     outcome::{
         ledger::{Fact, Intent, Item},
         report::Report,
+        watched::Watched,
     },
     value::{
         failure::{ApiError, chain},
@@ -134,6 +136,30 @@ impl<'a> Page<'a> {
             State::Open { item, .. } => {
                 report.kept_open = recorded;
                 report.incident = item.incident.as_ref().map(|it| it.id.clone());
+                Some(item.to_tell(&self.look).into_iter().cloned().collect())
+            }
+        }
+    }
+
+    /// The same of a look at the guardrail's own parts, or only at those that a call may have changed.
+    pub(super) async fn record_parts(&mut self, watched: &mut Watched, at_all: bool) -> Option<Vec<Fact>> {
+        let (look, guardrail) = (self.look.clone(), self.guardrail);
+        let account = guardrail.config.account().to_string();
+        let recorded = self
+            .write(|item| {
+                let now = guardrail.clock.now();
+                item.recorded_of_parts(&LookedAtParts { id: &look, now, account: &account, watched, at_all })
+            })
+            .await;
+        match &self.state {
+            State::None => None,
+            State::Broken(error) => {
+                watched.ledger_error = Some(error.clone());
+                None
+            }
+            State::Open { item, .. } => {
+                watched.kept_open = recorded;
+                watched.incident = item.incident.as_ref().map(|it| it.id.clone());
                 Some(item.to_tell(&self.look).into_iter().cloned().collect())
             }
         }

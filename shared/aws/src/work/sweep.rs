@@ -71,7 +71,8 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
         Err(error) => (Vec::new(), Some(unreadable(error))),
     };
     let found = lost.iter().map(|it| chain::unregistered(&it.registration.bucket)).chain(kept).collect();
-    let watched = watch::check(guardrail, &registry.strangers, found).await;
+    let strangers = swept.is_ok().then_some(registry.strangers.as_slice());
+    let watched = watch::check(guardrail, strangers, found).await;
     // Once people know, and not before.
     if watched.is_ok()
         && let Err(error) = remember_told(ssm, lost).await

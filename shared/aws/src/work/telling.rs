@@ -93,7 +93,7 @@ async fn tell(guardrail: &Guardrail, task: &Task, report: &Report, page: &mut Pa
         let is_news = echo::is_news(&report, errand.is_own(role, region));
         let alert = alert::alert(&report, place, errand.is_sweep()).filter(|_| is_news);
         return told(match alert {
-            Some(alert) => Some(topic::publish(&guardrail.sns, topic, alert).await),
+            Some(alert) => Some(topic::publish(guardrail, topic, &alert).await),
             None => None,
         });
     };
@@ -104,7 +104,7 @@ async fn tell(guardrail: &Guardrail, task: &Task, report: &Report, page: &mut Pa
         let is_news = !news.facts.is_empty() || echo::is_news(&news, errand.is_own(role, region));
         let alert = alert::alert(&news, place, false).filter(|_| is_news);
         let Some(alert) = alert else { return told(published) };
-        if let Err(error) = topic::publish(&guardrail.sns, topic, alert).await {
+        if let Err(error) = topic::publish(guardrail, topic, &alert).await {
             page.release().await;
             return told(Some(Err(error)));
         }

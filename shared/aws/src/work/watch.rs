@@ -5,6 +5,7 @@
 
 use aws_sdk_cloudtrail::types::Trail as CloudTrail;
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RuleState, Target as EventTarget};
+use aws_sdk_sns::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use guardrail_core::{
     decide::{
@@ -20,13 +21,14 @@ use guardrail_core::{
     },
     outcome::{
         trigger::Trigger,
-        watched::{PartFinding, PartOutcome, WatchOutcome, Watched},
+        watched::{PartFinding, PartOutcome, REGISTRY_DOCUMENT, WatchOutcome, Watched},
     },
-    tell::{alert, metrics},
+    tell::{alert, metrics, second},
     value::{
         failure::ApiError,
-        names::{BucketName, TrailArn},
+        names::{BucketName, TopicArn, TrailArn},
         own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, USES, WIRING, WORK, own_part},
+        subject::Subject,
     },
 };
 use serde_json::Value;
@@ -37,14 +39,18 @@ use crate::{
     control,
     store::{registry, uses},
     topic,
-    work::own_key,
+    work::{own_key, page::Page},
 };
 
 /// The guardrail is not as it should be, and could not be mended. The alert was sent before, unless it is what failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    #[error("the guardrail itself: {0}")]
-    NotMended(String),
+    #[error("the guardrail itself: {problems}")]
+    NotMended {
+        problems: String,
+        /// The ledger has it, and every sweep looks.
+        kept_open: bool,
+    },
     #[error("people could not be told of what happened to the guardrail itself")]
     Untold(#[source] ApiError),
 }
@@ -65,18 +71,12 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         is_own: event.is_own(&config.role, &config.region),
         failed: event.trigger.error_code.is_some(),
     };
-    let mut watched = Watched {
-        outcome: touch.outcome(),
-        part,
-        trigger: Some(event.trigger.clone()),
-        findings: Vec::new(),
-        notified: false,
-    };
+    let mut watched = Watched::new(touch.outcome(), part, Some(event.trigger.clone()), Vec::new());
     // Also of a document that the guardrail's own bootstrap wrote, a copy is kept.
     let registered = if touch.failed { Vec::new() } else { documents(guardrail, named).await };
     match watched.outcome {
         WatchOutcome::Unguarded => return Ok(watched),
-        WatchOutcome::Attempted | WatchOutcome::Broken => {}
+        WatchOutcome::Attempted | WatchOutcome::Broken | WatchOutcome::Whole => {}
         WatchOutcome::Tampered => {
             // The key first: without it nobody can be told.
             watched.findings = own_key::mend(guardrail).await;
@@ -93,7 +93,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
             }
         }
     }
-    mended(tell(guardrail, watched).await?)
+    mended(tell(guardrail, watched, false).await?)
 }
 
 /// Looks at the registry documents that a call has written or deleted, and keeps copies of those that are valid.
@@ -101,7 +101,7 @@ async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> 
     let (ssm, prefix) = (&guardrail.ssm, &guardrail.config.parameter_prefix);
     let mut findings = Vec::new();
     for bucket in named.iter().filter_map(|it| it.strip_prefix(prefix.as_str())?.parse::<BucketName>().ok()) {
-        let part = format!("registry document of {bucket}");
+        let part = format!("{REGISTRY_DOCUMENT}{bucket}");
         match registry::read(ssm, prefix, &bucket).await {
             Ok(Some(registration)) => {
                 let kept = Kept { registration, since: guardrail.clock.now(), told_gone: false };
@@ -126,49 +126,80 @@ async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> 
 
 /// Tells of a call that failed and would have harmed what guarded buckets lean on.
 pub async fn attempted(guardrail: &Guardrail, trigger: &Trigger, part: String) -> Result<(), WatchError> {
-    let (outcome, trigger) = (WatchOutcome::Attempted, Some(trigger.clone()));
-    let watched = Watched { outcome, part: Some(part), trigger, findings: Vec::new(), notified: false };
-    tell(guardrail, watched).await.map(drop)
+    let watched = Watched::new(WatchOutcome::Attempted, Some(part), Some(trigger.clone()), Vec::new());
+    tell(guardrail, watched, false).await.map(drop)
 }
 
 /// Looks at the whole chain. `None`: it is as it should be. What cannot be mended is told, and is no error: the next
-/// sweep looks again. `strangers`: parameters of the registry that are nobody's.
+/// sweep looks again. `strangers`: parameters of the registry that are nobody's; `None`: it was not looked at.
 /// `lost`: what else was found.
 pub async fn check(
     guardrail: &Guardrail,
-    strangers: &[String],
+    strangers: Option<&[String]>,
     lost: Vec<PartFinding>,
 ) -> Result<Option<Watched>, WatchError> {
     let mut findings = own_key::mend(guardrail).await;
-    let (parts, trail, topic) =
+    let (parts, trail, topics) =
         tokio::join!(Box::pin(ways_of_events(guardrail)), some_trail_logs(guardrail), somebody_listens(guardrail));
     findings.extend(lost);
     findings.extend(parts);
     findings.extend(trail);
-    findings.extend(topic);
-    findings.extend(strangers.iter().map(|it| chain::stranger(it)));
-    if findings.is_empty() {
-        return Ok(None);
-    }
-    let watched = Watched { outcome: WatchOutcome::Broken, part: None, trigger: None, findings, notified: false };
-    tell(guardrail, watched).await.map(Some)
+    findings.extend(topics);
+    findings.extend(strangers.into_iter().flatten().map(|it| chain::stranger(it)));
+    let outcome = if findings.is_empty() { WatchOutcome::Whole } else { WatchOutcome::Broken };
+    let watched = tell(guardrail, Watched::new(outcome, None, None, findings), strangers.is_some()).await?;
+    Ok(Some(watched).filter(|it| it.outcome != WatchOutcome::Whole))
 }
 
-async fn tell(guardrail: &Guardrail, mut watched: Watched) -> Result<Watched, WatchError> {
-    (guardrail.metrics)(&metrics::watched(&watched, guardrail.clock.now()));
-    tracing::error!(outcome = ?watched.outcome, part = watched.part, findings = ?watched.findings, "the guardrail itself");
-    if let Some(topic) = &guardrail.config.topic {
-        let alert = alert::watch_alert(&watched, guardrail.config.place());
-        topic::publish(&guardrail.sns, topic, alert).await.map_err(WatchError::Untold)?;
+/// Tells people what they do not know yet, and writes down that they do. `at_all`: all parts were looked at.
+async fn tell(guardrail: &Guardrail, mut watched: Watched, at_all: bool) -> Result<Watched, WatchError> {
+    let (outcome, part, findings) = (watched.outcome, watched.part.as_deref(), &watched.findings);
+    if let Some(line) = metrics::watched(&watched, guardrail.clock.now()) {
+        (guardrail.metrics)(&line);
+        tracing::error!(?outcome, part, ?findings, "the guardrail itself");
+    }
+    let Some(topic) = &guardrail.config.topic else { return Ok(watched) };
+    let mut page = Page::open(guardrail, &Subject::Guardrail, None).await;
+    let Some(mut facts) = page.record_parts(&mut watched, at_all).await else {
+        if watched.outcome != WatchOutcome::Whole {
+            publish(guardrail, topic, &watched).await.map_err(WatchError::Untold)?;
+            watched.notified = true;
+        }
+        return Ok(watched);
+    };
+    // Once, and once more for what came meanwhile.
+    while !facts.is_empty() {
+        if let Err(error) = publish(guardrail, topic, &watched.about(facts, page.look())).await {
+            page.release().await;
+            return Err(WatchError::Untold(error));
+        }
         watched.notified = true;
+        facts = page.confirm().await;
     }
     Ok(watched)
+}
+
+async fn publish(guardrail: &Guardrail, topic: &TopicArn, news: &Watched) -> Result<(), ApiError> {
+    let place = guardrail.config.place();
+    let alert = alert::watch_alert(news, place);
+    if second::is_for_both(news) {
+        // First, so that the first topic hears when the second one does not work.
+        if let Err(error) = topic::publish_without_details(guardrail, &alert, None).await {
+            let mut news = news.clone();
+            news.findings.push(chain::second_topic_refuses(&error));
+            return topic::publish(guardrail, topic, &alert::watch_alert(&news, place)).await;
+        }
+    }
+    topic::publish(guardrail, topic, &alert).await
 }
 
 /// An error when something was tried in vain, so that Lambda tries again.
 fn mended(watched: Watched) -> Result<Watched, WatchError> {
     let problems = chain::tried_in_vain(&watched.findings);
-    if problems.is_empty() { Ok(watched) } else { Err(WatchError::NotMended(problems.join("; "))) }
+    if problems.is_empty() {
+        return Ok(watched);
+    }
+    Err(WatchError::NotMended { problems: problems.join("; "), kept_open: watched.kept_open })
 }
 
 fn dead_letters_arn(place: Place<'_>) -> String {
@@ -417,12 +448,19 @@ async fn some_trail_logs(guardrail: &Guardrail) -> Option<PartFinding> {
     }
 }
 
-/// Whether anybody gets the alerts.
-async fn somebody_listens(guardrail: &Guardrail) -> Option<PartFinding> {
-    let topic = guardrail.config.topic.as_ref()?;
+/// Whether anybody gets what each topic is told.
+async fn somebody_listens(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let Guardrail { config, sns, sns_of_second, .. } = guardrail;
+    let (first, second) =
+        tokio::join!(listeners(sns, config.topic.as_ref()), listeners(sns_of_second, config.second_topic.as_ref()));
+    first.into_iter().chain(second).collect()
+}
+
+/// What is wrong with a topic's subscriptions; `None`: somebody gets what it is told, or there is no such topic.
+async fn listeners(sns: &Client, topic: Option<&TopicArn>) -> Option<PartFinding> {
+    let topic = topic?;
     let part = format!("topic {}", topic.parts().resource);
-    let mut pages =
-        guardrail.sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();
+    let mut pages = sns.list_subscriptions_by_topic().topic_arn(topic.as_str()).into_paginator().items().send();
     while let Some(subscription) = pages.next().await {
         match output("ListSubscriptionsByTopic", subscription) {
             // Until it is confirmed, there is a word instead.

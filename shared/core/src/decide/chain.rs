@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use crate::{
     decide::rules::{InStack, ObservedRule, RuleCall, leave},
-    outcome::watched::{PartFinding, PartOutcome, WatchOutcome},
+    outcome::watched::{PartFinding, PartOutcome, REGISTRY_DOCUMENT, WatchOutcome},
     value::{
         failure::{ApiError, Read},
         names::{BucketName, TrailArn},
+        own_parts::SECOND_TOPIC,
     },
 };
 
@@ -65,13 +66,19 @@ pub fn unregistered(bucket: &BucketName) -> PartFinding {
         "{bucket} is no longer registered, so nothing restores it; if that was not meant: `guardrail restore-registration \
          {bucket}`"
     );
-    PartFinding::new(format!("registry document of {bucket}"), PartOutcome::Broken, problem)
+    PartFinding::new(format!("{REGISTRY_DOCUMENT}{bucket}"), PartOutcome::Broken, problem)
 }
 
 /// A parameter of the registry that is nobody's.
 pub fn stranger(parameter: &str) -> PartFinding {
     let problem = "its name does not end in a bucket's name, so it guards nothing";
     PartFinding::new(format!("registry parameter {parameter}"), PartOutcome::Broken, problem)
+}
+
+/// The second topic did not take what it was to be told.
+pub fn second_topic_refuses(error: &ApiError) -> PartFinding {
+    let problem = format!("it did not take the short message about this: {error}");
+    PartFinding::new(format!("topic {SECOND_TOPIC}"), PartOutcome::Broken, problem)
 }
 
 /// Why a rule that is not as it should be is not put back; `None`: it is. `in_stack` is asked after the rule was

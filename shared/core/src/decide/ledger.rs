@@ -49,10 +49,10 @@ const INCIDENT: SignedDuration = SignedDuration::from_secs(60);
 const CALLS: SignedDuration = SignedDuration::from_mins(5);
 
 /// How many calls an item holds, the latest.
-const MAX_CALLS: usize = 20;
+pub(super) const MAX_CALLS: usize = 20;
 
 /// The longest text of a fact, in characters: an item holds 25 KB.
-const MAX_TEXT: usize = 300;
+pub(super) const MAX_TEXT: usize = 300;
 
 /// An item that cannot be used: people are told everything, and it stays as it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,8 +141,10 @@ impl Item {
         for fact in &mut facts {
             fact.calls = self.calls_of(&fact.about, std::mem::take(&mut fact.calls));
         }
-        if !facts.is_empty() {
-            self.join_incident(id, report, now);
+        if facts.iter().any(begins) {
+            let caller = report.trigger.as_ref().and_then(|it| it.actor.clone());
+            let explains = self.is_explained(&report.calls);
+            self.join_incident(id, caller, explains, now);
         }
         self.untold.extend(facts);
         self.looked = Some(now);
@@ -196,7 +198,7 @@ impl Item {
         same != *self || self.looked.is_none_or(is_old)
     }
 
-    fn claimed(mut self, look: &str, now: Timestamp) -> Self {
+    pub(super) fn claimed(mut self, look: &str, now: Timestamp) -> Self {
         let is_telling = self.telling.as_ref().is_some_and(|it| now < it.until);
         if !is_telling {
             let facts: Vec<_> = self.untold.iter().map(|it| it.id.clone()).collect();
@@ -214,7 +216,7 @@ impl Item {
         };
         let fact = |control: &Control| {
             let text = format!("{control} is good again; a look that began to restore it did not end");
-            looked.fact(FactKind::Interrupted, control.id(), text)
+            fact(looked.id, looked.now, FactKind::Interrupted, control.id(), text)
         };
         controls.into_iter().filter(is_good).map(fact).collect()
     }
@@ -284,21 +286,40 @@ impl Item {
                 }
                 Some(_) => continue,
             };
-            facts.push(Fact { calls: finding.calls.clone(), ..looked.fact(kind, control.id(), text) });
+            facts.push(Fact { calls: finding.calls.clone(), ..fact(id, now, kind, control.id(), text) });
         }
         facts
     }
 
     /// What is not as it should be: told when it is new or otherwise than before, once a day, and when it is over.
     fn standing(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
-        let now = looked.now;
         let standing = looked.standing();
         // Only who asks for a bucket by name is told of its key and its trail there; they have items of their own.
         if looked.report.subject.is_none() {
             self.open.retain(|about, _| standing.contains_key(about) || looked.has_read(about) || !is_shared(about));
         }
+        let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
+        // It is too early to say of what may be drift.
+        let is_doubtful =
+            |about: &str| found(about).is_some_and(|it| matches!(it.left, Some(Left::NotYet | Left::Braked(_))));
+        self.settle(
+            (looked.id, looked.now),
+            &standing,
+            |about| looked.has_read(about) && !is_doubtful(about),
+            |about| found(about).is_some(),
+        )
+    }
+
+    /// The same by what a look found standing, which parts of the subject it has read and which it tells of otherwise.
+    pub(super) fn settle(
+        &mut self,
+        (id, now): (&str, Timestamp),
+        standing: &BTreeMap<String, Standing>,
+        has_read: impl Fn(&str) -> bool,
+        is_told_otherwise: impl Fn(&str) -> bool,
+    ) -> Vec<Fact> {
         let mut facts = Vec::new();
-        for (about, Standing { state, kind: how, text, calls, is_reminded, is_critical }) in &standing {
+        for (about, Standing { state, kind: how, text, calls, is_reminded, is_critical }) in standing {
             let caller = calls.last().and_then(|it| it.actor.clone());
             let kind = match self.open.get_mut(about) {
                 Some(open) if open.state == *state && (caller.is_none() || open.caller == caller) => {
@@ -327,14 +348,9 @@ impl Item {
             };
             let since = self.open.get(about).map(|it| it.since);
             let (calls, critical) = (calls.clone(), *is_critical);
-            facts.push(Fact { since, calls, critical, ..looked.fact(kind, about, text.clone()) });
+            facts.push(Fact { since, calls, critical, ..fact(id, now, kind, about, text.clone()) });
         }
-        let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
-        let is_over = |about: &&String| {
-            // It is too early to say of what may be drift.
-            let is_doubtful = found(about).is_some_and(|it| matches!(it.left, Some(Left::NotYet | Left::Braked(_))));
-            !standing.contains_key(*about) && looked.has_read(about) && !is_doubtful
-        };
+        let is_over = |about: &&String| !standing.contains_key(*about) && has_read(about);
         let over: Vec<_> = self.open.keys().filter(is_over).cloned().collect();
         for about in over {
             let Some(open) = self.open.remove(&about) else { continue };
@@ -344,13 +360,13 @@ impl Item {
                 .flat_map(|it| &it.facts)
                 .any(|id| self.untold.iter().any(|it| it.id == *id && it.about == about));
             // That it was restored says that it is over.
-            if open.told.is_none() && !is_being_told || found(&about).is_some() {
+            if open.told.is_none() && !is_being_told || is_told_otherwise(&about) {
                 // Nobody has to know any more.
                 self.untold.retain(|it| it.about != about || !matches!(it.kind, FactKind::Opened | FactKind::Reminder));
                 continue;
             }
             let text = format!("{about} is as it should be again");
-            facts.push(Fact { since: Some(open.since), ..looked.fact(FactKind::Cleared, &about, text) });
+            facts.push(Fact { since: Some(open.since), ..fact(id, now, FactKind::Cleared, &about, text) });
         }
         facts
     }
@@ -359,16 +375,20 @@ impl Item {
     fn permitted(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
         let Some(exemptions) = &looked.report.exemptions else { return Vec::new() };
         let told = permitted::announce(&mut self.exemptions, exemptions, looked.now);
-        let fact = |(control, text)| looked.fact(FactKind::Exemption, &format!("{EXEMPTION}{control}"), text);
+        let fact =
+            |(control, text)| fact(looked.id, looked.now, FactKind::Exemption, &format!("{EXEMPTION}{control}"), text);
         told.into_iter().map(fact).collect()
     }
 
-    /// The same incident goes on: the same caller within a minute, or a call that explains what is open.
-    fn join_incident(&mut self, look: &str, report: &Report, now: Timestamp) {
-        let caller = report.trigger.as_ref().and_then(|it| it.actor.clone());
-        let explains = report.calls.iter().any(|call| {
+    /// Whether one of these calls explains what is open.
+    fn is_explained(&self, calls: &[Trigger]) -> bool {
+        calls.iter().any(|call| {
             self.open.keys().any(|about| Control::ALL.iter().any(|it| it.id() == about && call.can_have_changed(*it)))
-        });
+        })
+    }
+
+    /// The same incident goes on: the same caller within a minute, or a call that explains what is open.
+    pub(super) fn join_incident(&mut self, look: &str, caller: Option<String>, explains: bool, now: Timestamp) {
         let goes_on = |it: &Incident| {
             let is_recent = now.duration_since(it.last) < INCIDENT;
             is_recent && (it.caller == caller || caller.is_none()) || explains
@@ -398,10 +418,10 @@ fn fought(control: Control, times: usize, finding: &Finding, account: &str) -> S
 }
 
 /// Something that a look found not to be as it should be, and left so.
-struct Standing {
-    state: String,
-    kind: OpenKind,
-    text: String,
+pub(super) struct Standing {
+    pub(super) state: String,
+    pub(super) kind: OpenKind,
+    pub(super) text: String,
     calls: Vec<Trigger>,
     /// Whether people are told again of it each day.
     is_reminded: bool,
@@ -409,7 +429,7 @@ struct Standing {
 }
 
 impl Standing {
-    fn critical(state: &str, kind: OpenKind, text: &str) -> Self {
+    pub(super) fn critical(state: &str, kind: OpenKind, text: &str) -> Self {
         let (state, text) = (state.to_owned(), text.to_owned());
         Self { state, kind, text, calls: Vec::new(), is_reminded: true, is_critical: true }
     }
@@ -430,22 +450,35 @@ impl OpenKind {
     }
 }
 
-impl Looked<'_> {
-    fn fact(&self, kind: FactKind, about: &str, text: String) -> Fact {
-        let kind_in_id =
-            serde_json::to_value(kind).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
-        Fact {
-            id: format!("{} {kind_in_id} {about}", self.id),
-            kind,
-            about: about.to_owned(),
-            at: self.now,
-            since: None,
-            calls: Vec::new(),
-            text: text.chars().take(MAX_TEXT).collect(),
-            critical: kind == FactKind::Fight,
-        }
+/// Whether it may be the first of an incident. What goes on, and that it is over, belongs to the one before.
+pub(super) fn begins(fact: &Fact) -> bool {
+    match fact.kind {
+        FactKind::Reminder | FactKind::Cleared | FactKind::Exemption => false,
+        FactKind::Restored
+        | FactKind::Opened
+        | FactKind::Fight
+        | FactKind::Interrupted
+        | FactKind::Tampered
+        | FactKind::Attempted => true,
     }
+}
 
+/// What a look has to tell.
+pub(super) fn fact(look: &str, now: Timestamp, kind: FactKind, about: &str, text: String) -> Fact {
+    let kind_in_id = serde_json::to_value(kind).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+    Fact {
+        id: format!("{look} {kind_in_id} {about}"),
+        kind,
+        about: about.to_owned(),
+        at: now,
+        since: None,
+        calls: Vec::new(),
+        text: text.chars().take(MAX_TEXT).collect(),
+        critical: kind == FactKind::Fight,
+    }
+}
+
+impl Looked<'_> {
     /// Whether what is open under this name would have been found, were it still so.
     fn has_read(&self, about: &str) -> bool {
         let control = about.strip_prefix(HINDRANCE).unwrap_or(about);
@@ -468,7 +501,11 @@ impl Looked<'_> {
         let Report { findings, hindrances, error, outcome, .. } = self.report;
         for finding in findings {
             let Some(kind) = OpenKind::new(finding) else { continue };
-            let left = if finding.left.is_some() { " left" } else { "" };
+            let left = match &finding.left {
+                None => "",
+                Some(Left::Held) => " held",
+                Some(_) => " left",
+            };
             let state = format!("{:?} {:?}{left}", finding.outcome, finding.denied_by);
             let why = finding.error.as_ref().or(finding.note.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
             let text = format!("{} is not as it should be{why}", finding.control);

@@ -13,6 +13,8 @@ pub const DEFAULT_LEDGER: &str = "s3-guardrail-ledger";
 pub struct Config {
     /// Where alerts go. Every function has one; somebody at a terminal sees the report.
     pub topic: Option<TopicArn>,
+    /// Where people hear that something of the guardrail's, or `topic` itself, is broken; `None`: nowhere else.
+    pub second_topic: Option<TopicArn>,
     /// Our own role: its account is the one we guard, and its calls are our own.
     pub role: RoleArn,
     /// The region whose buckets we guard.
@@ -72,6 +74,10 @@ impl Config {
         }
         let read = |name| lookup(name);
         let topic = required("GUARDRAIL_TOPIC_ARN", read("GUARDRAIL_TOPIC_ARN"));
+        let second = match read("GUARDRAIL_SECOND_TOPIC_ARN") {
+            None => Ok(None),
+            given => required("GUARDRAIL_SECOND_TOPIC_ARN", given).map(Some),
+        };
         let role = required("GUARDRAIL_ROLE_ARN", read("GUARDRAIL_ROLE_ARN"));
         // The SDK reads these two, too; on Lambda the first is always there.
         let region = required("AWS_REGION", read("AWS_REGION").or_else(|| read("AWS_DEFAULT_REGION")));
@@ -89,13 +95,32 @@ impl Config {
             None => Ok(None),
             given => required("GUARDRAIL_LEDGER_TABLE", given).map(Some),
         };
-        match (topic, role, region, prefix, queue, key, ledger) {
-            (Ok(topic), Ok(role), Ok(region), Ok(parameter_prefix), Ok(queue_url), Ok(key), Ok(ledger_table)) => {
+        match (topic, second, role, region, prefix, queue, key, ledger) {
+            (
+                Ok(topic),
+                Ok(second_topic),
+                Ok(role),
+                Ok(region),
+                Ok(parameter_prefix),
+                Ok(queue_url),
+                Ok(key),
+                Ok(ledger_table),
+            ) => {
                 let (topic, http_endpoint) = (Some(topic), read("GUARDRAIL_HTTP_ENDPOINT_URL"));
-                Ok(Self { topic, role, region, parameter_prefix, queue_url, key, ledger_table, http_endpoint })
+                Ok(Self {
+                    topic,
+                    second_topic,
+                    role,
+                    region,
+                    parameter_prefix,
+                    queue_url,
+                    key,
+                    ledger_table,
+                    http_endpoint,
+                })
             }
-            (topic, role, region, prefix, queue, key, ledger) => {
-                let first = [topic.err(), role.err(), region.err(), prefix.err()];
+            (topic, second, role, region, prefix, queue, key, ledger) => {
+                let first = [topic.err(), second.err(), role.err(), region.err(), prefix.err()];
                 let problems = first.into_iter().chain([queue.err(), key.err(), ledger.err()]);
                 Err(ConfigError(problems.flatten().collect()))
             }
@@ -136,10 +161,16 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let error = config(&[("GUARDRAIL_ROLE_ARN", "admin"), ("GUARDRAIL_PARAMETER_PREFIX", "buckets")]).unwrap_err();
+        let error = config(&[
+            ("GUARDRAIL_ROLE_ARN", "admin"),
+            ("GUARDRAIL_PARAMETER_PREFIX", "buckets"),
+            ("GUARDRAIL_SECOND_TOPIC_ARN", "broken"),
+        ])
+        .unwrap_err();
         let text = error.to_string();
         for part in [
             "GUARDRAIL_TOPIC_ARN is missing",
+            "GUARDRAIL_SECOND_TOPIC_ARN: `broken` is not",
             "GUARDRAIL_ROLE_ARN: `admin` is not",
             "AWS_REGION is missing",
             "GUARDRAIL_QUEUE_URL is missing",
@@ -161,7 +192,10 @@ mod tests {
         let Place { partition, account, region: place } = full.place();
         assert_eq!((partition, account, place), ("aws", "111122223333", "eu-west-2"));
         let less = config(&[TOPIC, ROLE, QUEUE, region]).unwrap();
-        assert_eq!((less.key, less.ledger_table), (None, None));
+        assert_eq!((less.key, less.ledger_table, less.second_topic), (None, None, None));
+        let second = ("GUARDRAIL_SECOND_TOPIC_ARN", "arn:aws:sns:eu-west-2:111122223333:broken");
+        let more = config(&[TOPIC, ROLE, QUEUE, region, second]).unwrap();
+        assert_eq!(more.second_topic.as_ref().map(TopicArn::as_str), Some(second.1));
         let error = config(&[TOPIC, ROLE, QUEUE, region, ("GUARDRAIL_LEDGER_TABLE", "a/b")]).unwrap_err();
         assert!(error.to_string().contains("GUARDRAIL_LEDGER_TABLE: `a/b` is not a table's name"), "{error}");
         let error = config(&[TOPIC, ROLE, ("GUARDRAIL_QUEUE_URL", ""), region]).unwrap_err();

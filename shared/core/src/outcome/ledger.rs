@@ -176,6 +176,10 @@ pub enum FactKind {
     Interrupted,
     /// An exemption ends, has ended, or lasts long.
     Exemption,
+    /// Somebody's call changed a part of the guardrail.
+    Tampered,
+    /// Somebody's call tried to change one and failed.
+    Attempted,
 }
 
 /// Restores of a control that do not end.

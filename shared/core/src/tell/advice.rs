@@ -24,6 +24,7 @@ pub fn watch_advice(watched: &Watched) -> &'static str {
         WatchOutcome::Tampered => {
             "If this was a deployment of yours, nothing. If not, take the caller's rights away first, then run infra/deploy.sh again: it puts every part back. RUNBOOK.md, \"TAMPERED\", says what else to look at."
         }
+        WatchOutcome::Whole => "Nothing.",
         WatchOutcome::Broken | WatchOutcome::Unguarded => {
             "Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, \"BROKEN\", has each part."
         }
@@ -164,7 +165,7 @@ mod tests {
     fn a_registry_document_is_put_back_by_another_way_than_other_parts() {
         let advised = |outcome, part: Option<&str>| {
             let part = part.map(str::to_owned);
-            watch_advice(&Watched { outcome, part, trigger: None, findings: Vec::new(), notified: false })
+            watch_advice(&Watched::new(outcome, part, None, Vec::new()))
         };
         let (document, other) =
             (Some("registry parameter /s3-guardrail/buckets/acme"), Some("queue s3-guardrail-work"));

@@ -1,6 +1,6 @@
 //! What people and machines are told: one SNS message per reconcile that found anything.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,7 +20,10 @@ use crate::{
     tell::{
         advice::{advice, watch_advice},
         difference::{Depth, Difference, differences},
-        subject::{controls, headline, owners_setting, plain, short_actor, subject, tag, text_of},
+        subject::{
+            controls, first, headline, in_short, mark, marked, owners_setting, plain, short_actor, subject, tag,
+            text_of,
+        },
     },
     value::{caller, names::BucketName, subject::Subject},
 };
@@ -100,12 +103,16 @@ fn bucket_attribute(report: &Report) -> (&'static str, &'static str, String) {
 
 /// The message about something that happened to the guardrail itself.
 pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
-    let severity = match watched.outcome {
+    let own = match watched.outcome {
+        WatchOutcome::Whole => Severity::Info,
         WatchOutcome::Attempted => Severity::Warning,
         WatchOutcome::Tampered | WatchOutcome::Broken | WatchOutcome::Unguarded => Severity::Critical,
     };
+    let severity = watched.facts.iter().map(loudness).max().map_or(own, |it| it.max(own));
     let headline = watch_headline(watched, place.account);
-    let tag = text_of(&watched.outcome).to_ascii_uppercase();
+    // Without news of its own, it is about what is known longer.
+    let fact = first(&watched.facts).filter(|_| watched.trigger.is_none() && watched.findings.is_empty());
+    let tag = fact.map_or_else(|| text_of(&watched.outcome).to_ascii_uppercase(), |it| tag(it.kind));
     let mut machine = json!({"schema": SCHEMA, "severity": severity, "account": place.account, "region": place.region});
     if let (Some(machine), Value::Object(watched)) = (machine.as_object_mut(), json!(watched)) {
         machine.extend(watched);
@@ -113,6 +120,7 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
     machine["notified"] = json!(true);
     let mut text = format!("The guardrail itself: {headline}.\n\n");
     who_and_where(&mut text, watched.trigger.as_ref(), place);
+    text.push_str(&others_of(watched.incident.as_deref()));
     for PartFinding { part, outcome, problem } in &watched.findings {
         let outcome = match outcome {
             PartOutcome::Restored => "put back",
@@ -122,17 +130,24 @@ pub fn watch_alert(watched: &Watched, place: Place<'_>) -> Alert {
         };
         let _ = write!(text, "\n{part}: {outcome}\n    {}\n", cut(problem, 2000));
     }
+    facts_and_ledger(&mut text, &watched.facts, watched.ledger_error.as_deref(), place.account);
     let _ = write!(text, "\nWhat to do now\n  {}\n", watch_advice(watched));
+    let found = watched.findings.iter().map(|it| &it.part).chain(watched.facts.iter().map(|it| &it.about));
+    let parts: BTreeSet<_> = watched.part.iter().chain(found).take(MAX_NAMED).collect();
+    let mut attributes = vec![
+        ("severity", "String", text_of(&severity)),
+        ("outcome", "String", text_of(&watched.outcome)),
+        ("account", "String", place.account.to_owned()),
+        ("region", "String", place.region.to_owned()),
+        ("schema", "String", SCHEMA.to_owned()),
+    ];
+    if !parts.is_empty() {
+        attributes.push(("part", "String.Array", json!(parts).to_string()));
+    }
     Alert {
-        subject: plain(&format!("[{tag}] s3-guardrail: {headline}")),
+        subject: marked(&format!("[{tag}] s3-guardrail: {headline}"), watched.incident.as_deref()),
         message: json!({"default": machine.to_string(), "email": text}).to_string(),
-        attributes: vec![
-            ("severity", "String", text_of(&severity)),
-            ("outcome", "String", text_of(&watched.outcome)),
-            ("account", "String", place.account.to_owned()),
-            ("region", "String", place.region.to_owned()),
-            ("schema", "String", SCHEMA.to_owned()),
-        ],
+        attributes,
     }
 }
 
@@ -176,6 +191,9 @@ fn watch_headline(watched: &Watched, own: &str) -> String {
     let left = watched.findings.len() - parts(PartOutcome::Restored);
     let part = watched.part.as_deref().unwrap_or("something unnamed");
     let Some(trigger) = &watched.trigger else {
+        if let Some(facts) = in_short(&watched.facts).filter(|_| watched.findings.is_empty()) {
+            return facts;
+        }
         return match (watched.findings.as_slice(), left) {
             ([one], 0) => format!("{} was not as it should be, put back", one.part),
             ([one], _) => format!("{} is not as it should be", one.part),
@@ -310,6 +328,7 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     let mut text = format!("{}: {}.\n\n", report.name(), headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
     text.push_str(&leaning(report));
+    text.push_str(&others_of(report.incident.as_deref()));
     text.push_str(&further_calls(report, place.account));
     if let Some(innocence) = innocence(report).filter(|_| report.calls.len() < 2) {
         let _ = write!(text, "\n{innocence}\n");
@@ -361,22 +380,27 @@ fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
     if let Some(more) = more(report.exposures.len()) {
         let _ = write!(text, "\n... and {more} more like these\n");
     }
-    for fact in &report.facts {
-        let since = fact.since.map(|it| format!(" (since {})", it.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
-        let _ = write!(text, "\n[{}] {}{since}\n", tag(fact.kind), fact.text);
-        for call in fact.calls.iter().take(MAX_CALLS) {
-            let _ = writeln!(text, "    {} by {}", call.event_name, short_actor(call, place.account));
-        }
-    }
-    if let Some(error) = &report.ledger_error {
-        let _ =
-            write!(text, "\nWhat was told before is not known, so this may be a repetition: {}\n", cut(error, 1000));
-    }
+    facts_and_ledger(&mut text, &report.facts, report.ledger_error.as_deref(), place.account);
     if let Some(record) = &report.record {
         let _ = write!(text, "\nRecord  {record}\n");
     }
     let _ = write!(text, "\nWhat to do now\n{}", advice(report));
     text
+}
+
+/// What is told beside a look's own findings, and that it may have been told before.
+fn facts_and_ledger(text: &mut String, facts: &[Fact], ledger_error: Option<&str>, own: &str) {
+    for fact in facts {
+        let since = fact.since.map(|it| format!(" (since {})", it.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+        let _ = write!(text, "\n[{}] {}{since}\n", tag(fact.kind), fact.text);
+        for call in fact.calls.iter().take(MAX_CALLS) {
+            let _ = writeln!(text, "    {} by {}", call.event_name, short_actor(call, own));
+        }
+    }
+    if let Some(error) = ledger_error {
+        let _ =
+            write!(text, "\nWhat was told before is not known, so this may be a repetition: {}\n", cut(error, 1000));
+    }
 }
 
 fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>) {
@@ -411,6 +435,11 @@ fn leaning(report: &Report) -> String {
     let named = report.buckets.iter().take(MAX_NAMED).map(BucketName::as_str).collect::<Vec<_>>().join(", ");
     let more = more(report.buckets.len()).map(|it| format!(" and {it} more")).unwrap_or_default();
     format!("{:<8}{what}\n{:<8}{named}{more}\n", "What", "Of")
+}
+
+/// How the other messages of an incident are found.
+fn others_of(incident: Option<&str>) -> String {
+    mark(incident).map(|it| format!("{:<8}{it} for all messages of this incident\n", "Search")).unwrap_or_default()
 }
 
 /// The calls beside the one that the message begins with, a line each.
@@ -921,13 +950,9 @@ mod tests {
     }
 
     fn watched(outcome: WatchOutcome, by_call: bool, findings: &[PartOutcome]) -> Watched {
-        Watched {
-            outcome,
-            part: by_call.then(|| "queue s3-guardrail-work".to_owned()),
-            trigger: by_call.then(|| trigger("PurgeQueue")),
-            findings: findings.iter().map(|it| PartFinding::new("rule r", *it, "it was off")).collect(),
-            notified: false,
-        }
+        let part = by_call.then(|| "queue s3-guardrail-work".to_owned());
+        let findings = findings.iter().map(|it| PartFinding::new("rule r", *it, "it was off")).collect();
+        Watched::new(outcome, part, by_call.then(|| trigger("PurgeQueue")), findings)
     }
 
     #[test]
@@ -995,8 +1020,63 @@ mod tests {
         assert_eq!((&machine["severity"], &machine["outcome"]), (&json!("CRITICAL"), &json!("tampered")));
         assert_eq!((&machine["notified"], machine["findings"].as_array().unwrap().len()), (&json!(true), 4));
         assert_eq!(alert.attributes[0], ("severity", "String", "CRITICAL".to_owned()));
+        let parts = ("part", "String.Array", r#"["queue s3-guardrail-work","rule r"]"#.to_owned());
+        assert_eq!(alert.attributes.last(), Some(&parts));
         let attempted = watch_alert(&watched(WatchOutcome::Attempted, true, &[]), PLACE);
         assert_eq!(attempted.attributes[0].2, "WARNING");
+    }
+
+    #[test]
+    fn what_goes_on_of_the_guardrail_itself_is_told_with_its_age_and_that_it_is_over_quietly() {
+        let fact = |kind, text: &str, critical| Fact {
+            id: "look".to_owned(),
+            kind,
+            about: "queue q".to_owned(),
+            at: "2026-11-24T09:00:00Z".parse().unwrap(),
+            since: Some("2026-11-23T09:00:00Z".parse().unwrap()),
+            calls: Vec::new(),
+            text: text.to_owned(),
+            critical,
+        };
+        let told = |outcome, facts: Vec<Fact>, error: Option<&str>| {
+            let ledger_error = error.map(str::to_owned);
+            let incident = Some("3f9a1c0000000001".to_owned());
+            let news = Watched { facts, ledger_error, incident, ..watched(outcome, false, &[]) };
+            let alert = watch_alert(&news, PLACE);
+            let message: Value = serde_json::from_str(&alert.message).unwrap();
+            format!("{} {}\n{}", alert.attributes[0].2, alert.subject, message["email"].as_str().unwrap())
+        };
+        let reminder = fact(FactKind::Reminder, "queue q is not as it should be: deaf", true);
+        let cleared = fact(FactKind::Cleared, "queue q is as it should be again", false);
+        expect![[r#"
+            CRITICAL [OPEN] s3-guardrail: queue q is not as it should be: deaf; 1 more (#3f9a1c)
+            The guardrail itself: queue q is not as it should be: deaf; 1 more.
+
+            Where   account 111122223333, eu-west-2
+            Search  #3f9a1c for all messages of this incident
+
+            [CLEARED] queue q is as it should be again (since 2026-11-23 09:00 UTC)
+
+            [OPEN] queue q is not as it should be: deaf (since 2026-11-23 09:00 UTC)
+
+            What to do now
+              Until every part is back, changes to guarded buckets may go unseen except by the sweep. Run infra/deploy.sh again; for a registry document, `guardrail restore-registration BUCKET`. RUNBOOK.md, "BROKEN", has each part.
+        "#]].assert_eq(&told(WatchOutcome::Broken, vec![cleared.clone(), reminder], None));
+        expect![[r#"
+            INFO [CLEARED] s3-guardrail: queue q is as it should be again (#3f9a1c)
+            The guardrail itself: queue q is as it should be again.
+
+            Where   account 111122223333, eu-west-2
+            Search  #3f9a1c for all messages of this incident
+
+            [CLEARED] queue q is as it should be again (since 2026-11-23 09:00 UTC)
+
+            What was told before is not known, so this may be a repetition: BatchGetItem: no answer
+
+            What to do now
+              Nothing.
+        "#]]
+        .assert_eq(&told(WatchOutcome::Whole, vec![cleared], Some("BatchGetItem: no answer")));
     }
 
     #[test]

@@ -50,13 +50,14 @@ pub fn sweep(buckets: usize, now: Timestamp) -> Value {
 }
 
 /// `Tampered`, `TamperingAttempted` or `ChainBroken` (1): what happened to the guardrail itself.
-pub fn watched(watched: &Watched, now: Timestamp) -> Value {
+pub fn watched(watched: &Watched, now: Timestamp) -> Option<Value> {
     let name = match watched.outcome {
+        WatchOutcome::Whole => return None,
         WatchOutcome::Tampered => "Tampered",
         WatchOutcome::Attempted => "TamperingAttempted",
         WatchOutcome::Broken | WatchOutcome::Unguarded => "ChainBroken",
     };
-    line(now, &[], &[(name, "Count", 1)])
+    Some(line(now, &[], &[(name, "Count", 1)]))
 }
 
 /// A line that defines these metrics with these dimensions.
@@ -155,8 +156,9 @@ mod tests {
             (WatchOutcome::Broken, "ChainBroken"),
             (WatchOutcome::Unguarded, "ChainBroken"),
         ] {
-            let happened = Watched { outcome, part: None, trigger: None, findings: Vec::new(), notified: false };
-            assert_eq!(watched(&happened, now)[name], json!(1), "{outcome:?}");
+            let happened = Watched::new(outcome, None, None, Vec::new());
+            assert_eq!(watched(&happened, now).unwrap()[name], json!(1), "{outcome:?}");
         }
+        assert_eq!(watched(&Watched::new(WatchOutcome::Whole, None, None, Vec::new()), now), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     outcome::{
         exposure::ExposureKind,
         finding::{Finding, Left, Outcome},
-        ledger::FactKind,
+        ledger::{Fact, FactKind},
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -34,12 +34,28 @@ pub fn controls(findings: &[&Finding]) -> String {
 
 /// The subject of the mail.
 pub fn subject(report: &Report, own: &str) -> String {
-    let fact = report.facts.iter().min_by_key(|it| urgency(it.kind));
-    let tag = match fact.filter(|it| it.kind == FactKind::Fight || !report.has_own_news()) {
+    let tag = match first(&report.facts).filter(|it| it.kind == FactKind::Fight || !report.has_own_news()) {
         Some(fact) => tag(fact.kind),
         None => text_of(&report.outcome).to_ascii_uppercase(),
     };
-    plain(&format!("[{tag}] {}: {}", report.name(), headline(report, own)))
+    marked(&format!("[{tag}] {}: {}", report.name(), headline(report, own)), report.incident.as_deref())
+}
+
+/// How many digits of an incident's id people see. With four, one in two mailboxes has two alike after 300 incidents.
+const DIGITS: usize = 6;
+
+/// What the messages of an incident have in common, also the first: by it the others are found.
+pub fn mark(incident: Option<&str>) -> Option<String> {
+    let digits = incident?.get(..DIGITS).filter(|it| it.bytes().all(|c| c.is_ascii_hexdigit()))?;
+    Some(format!("#{digits}"))
+}
+
+/// A subject that ends with its incident's mark. No word is cut for that; the mail has it, too.
+pub fn marked(subject: &str, incident: Option<&str>) -> String {
+    match mark(incident).map(|it| format!("{subject} ({it})")) {
+        Some(marked) if marked.len() <= MAX_SUBJECT => plain(&marked),
+        Some(_) | None => plain(subject),
+    }
 }
 
 /// What stands first in the subject of a message about a fact.
@@ -54,33 +70,42 @@ pub fn tag(kind: FactKind) -> String {
 fn urgency(kind: FactKind) -> u8 {
     match kind {
         FactKind::Fight => 0,
-        FactKind::Opened => 1,
-        FactKind::Reminder => 2,
-        FactKind::Restored => 3,
-        FactKind::Exemption => 4,
-        FactKind::Interrupted => 5,
-        FactKind::Cleared => 6,
+        FactKind::Tampered => 1,
+        FactKind::Opened => 2,
+        FactKind::Reminder => 3,
+        FactKind::Restored => 4,
+        FactKind::Attempted => 5,
+        FactKind::Exemption => 6,
+        FactKind::Interrupted => 7,
+        FactKind::Cleared => 8,
     }
 }
 
-/// The first fact, and how many more there are.
-fn facts(report: &Report) -> Option<String> {
-    let first = report.facts.iter().min_by_key(|it| urgency(it.kind))?;
-    let more = report.facts.len() - 1;
+/// The fact that comes first.
+pub fn first(facts: &[Fact]) -> Option<&Fact> {
+    facts.iter().min_by_key(|it| urgency(it.kind))
+}
+
+/// That fact, and how many more there are.
+pub fn in_short(facts: &[Fact]) -> Option<String> {
+    let first = first(facts)?;
+    let more = facts.len() - 1;
     Some(if more > 0 { format!("{}; {more} more", first.text) } else { first.text.clone() })
 }
+
+/// SNS wants less than 100 characters.
+const MAX_SUBJECT: usize = 99;
 
 /// A subject as SNS takes it.
 pub fn plain(subject: &str) -> String {
     let ascii: String = subject.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect();
-    // SNS wants less than 100 characters.
-    if ascii.len() < 100 { ascii } else { format!("{}...", &ascii[..96]) }
+    if ascii.len() <= MAX_SUBJECT { ascii } else { format!("{}...", &ascii[..MAX_SUBJECT - 3]) }
 }
 
 /// One sentence: what happened, who did it, what was done. `own`: the account that it happened in.
 pub fn headline(report: &Report, own: &str) -> String {
     let is_fight = report.facts.iter().any(|it| it.kind == FactKind::Fight);
-    if let Some(facts) = facts(report).filter(|_| is_fight || !report.has_own_news()) {
+    if let Some(facts) = in_short(&report.facts).filter(|_| is_fight || !report.has_own_news()) {
         return facts;
     }
     let with = |wanted: &[Outcome]| -> Vec<&Finding> {
@@ -388,6 +413,22 @@ mod tests {
         assert_eq!(setting(Some(trigger("PutBucketWebsite"))), Some("whether it is served as a website"));
         assert_eq!(setting(failed("PutBucketWebsite")), None, "nothing came of it");
         assert_eq!((setting(Some(trigger("PutBucketTagging"))), setting(None)), (None, None));
+    }
+
+    #[test]
+    fn each_message_of_an_incident_ends_with_its_mark_where_no_word_has_to_be_cut_for_it() {
+        let gone = |incident: Option<&str>| {
+            let incident = incident.map(str::to_owned);
+            subject(&Report { incident, ..report(BucketOutcome::Gone, None, &[]) }, OWN)
+        };
+        assert_eq!(gone(Some("3f9a1c0000000001")), "[GONE] acme-data: the guarded bucket does not exist (#3f9a1c)");
+        for none in [None, Some(""), Some("3f9a"), Some("not hex!"), Some("3f9a1\u{e9}")] {
+            assert_eq!(gone(none), "[GONE] acme-data: the guarded bucket does not exist", "{none:?}");
+        }
+        let of = |length| marked(&"x".repeat(length), Some("3f9a1c"));
+        assert_eq!(of(89), format!("{} (#3f9a1c)", "x".repeat(89)));
+        assert_eq!(of(90), "x".repeat(90));
+        assert_eq!(of(100), format!("{}...", "x".repeat(96)));
     }
 
     #[test]

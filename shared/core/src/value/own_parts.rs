@@ -23,6 +23,12 @@ pub const FORWARD_ROLE: &str = "s3-guardrail-forward";
 /// Where alerts go.
 pub const TOPIC: &str = "s3-guardrail-alerts";
 
+/// Where people hear that the guardrail itself is broken, or that the first topic is. No key can silence it.
+pub const SECOND_TOPIC: &str = "s3-guardrail-broken";
+
+/// Both.
+pub const TOPICS: [&str; 2] = [TOPIC, SECOND_TOPIC];
+
 /// Where events go that a rule could not deliver.
 pub const DEAD_LETTERS: &str = "s3-guardrail-dead-letters";
 
@@ -38,6 +44,9 @@ pub const OTHER_QUEUES: [&str; 2] = [WORK, DEAD_LETTERS];
 /// What is open, and what people were told.
 pub const LEDGER: &str = "s3-guardrail-ledger";
 
+/// All parameters of the guardrail's own are below this.
+pub const PARAMETERS: &str = "/s3-guardrail/";
+
 /// The parameter that says where the rules of the deployed wiring lead.
 pub const WIRING: &str = "/s3-guardrail/wiring";
 
@@ -49,6 +58,9 @@ pub const SWEPT: &str = "/s3-guardrail/uses/swept";
 
 /// Every rule of the guardrail begins so, and no other should: whoever looks for it finds what is there.
 pub const RULE_PREFIX: &str = "s3-guardrail-";
+
+/// Both topics begin so.
+pub const TOPIC_PREFIX: &str = "s3-guardrail-";
 
 /// Those that another region's guardrail has where IAM's events are recorded.
 const FORWARDING_PREFIX: &str = "s3-guardrail-roles-";
@@ -167,11 +179,11 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     if let Some(at) = named.find(&format!(":parameter{parameter_prefix}")) {
         return Some(format!("registry parameter {}", &named[at + ":parameter".len()..]));
     }
-    if last == TOPIC && named.contains(":sns:") {
-        return Some(format!("topic {TOPIC}"));
+    if let Some(topic) = TOPICS.into_iter().find(|it| last == *it && named.contains(":sns:")) {
+        return Some(format!("topic {topic}"));
     }
-    if named.contains(&format!(":{TOPIC}:")) {
-        return Some(format!("a subscription of topic {TOPIC}"));
+    if let Some(topic) = TOPICS.into_iter().find(|it| named.contains(&format!(":{it}:"))) {
+        return Some(format!("a subscription of topic {topic}"));
     }
     if let Some((_, table)) = named.split_once("table/")
         && table.split('/').next() == Some(LEDGER)
@@ -182,7 +194,7 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
         return Some(format!("queue {last}"));
     }
     let parameter = named.strip_prefix("arn:").map_or(named, |arn| arn.split_once(":parameter").map_or("", |it| it.1));
-    if parameter == WIRING || parameter.starts_with(USES) {
+    if parameter.starts_with(PARAMETERS) {
         return Some(format!("parameter {parameter}"));
     }
     function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
@@ -266,6 +278,11 @@ mod tests {
             ("s3-guardrail-alerts", None),
             ("arn:aws:sns:eu-west-2:111122223333:theirs", None),
             (&format!("{topic}:1234"), Some("a subscription of topic s3-guardrail-alerts")),
+            ("arn:aws:sns:eu-west-2:111122223333:s3-guardrail-broken", Some("topic s3-guardrail-broken")),
+            (
+                "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-broken:1234",
+                Some("a subscription of topic s3-guardrail-broken"),
+            ),
             ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-work", Some("queue s3-guardrail-work")),
             ("arn:aws:sqs:eu-west-2:111122223333:s3-guardrail-dead-letters", Some("queue s3-guardrail-dead-letters")),
             ("https://sqs.eu-west-2.amazonaws.com/111122223333/s3-guardrail-events", Some("queue s3-guardrail-events")),
