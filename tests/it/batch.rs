@@ -110,6 +110,44 @@ async fn of_what_failed_one_message_comes_back_and_later_each_time() {
     }
 }
 
+/// It is restored once a minute, and so a message waits for the rest of that and not as what failed does.
+#[tokio::test]
+async fn what_is_fought_over_comes_back_when_its_minute_is_over() {
+    for (seconds, comes_back) in [(0, true), (100, true), (500, false)] {
+        let fake = FakeAws::compliant().await;
+        fake.state().ledger = Some([].into());
+        for _ in 0..3 {
+            drift(&fake, &[Control::Versioning]);
+            assert_eq!(back(&fake, batch(&[call("PutBucketVersioning", "a", "eve")], 0)).await, []);
+        }
+        fake.forget();
+        drift(&fake, &[Control::Versioning]);
+        let calls = [call("PutBucketVersioning", "b", "eve"), call("PutBucketVersioning", "c", "eve")];
+        let returned = back(&fake, batch(&calls, seconds)).await;
+        assert_eq!((fake.writes(), fake.alerts()), (vec![], vec![]));
+        let waits: Vec<_> = returned.iter().map(|it| it.1).collect();
+        assert!(
+            waits.len() == usize::from(comes_back) && waits.iter().all(|it| (50..=60).contains(it)),
+            "{returned:?}"
+        );
+    }
+}
+
+/// What fails beside it is tried as ever.
+#[tokio::test]
+async fn what_fails_beside_a_fight_comes_back_as_what_failed() {
+    let fake = FakeAws::compliant().await;
+    fake.state().ledger = Some([].into());
+    for _ in 0..3 {
+        drift(&fake, &[Control::Versioning]);
+        fake.remediate(batch(&[call("PutBucketVersioning", "a", "eve")], 0)).await.unwrap();
+    }
+    drift(&fake, &[Control::Versioning, Control::Lifecycle]);
+    fake.fail("PutBucketLifecycleConfiguration", 9, FaultKind::Answer(403, "AccessDenied"));
+    let returned = back(&fake, batch(&[call("PutBucketVersioning", "b", "eve")], 100)).await;
+    assert_eq!(returned, [("r0".to_owned(), 120)]);
+}
+
 #[tokio::test]
 async fn what_people_could_not_be_told_is_not_forgotten() {
     let fake = FakeAws::compliant().await;

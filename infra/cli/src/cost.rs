@@ -57,7 +57,7 @@ pub(crate) struct Price {
 const COPY: &str = "read 2026-11-23 in a copy from before 2021";
 
 /// Every price, once. COSTS.md has the same table, and a test holds it to this one.
-pub(crate) const PRICES: [Price; 14] = [
+pub(crate) const PRICES: [Price; 18] = [
     Price {
         item: "KMS key",
         dollars: 1.0,
@@ -184,6 +184,42 @@ pub(crate) const PRICES: [Price; 14] = [
         dated: "2026-03-13",
         verified: false,
     },
+    Price {
+        item: "DynamoDB reads",
+        dollars: 0.125,
+        per: 1_000_000,
+        unit: "read units",
+        source: "https://airbyte.com/data-engineering-resources/dynamodb-pricing",
+        dated: "2025-07-21",
+        verified: false,
+    },
+    Price {
+        item: "DynamoDB writes",
+        dollars: 0.625,
+        per: 1_000_000,
+        unit: "write units",
+        source: "https://airbyte.com/data-engineering-resources/dynamodb-pricing",
+        dated: "2025-07-21",
+        verified: false,
+    },
+    Price {
+        item: "DynamoDB storage",
+        dollars: 0.25,
+        per: 1,
+        unit: "GB-months",
+        source: "https://aws.amazon.com/dynamodb/pricing/on-demand/",
+        dated: "not read",
+        verified: false,
+    },
+    Price {
+        item: "DynamoDB point-in-time recovery",
+        dollars: 0.2,
+        per: 1,
+        unit: "GB-months",
+        source: "https://aws.amazon.com/dynamodb/pricing/on-demand/",
+        dated: "not read",
+        verified: false,
+    },
 ];
 
 /// With Bucket Keys, S3 asks KMS for a fraction of the objects; AWS says of up to 99 % less.
@@ -197,6 +233,14 @@ const GB_LOGGED: f64 = 2e-6;
 /// Lambda polls each of two queues with five long polls of 20 seconds.
 const EMPTY_RECEIVES: f64 = 2.0 * 5.0 * 3.0 * 60.0 * 730.0;
 const HOURS: f64 = 730.0;
+const DAYS: f64 = 30.0;
+/// An item of the ledger, in KB; what a look of the last hour restored fills it.
+const ITEM_KB: f64 = 3.0;
+/// A read of up to 4 KB is a unit, and so is each KB that is written.
+/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>
+const READ_UNITS_A_LOOK: f64 = 1.0;
+/// That it is about to write, what it came to, and that people know.
+const WRITES_A_RESTORE: f64 = 3.0;
 
 #[derive(Debug, Serialize)]
 struct Line {
@@ -234,9 +278,14 @@ fn estimate(usage: &Usage) -> Vec<Line> {
     } = *usage;
     let [objects, requests, events, sweeps] =
         [objects, requests_per_month, events_per_month, sweeps_per_month].map(|it| it as f64);
-    let swept = sweeps * buckets as f64;
+    // A key and a trail are looked at once for all their buckets.
+    let subjects = (buckets + keys + trails) as f64;
     // Every restore comes back as an event.
-    let looks = 2.0 * events + swept;
+    let bucket_looks = 2.0 * events + sweeps * buckets as f64;
+    let looks = 2.0 * events + sweeps * subjects;
+    // One that finds nothing new is written down once a day.
+    let writes = WRITES_A_RESTORE * events + subjects * sweeps.min(DAYS);
+    let gb_of_items = if looks > 0.0 { subjects * ITEM_KB / 1e6 } else { 0.0 };
     let reads = Control::OF_BUCKET.iter().map(|it| it.vocabulary().reads().count()).sum::<usize>() as f64;
     // Reconciles and Gone whenever it looks; four more in an hour with a restore.
     let metric_hours = 2.0 * (2.0 * events + sweeps).min(HOURS) + 4.0 * events.min(HOURS);
@@ -247,14 +296,18 @@ fn estimate(usage: &Usage) -> Vec<Line> {
         trails.saturating_sub(1) as f64 * management_events_per_month as f64,
         requests * GB_PER_EVENT + replaced_gb_per_month as f64,
         objects * 30.0,
-        looks * reads,
+        bucket_looks * reads,
         looks + sweeps,
         (looks + sweeps) * GB_SECONDS,
         metric_hours,
         (looks + sweeps) * GB_LOGGED,
         events,
-        if sweeps > 0.0 { 3.0 * (2.0 * events + swept) + EMPTY_RECEIVES } else { 0.0 },
+        if sweeps > 0.0 { 3.0 * looks + EMPTY_RECEIVES } else { 0.0 },
         2.0 * events,
+        looks * READ_UNITS_A_LOOK,
+        writes * ITEM_KB,
+        gb_of_items,
+        gb_of_items,
     ];
     PRICES
         .into_iter()
@@ -287,6 +340,8 @@ fn table(lines: &[Line]) -> String {
 mod tests {
     use clap::Parser;
     use expect_test::expect;
+    use guardrail_tests::fake::{BUCKET, FakeAws, ROLE};
+    use serde_json::Value;
 
     use super::*;
     use crate::args::{Arguments, Command};
@@ -310,14 +365,18 @@ mod tests {
             S3 storage                                                   2  GB-months             0.05 ?
             S3 Inventory                                          30000000  objects listed        0.07 ?
             S3 configuration reads                                   24960  requests              0.01 ?
-            Lambda requests                                           6040  requests              0.00
-            Lambda duration (x86)                                      755  GB-seconds            0.01
+            Lambda requests                                          11880  requests              0.00
+            Lambda duration (x86)                                     1485  GB-seconds            0.02
             CloudWatch metrics                                        1860  metric-hours          0.76 ?
-            CloudWatch Logs                                          0.012  GB                    0.01 ?
+            CloudWatch Logs                                          0.024  GB                    0.01 ?
             SNS e-mails                                                100  e-mails               0.00 ?
-            SQS requests                                           1323360  requests              0.53 ?
+            SQS requests                                           1340880  requests              0.54 ?
             EventBridge, events of AWS                                 200  events                0.00 ?
-            Total, us-east-1, without free tiers                                                 12.75
+            DynamoDB reads                                            8960  read units            0.00 ?
+            DynamoDB writes                                           1170  write units           0.00 ?
+            DynamoDB storage                                         0.000  GB-months             0.00 ?
+            DynamoDB point-in-time recovery                          0.000  GB-months             0.00 ?
+            Total, us-east-1, without free tiers                                                 12.77
             ?: a price that was not read in AWS's own words. COSTS.md says where each is from.
         "#]]
         .assert_eq(&table(&estimate(&usage(""))));
@@ -330,11 +389,11 @@ mod tests {
         for (more, moved) in [
             ("--objects 2000000", &[5][..]),
             ("--requests-per-month 20000000", &[1, 2, 4]),
-            ("--keys 2", &[0]),
-            ("--trails 2", &[3]),
+            ("--keys 2", &[0, 7, 8, 10, 12, 14, 15, 16, 17]),
+            ("--trails 2", &[3, 7, 8, 10, 12, 14, 15, 16, 17]),
             ("--replaced-gb-per-month 100", &[4]),
-            ("--buckets 2", &[6, 7, 8, 10, 12]),
-            ("--events-per-month 200", &[6, 7, 8, 9, 10, 11, 12]),
+            ("--buckets 2", &[6, 7, 8, 10, 12, 14, 15, 16, 17]),
+            ("--events-per-month 200", &[6, 7, 8, 9, 10, 11, 12, 14, 15]),
         ] {
             let now = dollars(more);
             let differing: Vec<_> = (0..base.len()).filter(|n| base[*n] != now[*n]).collect();
@@ -344,6 +403,37 @@ mod tests {
             total(&estimate(&usage("--requests-per-month 0 --objects 0 --sweeps-per-month 0 --events-per-month 0")))
                 == 1.0
         );
+    }
+
+    /// What a look read and wrote of the ledger, in calls.
+    async fn ledger_calls(fake: &FakeAws, input: Value) -> (usize, usize) {
+        fake.state().calls.clear();
+        fake.remediate(input).await.unwrap();
+        let count = |names: &[&str]| fake.state().calls.iter().filter(|it| names.contains(&it.as_str())).count();
+        (count(&["BatchGetItem"]), count(&["UpdateItem", "PutItem"]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_reads_and_writes_the_ledger_as_often_as_is_counted() {
+        let fake = FakeAws::compliant().await;
+        fake.state().ledger = Some([].into());
+        let sweep = || json!({"Records": [{"messageId": "m", "body": json!({"bucket": BUCKET}).to_string()}]});
+        assert_eq!(ledger_calls(&fake, sweep()).await, (1, 1), "the first of its day");
+        assert_eq!(ledger_calls(&fake, sweep()).await, (1, 0));
+        fake.set("versioning", None);
+        let call = |by: &str| {
+            json!({"detail": {
+                "eventSource": "s3.amazonaws.com", "eventName": "PutBucketVersioning", "eventID": by,
+                "eventTime": jiff::Timestamp::now(), "userAgent": "[Terraform/1.13.4]", "sourceIPAddress": "203.0.113.17",
+                "requestParameters": {"bucketName": BUCKET},
+                "userIdentity": {"arn": by, "sessionContext": {"sessionIssuer": {"arn": by}}},
+            }})
+        };
+        let restore = ledger_calls(&fake, call("arn:aws:iam::111122223333:role/dev-ci")).await;
+        assert_eq!(restore, (READ_UNITS_A_LOOK as usize, WRITES_A_RESTORE as usize));
+        assert_eq!(ledger_calls(&fake, call(ROLE)).await, (1, 0), "its own event");
+        let size = fake.state().ledger.iter().flatten().map(|it| it.1.to_string().len()).max().unwrap();
+        assert!((size as f64) < ITEM_KB * 1000.0, "{size} bytes");
     }
 
     #[test]

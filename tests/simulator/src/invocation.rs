@@ -10,6 +10,7 @@ use guardrail_core::{
     },
     outcome::report::{BucketOutcome, Reconciled, Report},
 };
+use jiff::Timestamp;
 
 use crate::{
     Plant,
@@ -131,11 +132,11 @@ pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec
         let now = timestamp(sim.clock.now());
         for (letter, message) in letters.iter().zip(&messages) {
             let comes_back = failure == Failure::Untold || Some(letter.place) == kept;
-            let answer = match errand::retry_in(letter.first_received, now) {
+            let answer = match errand::retry_in(letter.first_received, now, failure.braked_until()) {
                 _ if !comes_back => Answer::Delete,
                 Some(wait) => Answer::Back(milliseconds(wait)),
                 // The ledger holds it open, and every sweep takes it.
-                None if failure == (Failure::NotRestored { is_kept_open: true }) => Answer::Delete,
+                None if matches!(failure, Failure::NotRestored { is_kept_open: true, .. }) => Answer::Delete,
                 None => Answer::Back(milliseconds(LAST_WAIT)),
             };
             answers.push((message.number, answer));
@@ -150,9 +151,20 @@ enum Failure {
     NotRestored {
         /// The ledger has what is open.
         is_kept_open: bool,
+        /// Nothing but the brake of a fight keeps it from its end, until then.
+        braked_until: Option<Timestamp>,
     },
     /// People should have been told and could not be.
     Untold,
+}
+
+impl Failure {
+    fn braked_until(self) -> Option<Timestamp> {
+        match self {
+            Self::NotRestored { braked_until, .. } => braked_until,
+            Self::Untold => None,
+        }
+    }
 }
 
 /// Looks, and tells people.
@@ -190,7 +202,7 @@ async fn handle(invocation: &Invocation, errand: &Errand, messages: &[Message], 
     };
     match (is_told, report.must_retry()) {
         (false, _) => Err(Failure::Untold),
-        (true, true) => Err(Failure::NotRestored { is_kept_open }),
+        (true, true) => Err(Failure::NotRestored { is_kept_open, braked_until: report.braked_until() }),
         (true, false) => Ok(()),
     }
 }

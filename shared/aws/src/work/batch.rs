@@ -69,13 +69,17 @@ pub(super) async fn handle_batch(guardrail: &Guardrail, batch: SqsEvent, end: In
         }
         let messages = letters.iter().map(|it| it.message.clone()).collect();
         let Err(error) = Box::pin(handle(guardrail, messages, true, &mut known, until)).await else { continue };
-        tracing::error!(error = %chain(&error), messages = letters.len(), "it is tried again");
+        let braked_until = error.braked_until();
+        match braked_until {
+            Some(until) => tracing::info!(%until, messages = letters.len(), "it waits, as somebody fights over it"),
+            None => tracing::error!(error = %chain(&error), messages = letters.len(), "it is tried again"),
+        }
         let kept = errand::kept(&letters, &guardrail.config.role);
         // What people do not know of is in the messages alone.
         let returns = letters.iter().filter(|it| error.is_untold() || Some(it.place) == kept);
         let now = guardrail.clock.now();
         for letter in returns {
-            match errand::retry_in(letter.first_received, now) {
+            match errand::retry_in(letter.first_received, now, braked_until) {
                 Some(wait) => drop(back.insert(letter.place, Some(wait))),
                 // The ledger holds it open, and every sweep takes it.
                 None if error.is_kept_open() => {}

@@ -14,6 +14,7 @@ use guardrail_core::{
     outcome::report::{BucketOutcome, Report},
     value::{failure::ApiError, names::BucketName, subject::Subject},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -44,6 +45,8 @@ pub enum RemediateError {
         untold: bool,
         /// The ledger has it, so that every sweep looks at it.
         kept_open: bool,
+        /// Nothing but the brake of a fight keeps it from its end, until then.
+        braked_until: Option<Timestamp>,
     },
     #[error("the buckets that the event is about could not be found out")]
     Registry(#[from] ApiError),
@@ -58,6 +61,14 @@ impl RemediateError {
             Self::NotRestored { untold, kept_open, .. } => *kept_open && !untold,
             Self::Watch(WatchError::NotMended { kept_open, .. }) => *kept_open,
             Self::Watch(WatchError::Untold(_)) | Self::Registry(_) | Self::Input(_) => false,
+        }
+    }
+
+    /// Until when its message waits that has not failed.
+    pub(super) fn braked_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::NotRestored { braked_until, .. } => *braked_until,
+            Self::Input(_) | Self::Registry(_) | Self::Watch(_) => None,
         }
     }
 
@@ -150,10 +161,20 @@ async fn touched(guardrail: &Guardrail, errand: &Errand) -> Result<Value, Remedi
 fn answer(report: Report) -> Result<Value, RemediateError> {
     // A dry run shows what could not be read; nothing else was tried.
     if report.error.is_some() || !report.dry_run && report.must_retry() {
-        let (problems, untold, kept_open) = (report.problems(), report.untold, report.kept_open);
-        return Err(RemediateError::NotRestored { problems, bucket: report.bucket, untold, kept_open });
+        return Err(not_restored(&[&report]));
     }
     Ok(json!(report))
+}
+
+fn not_restored(failed: &[&Report]) -> RemediateError {
+    let braked: Option<Vec<_>> = failed.iter().map(|it| it.braked_until()).collect();
+    RemediateError::NotRestored {
+        bucket: failed.iter().map(|it| it.name()).collect::<Vec<_>>().join(", "),
+        problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
+        untold: failed.iter().any(|it| it.untold),
+        kept_open: failed.iter().all(|it| it.kept_open),
+        braked_until: braked.and_then(|it| it.into_iter().min()),
+    }
 }
 
 /// What became of a key or a trail, for each bucket that uses it.
@@ -161,12 +182,7 @@ async fn shared(guardrail: &Guardrail, named: &Named, task: &Task) -> Result<Val
     let answered = handle_shared(guardrail, named, task).await?;
     let failed: Vec<_> = answered.iter().map(|it| &it.report).filter(|it| it.must_retry()).collect();
     if !failed.is_empty() {
-        return Err(RemediateError::NotRestored {
-            bucket: failed.iter().map(|it| it.name()).collect::<Vec<_>>().join(", "),
-            problems: failed.iter().map(|it| it.problems()).collect::<Vec<_>>().join("; "),
-            untold: failed.iter().any(|it| it.untold),
-            kept_open: failed.iter().all(|it| it.kept_open),
-        });
+        return Err(not_restored(&failed));
     }
     if let Some(attempt) = task.errand.trigger().filter(|it| it.error_code.is_some())
         && let Some(first) = answered.first()

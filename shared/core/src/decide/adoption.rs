@@ -445,7 +445,13 @@ pub fn refusals(site: Site<'_>) -> Vec<String> {
             Step::Restore(change) => refused(baseline, change, now)?,
             Step::Refused(_, refusal) => refusal.to_string(),
             Step::Unreadable(_, error) => format!("it could not be read: {error}"),
-            Step::Tell(_) | Step::Exempt(..) | Step::Unstable(_) | Step::NotYet(_) | Step::Left(_) | Step::Held(_) => {
+            Step::Tell(_)
+            | Step::Exempt(..)
+            | Step::Unstable(_)
+            | Step::NotYet(_)
+            | Step::Braked(..)
+            | Step::Left(_)
+            | Step::Held(_) => {
                 return None;
             }
         };

@@ -82,6 +82,8 @@ pub enum Instead {
     Unstable,
     /// It is too early to say that: the message goes back.
     NotYet,
+    /// Somebody fights over it: the message goes back until then, and that is no failure.
+    Braked(Timestamp),
     /// Somebody else's look, or the next sweep, restores it.
     Left,
 }
@@ -150,7 +152,7 @@ impl Past {
 
     /// Whether drift of a control may be restored.
     pub fn may_write(&self, control: Control, now: Timestamp) -> bool {
-        !self.is_braked(control, now)
+        self.braked_until(control, now).is_none()
             && match self.generation {
                 Generation::First => true,
                 Generation::Second => {
@@ -166,14 +168,16 @@ impl Past {
         !self.is_asked_for && self.fought_over.contains(&control)
     }
 
-    fn is_braked(&self, control: Control, now: Timestamp) -> bool {
-        !self.is_asked_for && self.braked.get(&control).is_some_and(|it| now < *it)
+    fn braked_until(&self, control: Control, now: Timestamp) -> Option<Timestamp> {
+        self.braked.get(&control).copied().filter(|it| !self.is_asked_for && now < *it)
     }
 
     /// What becomes of drift of a control that may not be restored.
     pub fn instead(&self, control: Control, now: Timestamp) -> Instead {
-        if self.generation == Generation::First && self.is_braked(control, now) {
-            return Instead::NotYet;
+        if self.generation == Generation::First
+            && let Some(until) = self.braked_until(control, now)
+        {
+            return Instead::Braked(until);
         }
         let Some(write) = self.latest_write(control) else { return Instead::Left };
         // CloudTrail's times are cut to the second.
@@ -232,7 +236,10 @@ pub const ECHO_APP_NAME: &str = "s3-guardrail-echo";
 /// neither that they were made nor what somebody else has changed meanwhile.
 pub fn is_news(report: &Report, is_own: bool) -> bool {
     let is_left = report.outcome == BucketOutcome::Drifted
-        && report.findings.iter().all(|it| matches!(it.left, Some(Left::ForNow | Left::NotYet | Left::Held)))
+        && report
+            .findings
+            .iter()
+            .all(|it| matches!(it.left, Some(Left::ForNow | Left::NotYet | Left::Braked(_) | Left::Held)))
         && report.hindrances.is_empty()
         && report.exposures.is_empty();
     !is_own || !is_left && report.outcome != BucketOutcome::Compliant

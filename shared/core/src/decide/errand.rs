@@ -188,15 +188,20 @@ pub fn kept(letters: &[Letter], own_role: &RoleArn) -> Option<usize> {
 }
 
 /// How long a letter waits that failed, so that the tries of it are 30, 60, 120 and 240 seconds apart; `None`: it had its
-/// time. Counted is time and not how often a function had it: it may have been handed over in vain.
-pub fn retry_in(first_received: Timestamp, now: Timestamp) -> Option<Duration> {
+/// time. Counted is time and not how often a function had it: it may have been handed over in vain. `braked_until`: it has
+/// not failed, and waits for the rest of a fight's minute.
+pub fn retry_in(first_received: Timestamp, now: Timestamp, braked_until: Option<Timestamp>) -> Option<Duration> {
     const WAITS: [i64; 4] = [30, 60, 120, 240];
     let spent = now.duration_since(first_received);
     let mut begins = 0;
     for wait in WAITS {
         begins += wait;
         if spent < SignedDuration::from_secs(begins) {
-            return Some(Duration::from_secs(wait.unsigned_abs()));
+            let rest = braked_until.map(|it| it.duration_since(now).as_millis_f64() / 1000.0);
+            return Some(match rest {
+                Some(rest) => Duration::from_secs_f64(rest.ceil().clamp(1.0, 60.0)),
+                None => Duration::from_secs(wait.unsigned_abs()),
+            });
         }
     }
     None
@@ -341,10 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_that_only_the_brake_keeps_waits_for_the_rest_of_its_minute() {
+        let at = |seconds: f64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs_f64(seconds);
+        let wait = |now, until| retry_in(at(0.0), at(now), Some(at(until))).map(|it| it.as_secs_f64());
+        let waits = [wait(0.0, 60.0), wait(0.5, 60.0), wait(59.9, 60.0), wait(100.0, 150.2)];
+        assert_eq!(waits.map(Option::unwrap), [60.0, 60.0, 1.0, 51.0]);
+        // A clock may be wrong, and so may the ledger.
+        assert_eq!([wait(60.0, 60.0), wait(0.0, 999.0), wait(100.0, 0.0)].map(Option::unwrap), [1.0, 60.0, 1.0]);
+        assert_eq!(wait(450.0, 480.0), None, "whoever goes on with the fight makes letters of their own");
+    }
+
+    #[test]
     fn a_letter_waits_longer_each_time_and_not_for_ever() {
         let wait = |seconds| {
             let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
-            retry_in(Timestamp::UNIX_EPOCH, now).map(|it| it.as_secs())
+            retry_in(Timestamp::UNIX_EPOCH, now, None).map(|it| it.as_secs())
         };
         let mut tries = Vec::new();
         let mut now = 0;

@@ -300,7 +300,8 @@ impl Item {
         }
         let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
         // It is too early to say of what may be drift.
-        let is_doubtful = |about: &str| found(about).is_some_and(|it| it.left == Some(Left::NotYet));
+        let is_doubtful =
+            |about: &str| found(about).is_some_and(|it| matches!(it.left, Some(Left::NotYet | Left::Braked(_))));
         self.settle(
             (looked.id, looked.now),
             &standing,
@@ -438,7 +439,7 @@ impl OpenKind {
     /// `None`: nothing is left open.
     fn new(finding: &Finding) -> Option<Self> {
         match (finding.outcome, &finding.left) {
-            (Outcome::Restored, _) | (_, Some(Left::NotYet)) => None,
+            (Outcome::Restored, _) | (_, Some(Left::NotYet | Left::Braked(_))) => None,
             (_, Some(Left::EnforcedAbove)) => Some(Self::EnforcedAbove),
             (_, Some(Left::Exempt(_))) | (Outcome::Exempt, _) => Some(Self::Exempt),
             (_, Some(Left::ForNow | Left::Held)) => Some(Self::Left),
@@ -500,7 +501,11 @@ impl Looked<'_> {
         let Report { findings, hindrances, error, outcome, .. } = self.report;
         for finding in findings {
             let Some(kind) = OpenKind::new(finding) else { continue };
-            let left = if finding.left.is_some() { " left" } else { "" };
+            let left = match &finding.left {
+                None => "",
+                Some(Left::Held) => " held",
+                Some(_) => " left",
+            };
             let state = format!("{:?} {:?}{left}", finding.outcome, finding.denied_by);
             let why = finding.error.as_ref().or(finding.note.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
             let text = format!("{} is not as it should be{why}", finding.control);

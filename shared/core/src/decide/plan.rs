@@ -159,6 +159,7 @@ fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
     match stance.past.instead(control, stance.now) {
         Instead::Unstable => Step::Unstable(change),
         Instead::NotYet => Step::NotYet(change),
+        Instead::Braked(until) => Step::Braked(change, until),
         Instead::Left => Step::Left(change),
     }
 }
@@ -351,6 +352,7 @@ mod tests {
                 Step::Exempt(..) => "exempt",
                 Step::Unstable(_) => "unstable",
                 Step::NotYet(_) => "not yet",
+                Step::Braked(..) => "braked",
                 Step::Left(_) => "left",
                 Step::Held(_) => "held",
                 Step::Refused(..) => "refused",

@@ -15,6 +15,10 @@ const LEFT: &str = "Left to the event of whoever changed it, or to the next swee
 /// Why nothing is said yet.
 const NOT_YET: &str = "The guardrail wrote it less than 90 seconds ago, and reads it otherwise: it looks again.";
 
+/// Why the next restore waits.
+const BRAKED: &str =
+    "Somebody fights over it, and it was restored less than a minute ago: it is restored when that is over.";
+
 /// Why nothing is restored in a fight.
 const HELD: &str = "Held: somebody fights over it, and the registry document says `\"on_fight\": \"hold\"`. It is restored an \
                     hour after its last restore, or at once when somebody asks: `guardrail reconcile BUCKET`.";
@@ -69,6 +73,10 @@ impl Step {
             Self::Unstable(change) => Finding::from_change(&change, Outcome::Unstable),
             Self::NotYet(change) => {
                 let (left, note) = (Some(Left::NotYet), Some(NOT_YET.to_owned()));
+                Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
+            }
+            Self::Braked(change, until) => {
+                let (left, note) = (Some(Left::Braked(until)), Some(BRAKED.to_owned()));
                 Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
             }
             Self::Left(change) => {
@@ -168,6 +176,7 @@ mod tests {
             (Step::Unstable(versioning()), Outcome::Unstable),
             (Step::Left(versioning()), Outcome::WouldRestore),
             (Step::Held(versioning()), Outcome::WouldRestore),
+            (Step::Braked(versioning(), jiff::Timestamp::UNIX_EPOCH), Outcome::WouldRestore),
             (Step::Refused(versioning(), Refusal::TooManyRules(1001)), Outcome::Failed),
             (Step::Unreadable(Control::Versioning, ApiError::new("Get", "no")), Outcome::Unreadable),
         ] {

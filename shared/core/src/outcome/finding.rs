@@ -1,5 +1,6 @@
 //! A control that was not as it should be, and what came of it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -52,6 +53,8 @@ pub enum Left {
     Held,
     /// It may be that our write did not hold, and it is too early to say so: the message comes again.
     NotYet,
+    /// Somebody fights over it, and it was just restored: the message comes again then.
+    Braked(Timestamp),
 }
 
 impl Left {
@@ -113,6 +116,14 @@ impl Finding {
     pub fn unreadable(control: Control, error: &ApiError) -> Self {
         let (text, denied_by) = (Some(error.to_string()), error.denied_by());
         Self { error: text, denied_by, ..Self::new(control, Outcome::Unreadable, (Value::Null, Value::Null)) }
+    }
+
+    /// Until when its restore waits, because somebody fights over it.
+    pub fn braked_until(&self) -> Option<Timestamp> {
+        match self.left {
+            Some(Left::Braked(until)) => Some(until),
+            _ => None,
+        }
     }
 
     /// A finding of what was observed and what is desired, and nothing more.

@@ -267,9 +267,18 @@ impl Report {
     /// Whether the invocation must fail, so that Lambda tries again and the dead-letter queue keeps the event.
     /// What is unstable is not tried again: that would be the loop.
     pub fn must_retry(&self) -> bool {
-        let is_unfinished =
+        self.has_failed() || self.findings.iter().any(|it| it.braked_until().is_some())
+    }
+
+    /// Until when the message waits that nothing but the brake of a fight keeps from its end.
+    pub fn braked_until(&self) -> Option<Timestamp> {
+        self.findings.iter().filter_map(Finding::braked_until).min().filter(|_| !self.has_failed())
+    }
+
+    fn has_failed(&self) -> bool {
+        let has_failed =
             |it: &Finding| matches!(it.outcome, Outcome::Failed | Outcome::Unreadable) || it.left == Some(Left::NotYet);
-        self.error.is_some() || self.is_outdated || self.findings.iter().any(is_unfinished)
+        self.error.is_some() || self.is_outdated || self.findings.iter().any(has_failed)
     }
 }
 
@@ -415,6 +424,19 @@ mod tests {
             let report = report(findings);
             assert_eq!((report.outcome, report.must_retry()), (outcome, again), "{findings:?}");
         }
+    }
+
+    #[test]
+    fn only_what_nothing_but_the_brake_keeps_from_its_end_waits_for_it() {
+        let until = |seconds| Timestamp::from_second(seconds).unwrap();
+        let braked = |seconds| Finding { left: Some(Left::Braked(until(seconds))), ..finding(Outcome::WouldRestore) };
+        let of = |findings| {
+            let report = Report { findings, ..report(&[]) };
+            (report.must_retry(), report.braked_until())
+        };
+        assert_eq!(of(vec![braked(9), braked(7), finding(Outcome::Restored)]), (true, Some(until(7))));
+        assert_eq!(of(vec![braked(9), finding(Outcome::Failed)]), (true, None));
+        assert_eq!(of(vec![finding(Outcome::WouldRestore)]), (false, None));
     }
 
     #[test]

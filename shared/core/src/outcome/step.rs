@@ -1,5 +1,6 @@
 //! What to do about one control, and what that changes.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -45,6 +46,8 @@ pub enum Step {
     Unstable(Change),
     /// It may not have held; it is too early to say.
     NotYet(Change),
+    /// Somebody fights over it, and it was just restored: not before then.
+    Braked(Change, Timestamp),
     /// Found on events of our own writes, where another write could be a loop. The event of whoever made it, or the next
     /// sweep, has it restored.
     Left(Change),
@@ -87,6 +90,7 @@ impl Step {
             | Self::Exempt(change, _)
             | Self::Unstable(change)
             | Self::NotYet(change)
+            | Self::Braked(change, _)
             | Self::Left(change)
             | Self::Held(change)
             | Self::Refused(change, _) => change.control(),

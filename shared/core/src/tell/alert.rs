@@ -466,7 +466,9 @@ fn further_calls(report: &Report, own: &str) -> String {
 fn outcome_in_words(finding: &Finding) -> String {
     match (finding.outcome, &finding.left) {
         (Outcome::Restored, _) => "restored".to_owned(),
-        (Outcome::WouldRestore, Some(Left::ForNow | Left::NotYet)) => "not as it should be; left for now".to_owned(),
+        (Outcome::WouldRestore, Some(Left::ForNow | Left::NotYet | Left::Braked(_))) => {
+            "not as it should be; left for now".to_owned()
+        }
         (Outcome::WouldRestore, Some(Left::Held)) => "not as it should be; left, as somebody fights over it".to_owned(),
         (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
         (Outcome::Failed, _) => "NOT restored".to_owned(),

@@ -65,12 +65,29 @@ pub enum Denial {
     Unsaid,
 }
 
-/// Codes of a configuration write that meets another one, S3's 409 and CloudTrail's word for it, or that came too fast.
-const BUSY: [&str; 3] = ["OperationAborted", "ConflictException", "ThrottlingException"];
+/// Codes of a write that meets another one (S3's 409, CloudTrail's and DynamoDB's words for it), or that came too fast.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+const BUSY: [&str; 7] = [
+    "OperationAborted",
+    "ConflictException",
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+];
 
-/// Codes of a write that AWS did not begin: it met another one (S3's 409, and CloudTrail's word for it), or came too fast.
-const NOT_BEGUN: [&str; 5] =
-    ["OperationAborted", "ConflictException", "ThrottlingException", "SlowDown", "TooManyRequestsException"];
+/// Codes of a write that AWS did not begin: it met another one, or came too fast.
+const NOT_BEGUN: [&str; 8] = [
+    "OperationAborted",
+    "ConflictException",
+    "ThrottlingException",
+    "SlowDown",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "TransactionConflictException",
+];
 
 impl Denial {
     fn from_message(message: &str) -> Self {
@@ -210,6 +227,12 @@ mod tests {
             (refused(Some(429), Some("TooManyRequestsException")), true, false),
             (refused(Some(409), Some("OperationAborted")), true, false),
             (refused(Some(400), Some("ThrottlingException")), true, false),
+            (refused(Some(400), Some("ProvisionedThroughputExceededException")), true, false),
+            (refused(Some(400), Some("RequestLimitExceeded")), true, false),
+            (refused(Some(400), Some("TransactionConflictException")), true, false),
+            (refused(Some(400), Some("TransactionInProgressException")), true, true),
+            (refused(Some(400), Some("ConditionalCheckFailedException")), false, false),
+            (refused(Some(400), Some("ResourceNotFoundException")), false, false),
             (refused(Some(499), Some("Odd")), false, false),
             (refused(Some(403), Some("AccessDenied")), false, false),
             (refused(None, Some("ThrottlingException")), false, false),

@@ -266,7 +266,7 @@ fn the_third_restore_within_an_hour_is_a_fight_told_at_doubling_distances() {
     let mut past = Past::new(Generation::First);
     item.inform("b", &mut past, at(39.0 * 60.0 + 59.0));
     assert!(!past.may_write(VERSIONING, at(39.0 * 60.0 + 59.0)), "once a minute at most");
-    assert_eq!(past.instead(VERSIONING, at(39.0 * 60.0 + 59.0)), Instead::NotYet);
+    assert_eq!(past.instead(VERSIONING, at(39.0 * 60.0 + 59.0)), Instead::Braked(at(40.0 * 60.0 + 0.5)));
     past.is_asked_for = true;
     assert!(past.may_write(VERSIONING, at(39.0 * 60.0 + 59.0)), "by a person");
     past.is_asked_for = false;

@@ -131,6 +131,7 @@ fn as_planned(step: Option<&Step>) -> (String, Verdict) {
             | Step::Tell(change)
             | Step::Unstable(change)
             | Step::NotYet(change)
+            | Step::Braked(change, _)
             | Step::Left(change)
             | Step::Held(change),
         ) => (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it")),
