@@ -32,6 +32,7 @@ mod privileges;
 mod reconcile;
 mod recorded_around;
 mod recorded_buckets;
+mod simulation;
 mod stacks;
 mod tidy;
 mod told;
