@@ -198,6 +198,22 @@ async fn a_restore_that_does_not_hold_is_told_after_90_seconds_and_not_before() 
     }
 }
 
+/// An old echo's look reads drift again and again; another look restores it meanwhile, and S3 shows the last read late.
+#[tokio::test(start_paused = true)]
+async fn what_another_look_has_just_restored_is_not_unstable() {
+    let fake = FakeAws::compliant().await;
+    fake.state().ledger = Some([].into());
+    drift(&fake, &[Control::Versioning]);
+    assert_eq!(back(&fake, batch(&[json!({"bucket": BUCKET})], 0)).await, []);
+    let restored = fake.state().ledger.replace([].into());
+    drift(&fake, &[Control::Versioning]);
+    fake.forget();
+    fake.before("GetBucketVersioning", |_| {});
+    fake.before("GetBucketVersioning", |state| state.ledger = restored);
+    let returns = back(&fake, batch(&[own("PutBucketVersioning", "", 95)], 95)).await;
+    assert_eq!((returns.len(), fake.writes().len(), fake.alerts()), (1, 0, vec![]));
+}
+
 /// An insider waits for our echo and calls again: whatever comes together with it is restored all the same.
 #[tokio::test]
 async fn a_call_timed_into_our_echo_is_restored() {

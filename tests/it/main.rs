@@ -34,6 +34,7 @@ mod reconcile;
 mod recorded_around;
 mod recorded_buckets;
 mod second_topic;
+mod simulation;
 mod stacks;
 mod tidy;
 mod told;

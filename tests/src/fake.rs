@@ -14,7 +14,7 @@ mod queues;
 mod rules;
 mod s3;
 mod transcript;
-mod wire;
+pub(crate) mod wire;
 mod world;
 
 use std::{
@@ -45,7 +45,7 @@ use serde_json::{Value, json};
 use crate::{
     fake::{
         wire::{Call, READS, refused, response},
-        world::{Lag, TOPIC},
+        world::Lag,
     },
     models::{self, Exchange},
 };
@@ -54,7 +54,7 @@ pub use self::{
     s3::acl,
     world::{
         ACCOUNT, ALIAS, BUCKET, FORMER_KEY, FakeKey, FakeVersion, FaultKind, KEY, LEDGER, OWN_KEY, PLACE, ROLE,
-        SECOND_TOPIC, State, TRAIL, World,
+        SECOND_TOPIC, State, TOPIC, TRAIL, World,
     },
 };
 
@@ -182,6 +182,12 @@ impl FakeAws {
 
     /// The guardrail on this AWS, with another topic.
     pub fn guardrail_telling(&self, topic: &str) -> Guardrail {
+        // The fake's waits are a hundredth as long.
+        patient(waiting_for_the_ledger(Guardrail::new(self.config(topic), &self.sdk()), 100))
+    }
+
+    /// What a function is told of its environment.
+    pub(crate) fn config(&self, topic: &str) -> Config {
         let vars = |name: &str| match name {
             "GUARDRAIL_TOPIC_ARN" => Some(topic.to_owned()),
             "GUARDRAIL_ROLE_ARN" => Some(ROLE.to_owned()),
@@ -192,7 +198,7 @@ impl FakeAws {
             "GUARDRAIL_LEDGER_TABLE" => self.state().ledger.as_ref().map(|_| LEDGER.to_owned()),
             _ => None,
         };
-        patient(Guardrail::new(Config::from_vars(Needs::Queue, vars).expect("complete"), &self.sdk()))
+        Config::from_vars(Needs::Queue, vars).expect("complete")
     }
 
     /// How an SDK calls this AWS.
@@ -214,7 +220,7 @@ impl FakeAws {
         remediate(&self.guardrail(), input).await.map_err(|error| guardrail_core::value::failure::chain(&error))
     }
 
-    fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    pub(crate) fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let mut state = self.state();
         if let Some((_, name)) = request.uri().split_once("/accesspoint/") {
             state.calls.push("GetAccessPoint".to_owned());
@@ -292,9 +298,7 @@ impl FakeAws {
 }
 
 /// The same with clients that never run out of retries. The SDK counts them for the whole process, and so for all tests.
-fn patient(guardrail: Guardrail) -> Guardrail {
-    // The fake's waits are a hundredth as long.
-    let guardrail = waiting_for_the_ledger(guardrail, 100);
+pub(crate) fn patient(guardrail: Guardrail) -> Guardrail {
     macro_rules! patient {
         ($($service:ident: $sdk:ident),*) => {
             Guardrail {

@@ -11,3 +11,4 @@ pub mod matrix;
 pub mod models;
 pub mod parsers;
 pub mod s3_rules;
+pub mod simulation;

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod alert;
+pub mod code;
 pub mod difference;
 pub mod evidence;
 pub mod metrics;

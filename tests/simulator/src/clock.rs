@@ -12,10 +12,10 @@ use std::{
 };
 
 /// In milliseconds since the history began.
-pub(crate) type Time = u64;
+pub type Time = u64;
 
-pub(crate) const SECOND: Time = 1_000;
-pub(crate) const MINUTE: Time = 60 * SECOND;
+pub const SECOND: Time = 1_000;
+pub const MINUTE: Time = 60 * SECOND;
 
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 

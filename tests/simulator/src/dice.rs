@@ -57,6 +57,9 @@ kinds! {
     Unpublished "publish-fails",
     LedgerDown "ledger-down",
     LedgerUnanswered "ledger-unanswered",
+    // Faults that the SDK meets by itself, in its own tier alone.
+    Throttled "call-throttled",
+    Reset "connection-reset",
 }
 
 /// One choice of a history: of its kind at its place, the `nth` at this time. It does not depend on what came before.
@@ -106,7 +109,7 @@ impl FromStr for Choice {
 
 /// The dice of one history.
 #[derive(Debug)]
-pub(crate) struct Dice {
+pub struct Dice {
     seed: u64,
     /// The acts and faults that may happen; `None`: all.
     only: Option<Rc<BTreeSet<Choice>>>,
@@ -120,7 +123,7 @@ pub(crate) struct Dice {
 
 impl Dice {
     /// Each history has weather of its own: some kinds of acts and faults never happen in it, others often.
-    pub(crate) fn new(seed: u64, only: Option<Rc<BTreeSet<Choice>>>, now: Rc<Cell<Time>>) -> Self {
+    pub fn new(seed: u64, only: Option<Rc<BTreeSet<Choice>>>, now: Rc<Cell<Time>>) -> Self {
         let counts = RefCell::new(vec![Vec::new(); KINDS.len()]);
         let mut weather = Rng::with_seed(mixed(seed));
         let weights = KINDS.iter().map(|_| [0, 1, 1, 1, 4, 12][weather.usize(..6)]).collect();
@@ -143,12 +146,12 @@ impl Dice {
     }
 
     /// Dice for what is in every history.
-    pub(crate) fn any(&self, place: usize) -> Rng {
+    pub fn any(&self, place: usize) -> Rng {
         self.next(Kind::Chance, place).1
     }
 
     /// Whether an act or a fault happens, which usually does one time in so many; if so, dice for how.
-    pub(crate) fn happens(&self, kind: Kind, place: usize, one_in: u32) -> Option<Rng> {
+    pub fn happens(&self, kind: Kind, place: usize, one_in: u32) -> Option<Rng> {
         let (choice, mut rng) = self.next(kind, place);
         let often = self.weights[kind as usize].min(one_in / 2);
         if rng.u32(..one_in) >= often || self.only.as_ref().is_some_and(|it| !it.contains(&choice)) {
@@ -159,7 +162,7 @@ impl Dice {
     }
 
     /// An act whose time has come, if it may happen.
-    pub(crate) fn act(&self, kind: Kind, place: usize) -> Option<Rng> {
+    pub fn act(&self, kind: Kind, place: usize) -> Option<Rng> {
         let (choice, rng) = self.next(kind, place);
         if self.only.as_ref().is_some_and(|it| !it.contains(&choice)) {
             return None;
@@ -169,17 +172,17 @@ impl Dice {
     }
 
     /// Whether one of these happened at a place.
-    pub(crate) fn has_happened(&self, kinds: &[Kind], place: usize) -> bool {
+    pub fn has_happened(&self, kinds: &[Kind], place: usize) -> bool {
         self.happened.borrow().iter().any(|it| usize::from(it.place) == place && kinds.contains(&it.kind))
     }
 
     /// How many acts and faults there were.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.happened.borrow().len()
     }
 
     /// The acts and faults that there were.
-    pub(crate) fn happened(&self) -> Vec<Choice> {
+    pub fn happened(&self) -> Vec<Choice> {
         self.happened.take()
     }
 }

@@ -72,7 +72,7 @@ impl Simulator {
         let holds = sim.holds.take();
         let notes = sim.notes.take();
         History {
-            digest: notes.digest.0,
+            digest: notes.digest(),
             notes: notes.count,
             length: sim.clock.now(),
             writes: holds.writes,

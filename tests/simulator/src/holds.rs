@@ -53,6 +53,8 @@ pub enum Hold {
     Confirmed,
     /// No write begins when the look's time is over, and an invocation ends before Lambda ends it.
     Deadline,
+    /// No message becomes a dead letter that people were not told of.
+    DeadLetters,
 }
 
 /// So long after our write the event of whoever undid it has come, but for a few.

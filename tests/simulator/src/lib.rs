@@ -22,12 +22,15 @@ mod world;
 use std::{collections::BTreeSet, rc::Rc};
 
 pub use self::{
-    dice::Choice,
+    clock::{MINUTE, SECOND, Time},
+    dice::{Choice, Dice, Kind},
     history::{History, Simulator, choices},
     holds::Hold,
-    notes::{Note, What},
+    notes::{Note, Notes, Shows, What},
     shrink::Shrunk,
+    simulation::{since_begin, timestamp},
     timeline::svg,
+    world::Writer,
 };
 
 /// What a history is to be like.

@@ -137,17 +137,29 @@ impl<'a> Look<'a> {
             steps = self.planned();
         }
         let mut intended: Vec<Control> = Vec::new();
-        let mut again = 0;
+        let (mut again, mut asked) = (0, false);
         loop {
             let drifted: Vec<_> = steps.iter().filter(|it| it.is_drift()).map(Step::control).collect();
             if let Some(wait) = self.reread(&drifted, &Control::OF_BUCKET, again) {
                 again += 1;
                 self.note(What::Waited { by, wait: milliseconds(wait) });
-                let Ok(fresh) = self.plan(milliseconds(wait)).await else { break };
-                steps = fresh;
+                let Ok(fresh) = self.plan(milliseconds(wait)).await else {
+                    steps = steps.into_iter().map(Step::in_doubt).collect();
+                    break;
+                };
+                (steps, asked) = (fresh, false);
                 continue;
             }
             let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
+            let is_unstable = steps.iter().any(|it| matches!(it, Step::Unstable(_)));
+            if is_unstable
+                && !std::mem::replace(&mut asked, true)
+                && let Some(item) = self.clerk.open().await
+            {
+                self.inform(&item);
+                steps = self.planned();
+                continue;
+            }
             // What has begun to drift while it was read again is said, too.
             let is_said = to_write.iter().all(|it| intended.contains(it));
             if is_said || self.by.sim.has(Plant::NoIntent) {

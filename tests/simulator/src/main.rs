@@ -1,6 +1,14 @@
 //! `cargo simulate`: histories of the chain, each decided by its seed.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    rc::Rc,
+    time::Instant,
+};
 
 use clap::Parser;
 use guardrail_simulator::{Note, Options, Plant, Simulator, choices, svg};
@@ -34,11 +42,36 @@ struct Arguments {
     /// Say what happens
     #[arg(long)]
     trace: bool,
+    /// `core`: the pure decisions over a model of AWS; `sdk`: the functions' real handlers with the real SDK, with a
+    /// `--help` of its own
+    #[arg(long, default_value = "core", value_parser = ["core"])]
+    tier: String,
+}
+
+/// What `--tier sdk` is given beside that; `None`: it is not asked for. The functions take minutes to build, and this
+/// program seconds.
+fn of_sdk_tier() -> Option<Vec<OsString>> {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let place = arguments.windows(2).position(|it| it == ["--tier", "sdk"])?;
+    arguments.drain(place..place + 2);
+    Some(arguments)
+}
+
+/// Builds and runs the tier of the functions' real handlers.
+fn run_sdk_tier(arguments: Vec<OsString>) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = ["run", "--profile", "simulate", "--package", "guardrail-tests", "--bin", "simulate-sdk", "--"];
+    let status = Command::new(cargo).args(run).args(arguments).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let Arguments { seed, histories, hours, buckets, plant, only, shrink, svg: picture, trace } = Arguments::parse();
+    if let Some(arguments) = of_sdk_tier() {
+        return run_sdk_tier(arguments);
+    }
+    let Arguments { seed, histories, hours, buckets, plant, only, shrink, svg: picture, trace, tier: _ } =
+        Arguments::parse();
     let only = only.map(|it| choices(&it)).transpose()?.map(Rc::new);
     let simulator = Simulator::new(Options { buckets, hours, plant, only, trace: trace || picture.is_some() });
     let begun = Instant::now();

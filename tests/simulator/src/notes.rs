@@ -124,6 +124,12 @@ pub enum What {
     Dead {
         message: usize,
     },
+    /// A call of an invocation's, and what came of it.
+    Answered {
+        by: usize,
+        call: String,
+        answer: String,
+    },
     Violated {
         what: String,
     },
@@ -203,6 +209,7 @@ impl fmt::Display for What {
             }
             Self::Deleted { by, message } => write!(f, "invocation {by} deletes message {message}"),
             Self::Dead { message } => write!(f, "message {message} is a dead letter"),
+            Self::Answered { by, call, answer } => write!(f, "invocation {by} calls {call}: {answer}"),
             Self::Violated { what } => write!(f, "VIOLATED: {what}"),
         }
     }
@@ -218,13 +225,17 @@ impl fmt::Display for Note {
 impl Note {
     /// Whether a short history says it: of what is read, only what is not as it should be.
     pub fn is_worth_words(&self) -> bool {
-        !matches!(self.what, What::Read { shows: Shows::Good, stale: false, .. })
+        match &self.what {
+            What::Read { shows: Shows::Good, stale: false, .. } => false,
+            What::Answered { answer, .. } => !matches!(answer.as_str(), "200" | "204" | "404"),
+            _ => true,
+        }
     }
 }
 
 /// A hash that is the same everywhere. <http://www.isthe.com/chongo/tech/comp/fnv/>
 #[derive(Debug)]
-pub(crate) struct Digest(pub(crate) u64);
+pub(crate) struct Digest(u64);
 
 impl Default for Digest {
     fn default() -> Self {
@@ -258,14 +269,24 @@ impl Hasher for Digest {
 
 /// All notes of a history: their digest, and themselves if they are asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) digest: Digest,
-    pub(crate) count: usize,
-    pub(crate) kept: Option<Vec<Note>>,
+pub struct Notes {
+    digest: Digest,
+    pub count: usize,
+    pub kept: Option<Vec<Note>>,
 }
 
 impl Notes {
-    pub(crate) fn add(&mut self, note: Note) {
+    /// None yet. `is_kept`: not only their digest.
+    pub fn new(is_kept: bool) -> Self {
+        Self { kept: is_kept.then(Vec::new), ..Self::default() }
+    }
+
+    /// The same for the same that happened.
+    pub fn digest(&self) -> u64 {
+        self.digest.0
+    }
+
+    pub fn add(&mut self, note: Note) {
         self.count += 1;
         note.hash(&mut self.digest);
         if let Some(kept) = &mut self.kept {

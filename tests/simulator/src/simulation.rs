@@ -57,7 +57,7 @@ impl Simulation {
     pub(crate) fn new(library: Rc<Library>, seed: u64, options: &Options) -> Self {
         let registered = |it: &Guarded| Rc::new(it.registration.clone());
         let clock = Clock::default();
-        let notes = Notes { kept: options.trace.then(Vec::new), ..Notes::default() };
+        let notes = Notes::new(options.trace);
         Self {
             dice: Dice::new(seed, options.only.clone(), clock.hand()),
             clock,
@@ -129,12 +129,12 @@ impl Simulation {
 const BEGIN: i64 = 57 * 365 * 24 * 60 * 60 * 1_000;
 
 /// A time of the history as AWS gives it.
-pub(crate) fn timestamp(now: Time) -> Timestamp {
+pub fn timestamp(now: Time) -> Timestamp {
     let now = i64::try_from(now).unwrap_or_default();
     Timestamp::from_millisecond(BEGIN + now).unwrap_or(Timestamp::MAX)
 }
 
 /// The same back.
-pub(crate) fn since_begin(time: Timestamp) -> Time {
+pub fn since_begin(time: Timestamp) -> Time {
     Time::try_from(time.as_millisecond() - BEGIN).unwrap_or_default()
 }

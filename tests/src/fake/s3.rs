@@ -79,7 +79,7 @@ pub(super) fn granted(request: &HttpRequest) -> String {
 
 impl State {
     /// Does something as if a bucket were the one that is guarded.
-    pub(super) fn in_bucket<T>(&mut self, name: &str, serve: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn in_bucket<T>(&mut self, name: &str, serve: impl FnOnce(&mut Self) -> T) -> T {
         if name == BUCKET {
             return serve(self);
         }

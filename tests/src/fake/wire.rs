@@ -52,14 +52,14 @@ pub(super) const LAMBDA: [(&str, &str); 6] = [
 pub(super) const READS: [&str; 4] = ["Get", "Describe", "List", "BatchGet"];
 
 /// A request, understood.
-pub(super) struct Call {
-    pub(super) operation: String,
+pub(crate) struct Call {
+    pub(crate) operation: String,
     /// S3 only.
-    pub(super) subresource: String,
+    pub(crate) subresource: String,
     /// S3 only.
-    pub(super) bucket: String,
+    pub(crate) bucket: String,
     /// Whom it was sent to, as the host's name begins.
-    pub(super) service: String,
+    pub(crate) service: String,
     /// Where it was sent.
     pub(super) region: String,
     /// Of its URI.
@@ -68,7 +68,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn from_request(request: &HttpRequest) -> Self {
+    pub(crate) fn from_request(request: &HttpRequest) -> Self {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
         let (address, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
         let (host, path) = address.trim_start_matches("https://").split_once('/').unwrap_or((address, ""));
@@ -130,7 +130,7 @@ impl Call {
     }
 
     /// S3's calls are the only ones without a name in them.
-    pub(super) fn is_s3(&self) -> bool {
+    pub(crate) fn is_s3(&self) -> bool {
         !self.bucket.is_empty()
     }
 
@@ -141,11 +141,11 @@ impl Call {
         format!("{}/{key}", self.bucket)
     }
 
-    pub(super) fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         READS.iter().any(|it| self.operation.starts_with(it))
     }
 
-    pub(super) fn error(&self, status: u16, code: &str) -> HttpResponse {
+    pub(crate) fn error(&self, status: u16, code: &str) -> HttpResponse {
         let body = match self.operation.as_str() {
             "Publish"
             | "ListSubscriptionsByTopic"
@@ -166,7 +166,7 @@ pub(super) fn refused(status: u16, code: &str, message: &str) -> HttpResponse {
     response(status, &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"))
 }
 
-pub(super) fn response(status: u16, body: &str) -> HttpResponse {
+pub(crate) fn response(status: u16, body: &str) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body));
     response.headers_mut().insert("content-length", body.len().to_string());
     response

@@ -40,7 +40,8 @@ pub const TRAIL: &str = "arn:aws:cloudtrail:eu-west-2:111122223333:trail/acme-tr
 /// The ledger's table.
 pub const LEDGER: &str = "s3-guardrail-ledger";
 
-pub(super) const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
+/// The topic that people listen to.
+pub const TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:alerts";
 
 /// Where the functions tell what is broken when they are told of it.
 pub const SECOND_TOPIC: &str = "arn:aws:sns:eu-west-2:111122223333:s3-guardrail-broken";

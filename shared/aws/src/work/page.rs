@@ -120,6 +120,20 @@ impl<'a> Page<'a> {
         true
     }
 
+    /// Adds what others have done since to what a look knows. `false`: nothing more is known.
+    pub(super) async fn ask_again(&mut self, past: &mut Past) -> bool {
+        let State::Open { table, .. } = self.state else { return false };
+        self.read_again(table).await;
+        self.inform(past, self.guardrail.clock.now());
+        true
+    }
+
+    async fn read_again(&mut self, table: &'a TableName) {
+        let read = ledger::read(self.guardrail, table.as_str(), std::slice::from_ref(&self.subject)).await;
+        let read = read.map(|mut it| it.remove(&self.subject)).map_err(PageError::from);
+        self.state = read.and_then(|it| opened(self.guardrail, table, it)).unwrap_or_else(broken);
+    }
+
     /// Records what the look came to. What it is to tell then; `None`: everything, as nobody knows what was told before.
     pub(super) async fn record(&mut self, report: &mut Report) -> Option<Vec<Fact>> {
         let (look, guardrail) = (self.look.clone(), self.guardrail);
@@ -207,11 +221,7 @@ impl<'a> Page<'a> {
                     **item = new;
                     return true;
                 }
-                Ok(false) => {
-                    let read = ledger::read(self.guardrail, table.as_str(), std::slice::from_ref(&self.subject)).await;
-                    let read = read.map(|mut it| it.remove(&self.subject)).map_err(PageError::from);
-                    self.state = read.and_then(|it| opened(self.guardrail, table, it)).unwrap_or_else(broken);
-                }
+                Ok(false) => self.read_again(table).await,
                 Err(error) => self.state = broken(error.into()),
             }
         }

@@ -17,6 +17,7 @@ use guardrail_core::{
         plan::{self, Stance, plan},
         settle::{Problem, Restored},
     },
+    edge::registry::Registration,
     outcome::{
         exposure::Exposure,
         finding::Finding,
@@ -61,10 +62,12 @@ pub async fn reconcile(
         trail: observation.trail.is_some(),
     };
     let read = scope.controls();
+    let registration = stance.registration;
     let mut past = stance.past.clone();
     page.inform(&mut past, guardrail.clock.now());
     let mut said = Vec::new();
     let mut again = 0;
+    let mut asked = false;
     let mut waited = by_earlier_document;
     let (steps, beside) = loop {
         let now = guardrail.clock.now();
@@ -75,11 +78,14 @@ pub async fn reconcile(
         if let Some(wait) = past.reread(&drifted, &read, at, again) {
             again += 1;
             waited = true;
+            asked = false;
             let look_again = async {
                 sleep(wait).await;
                 (guardrail.clock.now(), observe_in(guardrail, bucket, baseline, scope).await)
             };
-            let Some(seen) = in_time(until, look_again).await else { break (steps, beside) };
+            let Some(seen) = in_time(until, look_again).await else {
+                break (steps.into_iter().map(Step::in_doubt).collect(), beside);
+            };
             (at, observation) = seen;
             if observation.is_gone() {
                 return Reconciled::Gone;
@@ -87,11 +93,16 @@ pub async fn reconcile(
             continue;
         }
         let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
+        let is_unstable = steps.iter().any(|it| matches!(it, Step::Unstable(_)));
+        // Others may have written while it was read again, and then it is too early to say so.
+        if is_unstable && !std::mem::replace(&mut asked, true) && page.ask_again(&mut past).await {
+            continue;
+        }
         if to_write.iter().all(|it| said.contains(it)) {
             break (steps, beside);
         }
         // An exemption counts at once, also one that was made while we waited.
-        if waited && in_time(until, is_up_to_date(guardrail, bucket, &stance)).await == Some(false) {
+        if waited && in_time(until, is_up_to_date(guardrail, bucket, registration)).await == Some(false) {
             return Reconciled::Outdated;
         }
         waited = false;
@@ -107,10 +118,10 @@ pub async fn reconcile(
     writer.apply(steps, beside, read).await
 }
 
-async fn is_up_to_date(guardrail: &Guardrail, bucket: &BucketName, stance: &Stance<'_>) -> bool {
+async fn is_up_to_date(guardrail: &Guardrail, bucket: &BucketName, known: &Registration) -> bool {
     let read = Box::pin(registry::read(&guardrail.ssm, &guardrail.config.parameter_prefix, bucket)).await;
     // What cannot be read is told by the next look.
-    read.is_ok_and(|it| it.as_ref() == Some(stance.registration))
+    read.is_ok_and(|it| it.as_ref() == Some(known))
 }
 
 /// The same for somebody who asks for it and takes the report: the ledger does not know of it.

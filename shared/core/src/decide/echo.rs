@@ -52,7 +52,7 @@ const FRESH: SignedDuration = SignedDuration::from_secs(60);
 const SETTLED: SignedDuration = SignedDuration::from_secs(90);
 
 /// For how long after a call S3 may still answer with what was before it.
-const STALE: SignedDuration = SignedDuration::from_secs(4);
+pub(super) const STALE: SignedDuration = SignedDuration::from_secs(4);
 
 /// What is known, at a look, of the calls before it.
 #[derive(Clone, Debug)]

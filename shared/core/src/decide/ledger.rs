@@ -11,9 +11,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     control::table::Control,
-    decide::{echo::Past, permitted},
+    decide::{
+        echo::{Past, STALE},
+        permitted,
+    },
     outcome::{
-        finding::{Finding, Left, Outcome},
+        finding::{Finding, Left, Outcome, Written},
         ledger::{
             BUCKET, Claim, EXEMPTION, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open,
             OpenKind, Write,
@@ -133,7 +136,19 @@ impl Item {
     pub fn recorded(mut self, looked: &Looked<'_>) -> Self {
         let Looked { id, now, report, .. } = *looked;
         let mut facts = self.interrupted(looked);
-        self.intents.retain(|look, it| look != id && now < it.until);
+        let is_unsettled = |control: &Control| {
+            let of = report.findings.iter().find(|it| it.control == *control);
+            of.is_some_and(|it| it.outcome == Outcome::Failed && matches!(it.written, Some(Written::Here(_))))
+        };
+        self.intents.retain(|look, it| {
+            if look == id {
+                // Whether it was written, the next look sees.
+                it.controls.retain(is_unsettled);
+                it.until = now;
+                return !it.controls.is_empty();
+            }
+            now < it.until
+        });
         self.remember_calls(&report.calls, now);
         facts.extend(self.restored(looked));
         facts.extend(self.standing(looked));
@@ -212,7 +227,10 @@ impl Item {
         let dead = self.intents.iter().filter(|(id, it)| *id != looked.id && it.until <= looked.now);
         let controls: BTreeSet<_> = dead.flat_map(|(_, it)| &it.controls).collect();
         let is_good = |it: &&Control| {
-            looked.report.read.contains(it) && looked.report.findings.iter().all(|finding| finding.control != **it)
+            // Who knows that it could not be restored hears that this is over.
+            let is_told = self.open.get(it.id()).is_some_and(|it| it.told.is_some());
+            let is_found = looked.report.findings.iter().any(|finding| finding.control == **it);
+            looked.report.read.contains(it) && !is_found && !is_told
         };
         let fact = |control: &Control| {
             let text = format!("{control} is good again; a look that began to restore it did not end");
@@ -262,7 +280,9 @@ impl Item {
                 let calls = self.calls.iter().filter(|it| it.can_have_changed(control));
                 calls.filter_map(Trigger::time).any(|it| it.as_second() > ended.as_second())
             };
-            let is_known = known.is_some_and(|it| restore.read < it.ended && !is_new(it.ended))
+            // What it did not write itself it may have read as it was before.
+            let lag = if restore.written.is_none() { STALE } else { SignedDuration::ZERO };
+            let is_known = known.is_some_and(|it| restore.read < it.ended + lag && !is_new(it.ended))
                 || restore.written.is_none() && is_of_another();
             if let Some(ended) = restore.written {
                 self.writes.insert(control, Write { look: id.to_owned(), ended });
@@ -335,7 +355,7 @@ impl Item {
                     }
                 }
                 Some(open) => {
-                    *open = Open { state: state.clone(), kind: *how, since: now, told: None, caller };
+                    *open = Open { state: state.clone(), kind: *how, since: now, told: open.told, caller };
                     FactKind::Opened
                 }
                 None => {
@@ -359,10 +379,13 @@ impl Item {
                 .iter()
                 .flat_map(|it| &it.facts)
                 .any(|id| self.untold.iter().any(|it| it.id == *id && it.about == about));
-            // That it was restored says that it is over.
-            if open.told.is_none() && !is_being_told || is_told_otherwise(&about) {
+            let is_restored = is_told_otherwise(&about);
+            if !is_being_told || is_restored {
                 // Nobody has to know any more.
                 self.untold.retain(|it| it.about != about || !matches!(it.kind, FactKind::Opened | FactKind::Reminder));
+            }
+            // That it was restored says that it is over.
+            if open.told.is_none() && !is_being_told || is_restored {
                 continue;
             }
             let text = format!("{about} is as it should be again");

@@ -61,7 +61,7 @@ pub struct Open {
     #[serde(default)]
     pub kind: OpenKind,
     pub since: Timestamp,
-    /// When people were last told; `None`: they were not yet.
+    /// When people were last told of it, in this state or an earlier one; `None`: they were not yet.
     #[serde(default)]
     pub told: Option<Timestamp>,
     /// Who made the latest call that can have caused it. Another caller is told at once.

@@ -72,6 +72,14 @@ pub enum Refusal {
 }
 
 impl Step {
+    /// What is to be done when there was no time to read again what is doubtful.
+    pub fn in_doubt(self) -> Self {
+        match self {
+            Self::Unstable(change) => Self::NotYet(change),
+            other => other,
+        }
+    }
+
     /// Whether it writes.
     pub fn is_write(&self) -> bool {
         matches!(self, Self::Restore(_))

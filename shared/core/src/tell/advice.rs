@@ -1,14 +1,17 @@
 //! What a person is to do.
 
+use std::collections::BTreeSet;
+
 use crate::{
     control::table::Control,
     outcome::{
         finding::{Finding, Left, Outcome},
         ledger::FactKind,
         report::{BucketOutcome, Report},
+        trigger::Trigger,
         watched::{WatchOutcome, Watched},
     },
-    tell::subject::owners_setting,
+    tell::{code::Language, subject::owners_setting},
     value::failure::Denial,
 };
 
@@ -111,20 +114,28 @@ pub fn advice(report: &Report) -> String {
             Some(_) => "The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.",
             None => "The settings shown as restored are in force again. If the change was meant, add an exemption to the bucket's registry document and make it again.",
         });
-        let mut agents = report.findings.iter().flat_map(|it| &it.calls).filter_map(|it| it.user_agent.as_deref());
-        if agents.any(is_infrastructure_code) {
-            lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
-        }
+    }
+    let code = code_to_change(report);
+    if !code.is_empty() {
+        lines.push("The call came from infrastructure code: change the code, or its next run does this again.");
     }
     if lines.is_empty() {
         lines.push("Nothing.");
     }
-    lines.iter().map(|it| format!("  {it}\n")).collect()
+    lines.into_iter().chain(code.into_iter().flatten()).map(|it| format!("  {it}\n")).collect()
 }
 
-fn is_infrastructure_code(user_agent: &str) -> bool {
-    let agent = user_agent.to_ascii_lowercase();
-    ["terraform", "opentofu", "pulumi", "cloudformation", "crossplane"].iter().any(|it| agent.contains(it))
+/// For each control that infrastructure code took off its baseline the line that does, where its language is known.
+fn code_to_change(report: &Report) -> BTreeSet<Option<&'static str>> {
+    let restored = report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
+    let restored = restored.map(|it| (Some(it.control), &it.calls));
+    let fights = report.facts.iter().filter(|it| it.kind == FactKind::Fight);
+    let fights = fights.map(|it| (Control::ALL.into_iter().find(|control| control.id() == it.about), &it.calls));
+    let of_calls = |(control, calls): (Option<Control>, &Vec<Trigger>)| {
+        let languages = calls.iter().filter_map(|it| Language::of(it.user_agent.as_deref()?));
+        languages.map(|it| control.and_then(|control| it.line(control))).collect::<Vec<_>>()
+    };
+    restored.chain(fights).flat_map(of_calls).collect()
 }
 
 #[cfg(test)]
@@ -329,6 +340,18 @@ mod tests {
             assert!(!advised("PutBucketPolicy", agent), "{agent}: another call's");
         }
         assert!(!advised("PutBucketVersioning", "aws-cli/2.31"));
+        let fight = Fact {
+            id: "a".to_owned(),
+            kind: FactKind::Fight,
+            about: "versioning".to_owned(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            since: None,
+            calls: called("PutBucketVersioning", "Terraform/1.13.4").into_iter().collect(),
+            text: String::new(),
+            critical: true,
+        };
+        let fought = advice(&Report { facts: vec![fight], ..report(BucketOutcome::Compliant, vec![]) });
+        assert!(fought.contains("versioning_configuration { status = \"Enabled\" }"), "{fought}");
         let record = "s3://acme-logs/s3-guardrail/history/acme-data/1.json".parse().ok();
         let recorded = advice(&Report { record, ..report(BucketOutcome::Restored, restored()) });
         assert!(recorded.contains("guardrail rollback RECORD"), "{recorded}");

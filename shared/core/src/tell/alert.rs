@@ -394,7 +394,9 @@ fn facts_and_ledger(text: &mut String, facts: &[Fact], ledger_error: Option<&str
         let since = fact.since.map(|it| format!(" (since {})", it.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
         let _ = write!(text, "\n[{}] {}{since}\n", tag(fact.kind), fact.text);
         for call in fact.calls.iter().take(MAX_CALLS) {
-            let _ = writeln!(text, "    {} by {}", call.event_name, short_actor(call, own));
+            let from = call.source_ip.as_deref().map(|it| format!(" from {it}")).unwrap_or_default();
+            let with = call.user_agent.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+            let _ = writeln!(text, "    {} by {}{from}{with}", call.event_name, short_actor(call, own));
         }
     }
     if let Some(error) = ledger_error {
@@ -637,6 +639,7 @@ mod tests {
             What to do now
               The settings shown as restored are in force again. If the change was meant, or if this broke an application: `guardrail rollback RECORD --until DATE --reason TEXT` exempts the bucket from it and puts the change back.
               The call came from infrastructure code: change the code, or its next run does this again.
+              aws_s3_bucket_versioning: versioning_configuration { status = "Enabled" }
         "#]]
         .assert_eq(message["email"].as_str().unwrap());
         let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();

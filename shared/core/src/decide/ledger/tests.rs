@@ -3,9 +3,14 @@ use serde_json::json;
 use super::*;
 use crate::outcome::ledger::Restore;
 use crate::{
-    decide::echo::{Generation, Instead},
+    control::versioning::Versioning,
+    decide::{
+        echo::{Generation, Instead},
+        plan,
+    },
     outcome::{
         exemption::Exemption,
+        finding::Written,
         hindrance::{Document, Hindrance},
     },
 };
@@ -94,6 +99,12 @@ fn what_another_look_has_restored_is_its_to_tell() {
     let mut item = Item::default();
     item.intents.insert("a".to_owned(), Intent::new(vec![VERSIONING], at(0.5)));
     assert_eq!(by_another(&mut item), NOTHING);
+    // S3 showed it what was there before a's write.
+    let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]).record(Item::default());
+    told(&mut item, "a", 0.6);
+    assert_eq!(by_another(&mut item), NOTHING);
+    let late = Look { by_another: true, ..Look::new("c", 5.0, &[(VERSIONING, Outcome::Restored)]) };
+    assert_eq!(late.tell(&mut item), ["Restored versioning"], "it had drifted again");
 }
 
 #[test]
@@ -133,6 +144,27 @@ fn a_look_that_died_while_writing_is_never_said_to_have_restored() {
     let mut item = with_intent();
     let restored = Look::new("d", 120.0, &[(VERSIONING, Outcome::Restored)]);
     assert_eq!(restored.tell(&mut item), ["Restored versioning"]);
+}
+
+/// A look's time was over before the answer came, and people could not be told that it failed.
+#[test]
+fn what_may_have_been_written_and_nobody_heard_of_is_told_when_it_is_good() {
+    let mut failed = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]);
+    let change = plan::restore_versioning(Versioning::default());
+    failed.report.findings[0].written = change.map(Written::Here);
+    let mut intended = Item::default();
+    intended.intents.insert("a".to_owned(), Intent::new(vec![VERSIONING, Control::Lifecycle], at(0.1)));
+    let item = failed.record(intended.clone()).released("a");
+    let mut good = item.clone();
+    assert_eq!(Look::new("b", 1.0, &[]).tell(&mut good), ["Interrupted versioning"]);
+    assert!(!good.is_open());
+    let mut item = item;
+    assert_eq!(Look::new("b", 1.0, &[(VERSIONING, Outcome::Restored)]).tell(&mut item), ["Restored versioning"]);
+    // Who knows that it failed hears that it is over.
+    let mut item = intended;
+    assert_eq!(failed.tell(&mut item), ["Opened versioning"]);
+    assert_eq!(Look::new("b", 1.0, &[]).tell(&mut item), ["Cleared versioning"]);
+    assert!(!item.is_open());
 }
 
 #[test]
@@ -188,6 +220,11 @@ fn what_nobody_was_told_of_needs_no_end() {
     let item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default()).released("a");
     let mut good = item.clone();
     assert_eq!(Look::new("b", 1.0, &[]).tell(&mut good), NOTHING);
+    // People know of another state.
+    let mut other = Item::default();
+    assert_eq!(Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).tell(&mut other), ["Opened versioning"]);
+    other = Look::new("b", 1.0, &[(VERSIONING, Outcome::Unreadable)]).record(other).released("b");
+    assert_eq!(Look::new("c", 2.0, &[]).tell(&mut other), ["Cleared versioning"]);
     // Somebody may be telling it just now.
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default());
     item = Look::new("b", 1.0, &[]).record(item);
