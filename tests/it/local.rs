@@ -361,14 +361,16 @@ async fn a_deleted_bucket_is_told() {
     let it = Guarded::new("it-deleted").await;
     it.s3.delete_bucket().bucket(it.bucket).send().await.unwrap();
     let alert = it.alert(|it| it.body["outcome"] == "gone").await;
-    assert_eq!(alert.subject, "[GONE] it-deleted: the guarded bucket was deleted by user/mallory");
+    let subject = "[GONE] it-deleted: the guarded bucket was deleted by user/mallory";
+    assert!(alert.subject.starts_with(subject), "{}", alert.subject);
     assert_eq!(alert.body["severity"], "CRITICAL");
     assert_eq!(alert.attributes["severity"]["Value"], "CRITICAL");
     // Whoever lists the buckets sees it, and since when people know, without a call to it.
     let is_listed = async || {
         let rows = guardrail("list --json").json();
         let row = rows.as_array().unwrap().iter().find(|row| row["bucket"] == it.bucket).cloned()?;
-        Some(row).filter(|it| it["state"] == "gone" && it["open"][0]["told"].is_string() && it["looked"].is_string())
+        let told = row["open"].as_array().unwrap().iter().find(|it| it["state"] == "gone")?["told"].is_string();
+        (row["state"] == "gone" && told).then_some(())
     };
     eventually("listed", PATIENCE, is_listed).await.unwrap();
 }
