@@ -364,6 +364,13 @@ async fn a_deleted_bucket_is_told() {
     assert_eq!(alert.subject, "[GONE] it-deleted: the guarded bucket was deleted by user/mallory");
     assert_eq!(alert.body["severity"], "CRITICAL");
     assert_eq!(alert.attributes["severity"]["Value"], "CRITICAL");
+    // Whoever lists the buckets sees it, and since when people know, without a call to it.
+    let is_listed = async || {
+        let rows = guardrail("list --json").json();
+        let row = rows.as_array().unwrap().iter().find(|row| row["bucket"] == it.bucket).cloned()?;
+        Some(row).filter(|it| it["state"] == "gone" && it["open"][0]["told"].is_string() && it["looked"].is_string())
+    };
+    eventually("listed", PATIENCE, is_listed).await.unwrap();
 }
 
 #[tokio::test]

@@ -128,7 +128,9 @@ async fn flows() -> Vec<Flow> {
     }
     let swept = restored(&[]).await;
     swept.state().ledger = Some([].into());
-    swept.remediate(json!({"bucket": BUCKET})).await.unwrap();
+    for subject in [json!({"bucket": BUCKET}), json!({"key": KEY}), json!({"trail": TRAIL})] {
+        swept.remediate(subject).await.unwrap();
+    }
     let flow = |name, task, start: &FakeAws| Flow { name, task, start: copy(start) };
     vec![
         flow("list", Task::List, &swept),

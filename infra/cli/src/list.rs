@@ -48,14 +48,10 @@ struct FromLedger {
 pub(crate) async fn run(session: &Session, arguments: ListArguments) -> Result<Exit, CliError> {
     let ListArguments { live, json } = arguments;
     let now = Timestamp::now();
-    let documents = documents(session).await?.into_iter().map(|(name, document)| {
-        let registration = parse(&name, &document);
-        (name, registration)
-    });
-    let documents: Vec<_> = documents.collect();
+    let registered = registered(session).await?;
     let rows = match live {
-        true => live::rows(session, documents).await,
-        false => rows(session, documents, now).await?,
+        true => live::rows(session, registered).await,
+        false => rows(session, registered, now).await?,
     };
     let exit = rows.iter().map(|it| exit(it.state)).max().unwrap_or(Exit::Compliant);
     if json {
@@ -90,14 +86,21 @@ pub(crate) fn parse(name: &str, document: &str) -> Result<Registration, String> 
     Registration::parse(document, &bucket).map_err(|error| error.to_string())
 }
 
+/// What each parameter below the registry's path is called, and what stands there; or why that is no registration.
+type Registered = Vec<(String, Result<Registration, String>)>;
+
+async fn registered(session: &Session) -> Result<Registered, CliError> {
+    let parsed = |(name, document): (String, String)| {
+        let registration = parse(&name, &document);
+        (name, registration)
+    };
+    Ok(documents(session).await?.into_iter().map(parsed).collect())
+}
+
 /// A row a bucket, as the ledger has it.
-async fn rows(
-    session: &Session,
-    documents: Vec<(String, Result<Registration, String>)>,
-    now: Timestamp,
-) -> Result<Vec<Row>, CliError> {
-    let registered = documents.iter().filter_map(|(_, it)| it.as_ref().ok());
-    let subjects: Vec<_> = registered.flat_map(subjects).map(|it| it.to_string()).collect();
+async fn rows(session: &Session, registered: Registered, now: Timestamp) -> Result<Vec<Row>, CliError> {
+    let valid = registered.iter().filter_map(|(_, it)| it.as_ref().ok());
+    let subjects: Vec<_> = valid.flat_map(subjects).map(|it| it.to_string()).collect();
     let table = session.ledger.as_str();
     let items = ledger::read(&session.guardrail, table, &subjects).await;
     let items = items.map_err(|source| CliError::Ledger { table: session.ledger.clone(), source })?;
@@ -111,7 +114,7 @@ async fn rows(
             Row { details, ledger, ..row(name, Some(registration), state, now) }
         }
     };
-    Ok(documents.into_iter().map(row).collect())
+    Ok(registered.into_iter().map(row).collect())
 }
 
 fn row(bucket: String, registration: Option<Registration>, state: State, now: Timestamp) -> Row {
@@ -283,17 +286,15 @@ mod tests {
 
     async fn listed(fake: &FakeAws, later: SignedDuration) -> (Vec<Row>, Timestamp) {
         let session = session(fake);
-        let documents = documents(&session).await.unwrap().into_iter().map(|(name, it)| {
-            let registration = parse(&name, &it);
-            (name, registration)
-        });
+        let registered = registered(&session).await.unwrap();
         let now = Timestamp::now() + later;
-        (rows(&session, documents.collect(), now).await.unwrap(), now)
+        (rows(&session, registered, now).await.unwrap(), now)
     }
 
     async fn sweep(fake: &FakeAws) {
-        let batch = json!({"Records": [{"messageId": "m", "body": json!({"bucket": BUCKET}).to_string()}]});
-        fake.remediate(batch).await.unwrap();
+        let message = |body: Value| json!({"messageId": body.to_string(), "body": body.to_string()});
+        let batch = [json!({"bucket": BUCKET}), json!({"key": KEY})].map(message);
+        fake.remediate(json!({ "Records": batch })).await.unwrap();
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{
     Exit,
     error::CliError,
-    list::{Row, row},
+    list::{Registered, Row, row},
     plan,
     session::Session,
 };
@@ -24,8 +24,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// A row a bucket.
-pub(super) async fn rows(session: &Session, documents: Vec<(String, Result<Registration, String>)>) -> Vec<Row> {
-    let progress = ProgressBar::new(documents.len() as u64);
+pub(super) async fn rows(session: &Session, registered: Registered) -> Vec<Row> {
+    let progress = ProgressBar::new(registered.len() as u64);
     progress.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
         progress.set_style(style);
@@ -37,7 +37,7 @@ pub(super) async fn rows(session: &Session, documents: Vec<(String, Result<Regis
         };
         Row { details, ..row(name, registration.ok(), state, Timestamp::now()) }
     };
-    let mut found = stream::iter(documents).map(looking).buffered(AT_ONCE);
+    let mut found = stream::iter(registered).map(looking).buffered(AT_ONCE);
     let mut rows = Vec::new();
     while let Some(row) = found.next().await {
         progress.set_message(row.bucket.clone());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     control::table::Control,
-    decide::ledger::ItemError,
+    decide::{ledger::ItemError, uses},
     edge::registry::{Mode, Registration},
     outcome::ledger::{BUCKET, HINDRANCE, Item, Open, OpenKind},
     value::{plain::clean, subject::Subject},
@@ -46,7 +46,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     pub state: State,
-    /// When it was last looked at, as far as that was written down; the longest ago of what it leans on.
+    /// When it and all that it leans on had last been looked at, as far as that was written down; `None`: some of it never.
     pub looked: Option<Timestamp>,
     pub matters: Vec<Matter>,
 }
@@ -68,13 +68,10 @@ pub struct Matter {
     pub note: Option<String>,
 }
 
-/// The bucket, and what it leans on.
+/// The bucket, and what it leans on in its account.
 pub fn subjects(registration: &Registration) -> Vec<Subject> {
-    let Registration { bucket, key_arn, former_keys, trail_arn, .. } = registration;
-    let mut subjects = vec![Subject::Bucket(bucket.clone()), Subject::Key(key_arn.clone())];
-    subjects.extend(former_keys.iter().filter(|it| *it != key_arn).cloned().map(Subject::Key));
-    subjects.extend(trail_arn.iter().cloned().map(Subject::Trail));
-    subjects
+    let bucket = Subject::Bucket(registration.bucket.clone());
+    [bucket].into_iter().chain(uses::subjects([registration])).collect()
 }
 
 impl Known {
@@ -92,9 +89,10 @@ impl Known {
                 told: None,
                 note: Some(clean(&note)),
             };
-            match items.get(&subject.to_string()) {
+            let item = items.get(&subject.to_string());
+            looks.push(item.and_then(|it| it.as_ref().ok()?.looked));
+            match item {
                 Some(Ok(item)) => {
-                    looks.push(item.looked);
                     match item.looked {
                         Some(looked) if now.duration_since(looked) < STALE => {}
                         Some(_) => matters.push(unknown("not looked at lately".to_owned())),
@@ -103,8 +101,6 @@ impl Known {
                     matters.extend(of_item(item, of.as_ref(), registration, now));
                 }
                 Some(Err(error)) => matters.push(unknown(format!("the ledger's item cannot be used: {error}"))),
-                // What it leans on may be looked at together with it.
-                None if of.is_some() => {}
                 None => matters.push(unknown("never looked at".to_owned())),
             }
         }
@@ -189,8 +185,14 @@ mod tests {
 
     fn known_at(now: Timestamp, more: Value, items: &[(&str, Value)]) -> Known {
         let read = |it: &Value| Item::read(it.as_object().unwrap().clone(), now);
-        let items = items.iter().map(|(subject, it)| ((*subject).to_owned(), read(it))).collect();
-        Known::new(&registration(more), &items, now)
+        let registration = registration(more);
+        // What it leans on is good, unless the test says otherwise; `null`: it is not there.
+        let leans_on =
+            subjects(&registration).split_off(1).into_iter().map(|it| (it.to_string(), json!({ "looked": now })));
+        let mut all: BTreeMap<_, _> = leans_on.collect();
+        all.extend(items.iter().map(|(subject, it)| ((*subject).to_owned(), it.clone())));
+        let items = all.iter().filter(|it| !it.1.is_null()).map(|(subject, it)| (subject.clone(), read(it))).collect();
+        Known::new(&registration, &items, now)
     }
 
     fn known(more: Value, items: &[(&str, Value)]) -> Known {
@@ -217,11 +219,15 @@ mod tests {
         let unknown = |hours: f64, items: &[(&str, Value)], note: &str| {
             let known = known_at(at(hours), json!({}), items);
             assert_eq!(known.state, State::Unknown, "{note}");
+            assert_eq!(known.looked.is_none(), !note.contains("lately"));
             let told = known.matters[0].note.clone().unwrap();
             assert!(told.contains(note), "{told}");
         };
         unknown(1.0, &[], "never looked at");
         unknown(1.0, &[(OWN, json!({}))], "never looked at");
+        for leans_on in [format!("key:{KEY}"), format!("trail:{TRAIL}")] {
+            unknown(1.0, &[(OWN, looked()), (&leans_on, Value::Null)], "never looked at");
+        }
         unknown(50.0, &[(OWN, looked())], "not looked at lately");
         assert_eq!(known_at(at(49.9), json!({}), &[(OWN, looked())]).state, State::Compliant);
         // Forged, made by a later version, or broken.
