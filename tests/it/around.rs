@@ -131,7 +131,7 @@ async fn a_deleted_trail_is_created_again() {
     let before = fake.state().trail.take();
     let event = call("cloudtrail", "DeleteTrail", json!({"name": "acme-trail"}));
     expect![[r#"
-        reads  its trail ×2, GetParametersByPath
+        reads  its trail ×2, GetParametersByPath, GetTrailStatus
         writes CreateTrail, PutEventSelectors, StartLogging
         told   WARNING [RESTORED] acme-data: trail changed by user/mallory, restored within some s
         answer acme-data restored: trail restored
@@ -227,8 +227,8 @@ async fn a_batch_reads_a_shared_trail_once_and_restores_it_once() {
     assert_eq!(fake.writes(), ["StartLogging"]);
     for read in ["GetTrailStatus", "GetKeyPolicy"] {
         let looks = fake.reads().iter().filter(|it| *it == read).count();
-        // Drifted, and the same right before the restore; the key was good from the first.
-        assert_eq!(looks, if read == "GetKeyPolicy" { 1 } else { 2 }, "{read}");
+        // Drifted, the same right before the restore, and whether it logs after it; the key was good from the first.
+        assert_eq!(looks, if read == "GetKeyPolicy" { 1 } else { 3 }, "{read}");
     }
     let alert = fake.alerts().remove(0);
     assert_eq!(alert["missed_event"], true, "no event told of it");
@@ -586,6 +586,19 @@ async fn a_denied_attempt_on_the_own_key_is_told_and_an_own_key_that_cannot_be_m
     assert!(fake.remediate(call("kms", "DisableKey", json!({"keyId": OWN_KEY}))).await.is_err());
     let error = sweep(&fake, json!({})).await.unwrap_err();
     assert!(error.contains("people could not be told"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_key_that_stays_disabled_whatever_kms_says_is_not_called_put_back() {
+    let fake = with_own_key().await;
+    for _ in 0..20 {
+        // Somebody disables it again and again.
+        fake.before("DescribeKey", |it| it.own_key.as_mut().unwrap().state = "Disabled".to_owned());
+    }
+    let answer = sweep(&fake, json!({})).await.unwrap();
+    let finding = &answer["guardrail"]["findings"][0];
+    assert_eq!((&finding["part"], &finding["outcome"]), (&json!("key alias/s3-guardrail"), &json!("failed")));
+    assert!(finding["problem"].as_str().unwrap().contains("KMS took every call"), "{finding}");
 }
 
 #[tokio::test]
