@@ -57,6 +57,7 @@ main() {
       echo "  registry parameters below $path, if there are any: they could not be read"
     fi
   done
+  echo "  the index of the registry, parameters below /s3-guardrail/uses: it says nothing that the documents do not"
   echo "  a backup of the table s3-guardrail-ledger, for 35 days: DynamoDB makes it when the table is deleted"
   echo "  the key behind alias/s3-guardrail, for 7 more days, in case somebody needs an old log"
 }

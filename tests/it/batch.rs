@@ -215,10 +215,10 @@ async fn no_write_begins_when_the_time_is_over_and_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_does_not_answer_does_not_keep_people_from_being_told() {
     let fake = FakeAws::compliant().await;
-    // The bucket answers in time, and then the key does not.
+    // Whose it is shows in time, and then the key does not answer.
     fake.state().latency = Duration::from_secs(3);
-    let input = batch(&[json!({"bucket": BUCKET})], 0);
-    let end = tokio::time::Instant::now() + Duration::from_secs(24);
+    let input = batch(&[json!({ "key": guardrail_tests::fake::KEY })], 0);
+    let end = tokio::time::Instant::now() + Duration::from_secs(28);
     guardrail::work::remediate::remediate(&fake.guardrail(), input, end).await.unwrap();
     assert!(tokio::time::Instant::now() < end);
     let error = fake.alerts()[0]["error"].to_string();

@@ -163,7 +163,7 @@ async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
         (plan.code, plan.stdout.as_str()),
         (0, "it-cli-life  baseline: registry\n  compliant, nothing to restore\n")
     );
-    let list = guardrail(&format!("list {prefix}"));
+    let list = guardrail(&format!("list --live {prefix}"));
     assert!(list.code == 0 && list.stdout.contains("it-cli-life  compliant   enforce\n"), "{list:?}");
 
     suspend_versioning(&s3, "it-cli-life").await;
@@ -189,7 +189,7 @@ async fn from_bootstrap_over_drift_to_reconcile_and_exemption() {
     let restored = guardrail(&format!("reconcile it-cli-life {prefix}"));
     assert!(restored.code == 0 && restored.stdout.contains("1 control restored, 1 control exempt"), "{restored:?}");
     assert!(setting(&s3, "it-cli-life", Control::Versioning).await.contains("Suspended"));
-    let list = guardrail(&format!("list {prefix}"));
+    let list = guardrail(&format!("list --live {prefix}"));
     let line = format!("it-cli-life  compliant   enforce  versioning exempt until {}T00:00:00Z\n", in_days(31));
     assert!(list.code == 0 && list.stdout.contains(&line), "{list:?}");
 }
@@ -209,7 +209,21 @@ async fn the_list_tells_what_is_broken_and_reads_every_page() {
         put(&bucket, &json!({"bucket": bucket, "account": ACCOUNT, "key_arn": key, "mode": "observe"}).to_string());
     }
     put("it-cli-broken", r#"{"bucket": "it-cli-broken", "account": "#);
+    // No function looks at another registry than its own.
     let list = guardrail(&format!("list --json --prefix {prefix}"));
+    let states: Vec<_> = list.json().as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+    assert_eq!((list.code, states.len(), &states[0]), (1, 12, &json!("broken")), "{list:?}");
+    assert!(states[1..].iter().all(|it| *it == "unknown"), "{list:?}");
+    let reader = DEPLOYMENT.0.user("lister", &["ssm:GetParametersByPath"]).unwrap();
+    let reads = format!("list --prefix {prefix}");
+    guardrail_as(&reader, &reads)
+        .refused(&["you need the permission dynamodb:BatchGetItem", "`guardrail list --live`"]);
+    let administrator = Keys::administrator(ACCOUNT);
+    let elsewhere = |table: &str| Ended::of(command_as(&administrator, &reads).env("GUARDRAIL_LEDGER_TABLE", table));
+    elsewhere("no-such-ledger").refused(&["the ledger no-such-ledger could not be read", "`guardrail list --live`"]);
+    elsewhere("a/b").refused(&["GUARDRAIL_LEDGER_TABLE: `a/b` is not a table's name"]);
+
+    let list = guardrail(&format!("list --live --json --prefix {prefix}"));
     let rows = list.json();
     let rows: Vec<_> = rows.as_array().unwrap().iter().map(|it| (it["state"].as_str().unwrap(), it)).collect();
     assert_eq!((list.code, rows.len(), rows[0].0), (1, 12, "broken"), "{list:?}");

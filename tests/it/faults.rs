@@ -12,7 +12,10 @@ use guardrail::{
 };
 use guardrail_core::{
     control::table::Control,
-    value::{failure::chain, own_parts::WIRING},
+    value::{
+        failure::chain,
+        own_parts::{USES, WIRING},
+    },
 };
 use guardrail_tests::{
     control,
@@ -144,6 +147,7 @@ async fn flows() -> Vec<Flow> {
     let mut swept = whole.clone();
     swept.rules = deployed();
     swept.parameters.insert(WIRING.to_owned(), "2".to_owned());
+    swept.parameters.insert(format!("{USES}key/nobodys"), json!({"buckets": ["gone"]}).to_string());
     swept.rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
     swept.rules.get_mut("s3-guardrail-key-changed").unwrap().0["EventPattern"] = json!("{\"source\":[\"nothing\"]}");
     swept.rules.get_mut("s3-guardrail-trail-changed").unwrap().1.clear();

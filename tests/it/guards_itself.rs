@@ -72,9 +72,12 @@ async fn whatever_happens_to_the_key_is_undone_and_told() {
     mallory(&["kms", "disable-key-rotation", "--key-id", &key]);
     until("rotating", || ask(&["kms", "get-key-rotation-status", "--key-id", &key], "KeyRotationEnabled") == "True")
         .await;
-    mallory(&["kms", "delete-alias", "--alias-name", "alias/it-key"]);
+
+    // Another one: after three restores within an hour each is braked.
+    let key = guard("it-other-key");
+    mallory(&["kms", "delete-alias", "--alias-name", "alias/it-other-key"]);
     let alias = ["kms", "list-aliases", "--key-id", &key];
-    until("named", || ask(&alias, "Aliases[].AliasName") == "alias/it-key").await;
+    until("named", || ask(&alias, "Aliases[].AliasName") == "alias/it-other-key").await;
 
     let get = ["kms", "get-key-policy", "--key-id", &key, "--policy-name", "default"];
     let policy = || ask(&get, "Policy");
@@ -100,17 +103,17 @@ async fn whatever_happens_to_the_trail_is_undone_and_told() {
     guard("it-trails");
     let inbox = deployment().inbox("it-trails", Some("it-trails")).await.unwrap();
     let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/it-trails-trail");
-    let logging = || {
+    let logging = |trail: &str| {
         deployment()
             .aws
             .aws(
                 &deployment().administrator,
-                &["cloudtrail", "get-trail-status", "--name", &trail, "--output", "text", "--query", "IsLogging"],
+                &["cloudtrail", "get-trail-status", "--name", trail, "--output", "text", "--query", "IsLogging"],
             )
             .is_ok_and(|it| it == "True")
     };
     aws(&["cloudtrail", "stop-logging", "--name", &trail]);
-    until("logging", logging).await;
+    until("logging", || logging(&trail)).await;
     let told = alert(&inbox, |it| restored(it, "trail")).await;
     assert_eq!(told.body["trigger"]["event_name"], "StopLogging");
 
@@ -136,8 +139,11 @@ async fn whatever_happens_to_the_trail_is_undone_and_told() {
     let selectors = || ask(&["cloudtrail", "get-event-selectors", "--trail-name", &trail], "to_string(@)");
     until("selecting writes", || selectors().contains("it-trails/") && selectors().contains("ReadOnly")).await;
 
+    // Another one: after three restores within an hour each is braked.
+    guard("it-other-trails");
+    let trail = trail.replace("it-trails", "it-other-trails");
     aws(&["cloudtrail", "delete-trail", "--name", &trail]);
-    until("made again", logging).await;
+    until("made again", || logging(&trail)).await;
     assert_eq!(ask(&["cloudtrail", "get-trail", "--name", &trail], "Trail.S3BucketName"), "it-logs");
 }
 

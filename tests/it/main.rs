@@ -39,4 +39,5 @@ mod tidy;
 mod told;
 mod told_once;
 mod unsettled;
+mod uses;
 mod verify;

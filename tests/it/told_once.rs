@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use guardrail::{Guardrail, clock::Clock};
 use guardrail_core::control::table::Control;
 use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, LEDGER, remediate};
 use serde_json::{Value, json};
@@ -161,4 +162,101 @@ async fn an_exemption_counts_at_once_though_the_document_was_read_for_a_whole_ba
     fake.remediate(json!({"Records": [message(BUCKET), message("unguarded")]})).await.unwrap();
     assert_eq!(fake.writes(), [""; 0]);
     assert_eq!(fake.alerts()[0]["findings"][0]["outcome"], "exempt");
+}
+
+thread_local! {
+    /// When this test's guardrail was made, by both clocks.
+    static BEGIN: (jiff::Timestamp, tokio::time::Instant) = (jiff::Timestamp::now(), tokio::time::Instant::now());
+}
+
+/// The guardrail with a clock that goes as tokio's does.
+fn on_paused_time(fake: &FakeAws) -> Guardrail {
+    let now = || BEGIN.with(|(time, begin)| *time + jiff::SignedDuration::try_from(begin.elapsed()).unwrap());
+    // It begins here.
+    let _ = now();
+    let guardrail = fake.guardrail();
+    Guardrail { clock: Clock { now, ..guardrail.clock }, ..guardrail }
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_know_a_day_before_an_exemption_ends_and_when_it_has_ended() {
+    let fake = compliant().await;
+    let guardrail = on_paused_time(&fake);
+    let until = guardrail.clock.now() + jiff::SignedDuration::from_hours(48);
+    fake.register(json!({"exemptions": [{"control": "versioning", "until": until, "reason": "CHG-1"}]}));
+    remediate(&guardrail, sweep()).await.unwrap();
+    assert_eq!(told(&fake), [""; 0]);
+    tokio::time::advance(Duration::from_secs(25 * 3600)).await;
+    for _ in 0..2 {
+        remediate(&guardrail, sweep()).await.unwrap();
+    }
+    let alert = fake.alerts().remove(0);
+    assert_eq!((&alert["severity"], &alert["outcome"]), (&json!("WARNING"), &json!("compliant")), "{alert}");
+    let text = alert["facts"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("the exemption of versioning ends at ") && text.ends_with("(reason: CHG-1)"), "{text}");
+    let subjects: Vec<_> = fake.state().published.iter().map(|it| it["Subject"].clone()).collect();
+    assert!(subjects[0].starts_with("[EXEMPTION] acme-data: the exemption of versioning ends at"), "{subjects:?}");
+    assert_eq!(told(&fake), ["[EXEMPTION]"], "once");
+    // When it is over the control is restored as ever.
+    drift(&fake, &[Control::Versioning]);
+    remediate(&guardrail, sweep()).await.unwrap();
+    assert_eq!(told(&fake), ["[DRIFTED]"], "it was used now");
+    tokio::time::advance(Duration::from_secs(23 * 3600)).await;
+    remediate(&guardrail, sweep()).await.unwrap();
+    let alert = fake.alerts().remove(0);
+    assert_eq!(alert["findings"][0]["outcome"], "restored", "{alert}");
+    assert!(
+        alert["facts"][0]["text"].as_str().unwrap().starts_with("the exemption of versioning ended at "),
+        "{alert}"
+    );
+    remediate(&guardrail, sweep()).await.unwrap();
+    assert_eq!(told(&fake), ["[RESTORED]"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exemption_that_nobody_will_remember_is_told_every_day() {
+    let fake = compliant().await;
+    fake.register(json!({"exemptions": [{"control": "versioning", "until": "2999-01-31"}]}));
+    let guardrail = on_paused_time(&fake);
+    for _ in 0..2 {
+        for _ in 0..3 {
+            remediate(&guardrail, sweep()).await.unwrap();
+        }
+        assert_eq!(told(&fake), ["[EXEMPTION]"]);
+        tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    }
+    // An own echo or a request finds the same in the ledger.
+    remediate(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    remediate(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    assert_eq!(told(&fake), ["[EXEMPTION]"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fought_over_is_held_where_its_owner_says_so() {
+    let fake = compliant().await;
+    fake.register(json!({"on_fight": "hold"}));
+    let guardrail = on_paused_time(&fake);
+    let broken = async || {
+        drift(&fake, &[Control::Versioning]);
+        remediate(&guardrail, sweep()).await.unwrap()
+    };
+    for _ in 0..3 {
+        broken().await;
+    }
+    assert_eq!(told(&fake), ["[RESTORED]", "[RESTORED]", "[FIGHT]"]);
+    tokio::time::advance(Duration::from_secs(90)).await;
+    for _ in 0..2 {
+        assert_eq!(broken().await, json!({"batchItemFailures": []}), "it is answered");
+        tokio::time::advance(Duration::from_secs(900)).await;
+    }
+    let alert = fake.alerts().remove(0);
+    assert!(alert["findings"][0]["note"].as_str().unwrap().contains("\"on_fight\": \"hold\""), "{alert}");
+    assert_eq!((told(&fake), fake.writes().len()), (vec!["[DRIFTED]".to_owned()], 3), "once");
+    // Whoever asks for it has it restored, and the fight goes on.
+    remediate(&guardrail, json!({"bucket": BUCKET})).await.unwrap();
+    broken().await;
+    assert_eq!(fake.writes().len(), 4);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    broken().await;
+    assert_eq!(fake.writes().len(), 5, "it is over");
 }

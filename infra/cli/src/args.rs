@@ -89,16 +89,17 @@ Examples:
   guardrail reconcile acme-data --dry-run
   guardrail reconcile acme-data")]
     Reconcile(ReconcileArguments),
-    /// Every guarded bucket: its mode, its exemptions in force, its state
+    /// Every guarded bucket: its state, how old that knowledge is, its mode, its exemptions in force
     #[command(after_help = "\
+Reads what the guardrail's looks wrote into the ledger (GUARDRAIL_LEDGER_TABLE, or s3-guardrail-ledger): what
+is open, since when, and when people were told. A look that found nothing new is written down once a day. What
+nobody has looked at lately is unknown. --live asks AWS about every bucket itself.
+
 Examples:
   guardrail list
+  guardrail list --live
   guardrail list --json | jq -r '.[] | select(.state != \"compliant\") | .bucket'")]
-    List {
-        /// JSON instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArguments),
     /// Leave one control of a bucket to drift, until a time
     #[command(after_help = "\
 Takes the place of an exemption that the control already has. Counts from the next event on.
@@ -217,6 +218,17 @@ Example:
 Example:
   guardrail completions bash > ~/.local/share/bash-completion/completions/guardrail")]
     Completions { shell: Shell },
+}
+
+/// What `guardrail list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Ask AWS about every bucket, instead of the ledger
+    #[arg(long)]
+    pub live: bool,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use guardrail_core::{
     edge::registry::RegistryError,
     value::{
         failure::ApiError,
-        names::{AccountId, BucketName, RoleArn},
+        names::{AccountId, BucketName, NameError, RoleArn, TableName},
     },
 };
 
@@ -40,6 +40,10 @@ pub(crate) enum CliError {
     Registry(#[from] RegistryError),
     #[error("the registry could not be used{next}: {source}; run it again", next = next_step(.source))]
     Parameters { source: ApiError },
+    #[error("the ledger {table} could not be read{next}: {source}; `guardrail list --live` asks AWS itself", next = ledger_step(.source))]
+    Ledger { table: TableName, source: ApiError },
+    #[error("GUARDRAIL_LEDGER_TABLE: {0}; nothing was asked")]
+    LedgerName(NameError),
     #[error("the history in {place} could not be read{next}: {source}", next = next_step(.source))]
     History { place: String, source: ApiError },
     #[error("{file}: {problem}")]
@@ -93,6 +97,15 @@ pub(crate) fn next_step(error: &ApiError) -> String {
         }
         "NoSuchBucket" => " (check the name)".to_owned(),
         _ => String::new(),
+    }
+}
+
+fn ledger_step(error: &ApiError) -> String {
+    match error.code() {
+        Some("ResourceNotFoundException") => {
+            " (there is none in this region, or GUARDRAIL_LEDGER_TABLE names another)".to_owned()
+        }
+        _ => next_step(error),
     }
 }
 

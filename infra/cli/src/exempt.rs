@@ -1,8 +1,10 @@
 //! `guardrail exempt`: writes an exemption into a registry document.
 
 use guardrail::store::registry;
-use guardrail_core::{control::table::Control, edge::registry::Registration, outcome::exemption::Exemption};
-use jiff::{SignedDuration, Timestamp};
+use guardrail_core::{
+    control::table::Control, decide::permitted::LONGEST, edge::registry::Registration, outcome::exemption::Exemption,
+};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
@@ -30,9 +32,6 @@ pub(crate) async fn run(session: &Session, arguments: ExemptArguments) -> Result
     session.print(&format!("{prefix}{bucket}\n{changes}"))?;
     Ok(Exit::Compliant)
 }
-
-/// An exemption ends while somebody still knows why it was made; the last day counts whole.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 91);
 
 /// The exemption as the registry would read it.
 pub(crate) fn exemption(leave: &Leave, control: Control, now: Timestamp) -> Result<Exemption, CliError> {

@@ -9,7 +9,7 @@ use expect_test::expect_file;
 use guardrail::Guardrail;
 use guardrail_core::outcome::record_file::FOLDER;
 use guardrail_tests::{
-    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, TRAIL, World, acl},
+    fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, FaultKind, KEY, LEDGER, TRAIL, World, acl},
     matrix::{self, Cell, PATIENCE, Row, holds, same},
     models::Exchange,
 };
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Exit,
-    args::{ExemptArguments, HistoryArguments, Leave, RollbackArguments, TeardownArguments},
+    args::{ExemptArguments, HistoryArguments, Leave, ListArguments, RollbackArguments, TeardownArguments},
     error::CliError,
-    exempt, history, redrive, rollback,
+    exempt, history, list, redrive, rollback,
     session::Session,
     teardown,
 };
@@ -29,6 +29,7 @@ const OTHER: &str = "other-data";
 /// What a command is given to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Task {
+    List,
     Exempt,
     History,
     Rollback,
@@ -58,6 +59,7 @@ pub(crate) fn session(fake: &FakeAws) -> Session {
         guardrail: Guardrail { caller: Some(caller.clone()), ..fake.guardrail() },
         account: ACCOUNT.parse().unwrap(),
         caller,
+        ledger: LEDGER.parse().unwrap(),
         credentials: None,
         iam: aws_sdk_iam::Client::new(&fake.sdk()),
         // The fault matrix runs thousands of commands.
@@ -124,8 +126,12 @@ async fn flows() -> Vec<Flow> {
         state.uploads = [BUCKET, OTHER].map(|it| format!("{it}/large")).into();
         state.objects.extend(objects.map(|it| (it, "content".to_owned())));
     }
+    let swept = restored(&[]).await;
+    swept.state().ledger = Some([].into());
+    swept.remediate(json!({"bucket": BUCKET})).await.unwrap();
     let flow = |name, task, start: &FakeAws| Flow { name, task, start: copy(start) };
     vec![
+        flow("list", Task::List, &swept),
         flow("exempt", Task::Exempt, &bare),
         flow("history", Task::History, &bare),
         flow("roll back", Task::Rollback, &full),
@@ -165,6 +171,7 @@ fn copy(fake: &FakeAws) -> FakeAws {
         to.objects.clone_from(&from.objects);
         to.uploads.clone_from(&from.uploads);
         to.dead_letters.clone_from(&from.dead_letters);
+        to.ledger.clone_from(&from.ledger);
     }
     other
 }
@@ -211,6 +218,7 @@ impl Flow {
         let bucket = BUCKET.parse().unwrap();
         let leave = || Leave { until: tomorrow(), reason: "INC-1".to_owned(), approved_by: "ann".to_owned() };
         match self.task {
+            Task::List => list::run(&session, ListArguments { live: false, json: false }).await,
             Task::Exempt => {
                 let control = guardrail_core::control::table::Control::Lifecycle;
                 exempt::run(&session, ExemptArguments { bucket, control, leave: leave() }).await
@@ -373,7 +381,7 @@ fn in_between(flow: &Flow, usual: &Undisturbed, is: &Parts) -> Result<(), String
             holds(format_args!("nobody knows of the rest: {is:#?}"), known)
         }
         // A letter is delivered before it is gone.
-        Task::Exempt | Task::History | Task::Redrive { .. } => Ok(()),
+        Task::List | Task::Exempt | Task::History | Task::Redrive { .. } => Ok(()),
     }
 }
 

@@ -1,30 +1,26 @@
-//! `guardrail list`: every guarded bucket and its state.
+//! `guardrail list`: every guarded bucket and its state, from the ledger, or from AWS itself.
 
-use futures_util::{StreamExt as _, stream};
-use guardrail::api;
+mod live;
+
+use std::collections::BTreeMap;
+
+use guardrail::{api, store::ledger};
 use guardrail_core::{
+    decide::known::{Known, Matter, State, subjects},
     edge::registry::{Mode, Registration},
-    outcome::{
-        exemption::Exemption,
-        finding::Outcome,
-        report::{BucketOutcome, Report},
-    },
+    outcome::{exemption::Exemption, ledger::Item},
     value::names::BucketName,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
     Exit,
+    args::ListArguments,
     diff::{ADDED, CHANGED, REMOVED, painted},
     error::CliError,
-    plan,
     session::Session,
 };
-
-/// How many buckets are read at once.
-const AT_ONCE: usize = 8;
 
 /// A guarded bucket.
 #[derive(Debug, Serialize)]
@@ -37,41 +33,35 @@ struct Row {
     exemptions: Vec<Exemption>,
     /// Controls that are not as they should be, or why that is not known.
     details: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    ledger: Option<FromLedger>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Compliant,
-    Drifted,
-    /// A policy would keep the guardrail from its work.
-    Endangered,
-    Unreadable,
-    Gone,
-    /// Its registry document is not valid, so that it is not guarded.
-    Broken,
+/// What the ledger has of a bucket.
+#[derive(Debug, Serialize)]
+struct FromLedger {
+    /// `None`: never, as far as it knows.
+    looked: Option<Timestamp>,
+    open: Vec<Matter>,
 }
 
-pub(crate) async fn run(session: &Session, json: bool) -> Result<Exit, CliError> {
-    let documents = documents(session).await?;
-    let progress = ProgressBar::new(documents.len() as u64);
-    progress.set_draw_target(ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}") {
-        progress.set_style(style);
-    }
-    let mut found = stream::iter(documents).map(|(name, document)| row(session, name, document)).buffered(AT_ONCE);
-    let mut rows = Vec::new();
-    while let Some(row) = found.next().await {
-        progress.set_message(row.bucket.clone());
-        progress.inc(1);
-        rows.push(row);
-    }
-    progress.finish_and_clear();
-    let exit = rows.iter().map(|it| it.state.exit()).max().unwrap_or(Exit::Compliant);
+pub(crate) async fn run(session: &Session, arguments: ListArguments) -> Result<Exit, CliError> {
+    let ListArguments { live, json } = arguments;
+    let now = Timestamp::now();
+    let documents = documents(session).await?.into_iter().map(|(name, document)| {
+        let registration = parse(&name, &document);
+        (name, registration)
+    });
+    let documents: Vec<_> = documents.collect();
+    let rows = match live {
+        true => live::rows(session, documents).await,
+        false => rows(session, documents, now).await?,
+    };
+    let exit = rows.iter().map(|it| exit(it.state)).max().unwrap_or(Exit::Compliant);
     if json {
         session.print_json(&rows)?;
     } else {
-        session.print(&table(&rows, &session.guardrail.config.parameter_prefix))?;
+        session.print(&table(&rows, &session.guardrail.config.parameter_prefix, now))?;
     }
     Ok(exit)
 }
@@ -95,89 +85,122 @@ pub(crate) async fn documents(session: &Session) -> Result<Vec<(String, String)>
     Ok(documents)
 }
 
-async fn row(session: &Session, name: String, document: String) -> Row {
-    let registration = match parse(&name, &document) {
-        Ok(registration) => registration,
-        Err(error) => {
-            return Row { bucket: name, state: State::Broken, mode: None, exemptions: Vec::new(), details: error };
-        }
-    };
-    let report = match session.observe(&registration.bucket).await {
-        Ok(observed) => plan::report(session, &registration, observed).await,
-        Err(error) => Err(error),
-    };
-    let (state, details) = match report {
-        Ok(report) => state(&report),
-        Err(CliError::NoBucket { .. }) => (State::Gone, "the bucket does not exist".to_owned()),
-        Err(CliError::Unreachable { problem, .. }) => (State::Unreadable, problem),
-        Err(CliError::Registry(error)) => (State::Broken, error.to_string()),
-        Err(error) => (State::Unreadable, error.to_string()),
-    };
-    let now = Timestamp::now();
-    let exemptions = registration.exemptions.into_iter().filter(|it| now < it.until).collect();
-    Row { bucket: name, state, mode: Some(registration.mode), exemptions, details }
-}
-
 pub(crate) fn parse(name: &str, document: &str) -> Result<Registration, String> {
     let bucket: BucketName = name.parse().map_err(|error| format!("{error}"))?;
     Registration::parse(document, &bucket).map_err(|error| error.to_string())
 }
 
-fn state(report: &Report) -> (State, String) {
-    let named = |outcome| {
-        let findings = report.findings.iter().filter(|it| it.outcome == outcome);
-        findings.map(|it| it.control.id()).collect::<Vec<_>>().join(", ")
+/// A row a bucket, as the ledger has it.
+async fn rows(
+    session: &Session,
+    documents: Vec<(String, Result<Registration, String>)>,
+    now: Timestamp,
+) -> Result<Vec<Row>, CliError> {
+    let registered = documents.iter().filter_map(|(_, it)| it.as_ref().ok());
+    let subjects: Vec<_> = registered.flat_map(subjects).map(|it| it.to_string()).collect();
+    let table = session.ledger.as_str();
+    let items = ledger::read(&session.guardrail, table, &subjects).await;
+    let items = items.map_err(|source| CliError::Ledger { table: session.ledger.clone(), source })?;
+    let items: BTreeMap<_, _> = items.into_iter().map(|(name, it)| (name, Item::read(it.item, now))).collect();
+    let row = |(name, registration): (String, Result<Registration, String>)| match registration {
+        Err(error) => Row { details: error, ..row(name, None, State::Broken, now) },
+        Ok(registration) => {
+            let Known { state, looked, matters } = Known::new(&registration, &items, now);
+            let details = matters.iter().map(|it| detail(it, now)).collect::<Vec<_>>().join("; ");
+            let ledger = Some(FromLedger { looked, open: matters });
+            Row { details, ledger, ..row(name, Some(registration), state, now) }
+        }
     };
-    let exposures = || report.exposures.iter().map(|it| it.detail.as_str()).collect::<Vec<_>>().join("; ");
-    match report.outcome {
-        BucketOutcome::Gone => (State::Gone, String::new()),
-        BucketOutcome::Failed => (State::Unreadable, named(Outcome::Unreadable)),
-        BucketOutcome::Endangered => {
-            let all = report.hindrances.iter().map(ToString::to_string).collect::<Vec<_>>();
-            (State::Endangered, all.join("; "))
-        }
-        _ if Exit::from_report(report) == Exit::Drift => (State::Drifted, named(Outcome::WouldRestore)),
-        _ => (State::Compliant, exposures()),
+    Ok(documents.into_iter().map(row).collect())
+}
+
+fn row(bucket: String, registration: Option<Registration>, state: State, now: Timestamp) -> Row {
+    let mode = registration.as_ref().map(|it| it.mode);
+    let exemptions = registration.into_iter().flat_map(|it| it.exemptions).filter(|it| now < it.until).collect();
+    Row { bucket, state, mode, exemptions, details: String::new(), ledger: None }
+}
+
+/// What is not as it should be, since when, and since when people know.
+fn detail(Matter { of, about, state, since, told, note }: &Matter, now: Timestamp) -> String {
+    let is_said = *state == State::Unknown && note.is_some();
+    let mut text = if is_said { String::new() } else { format!("{about} {}", word(*state)) };
+    if let Some(note) = note {
+        text = if text.is_empty() { note.clone() } else { format!("{text}: {note}") };
+    }
+    let mut times = Vec::new();
+    if let Some(since) = since {
+        times.push(format!("since {}", ago(*since, now)));
+        times.push(told.map_or("people were not told yet".to_owned(), |it| format!("told {}", ago(it, now))));
+    }
+    if let Some(of) = of {
+        times.push(of.clone());
+    }
+    if times.is_empty() { text } else { format!("{text} ({})", times.join(", ")) }
+}
+
+/// How long ago that was, in whole units.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).max(SignedDuration::ZERO).as_secs();
+    match seconds {
+        0..60 => "just now".to_owned(),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
     }
 }
 
-impl State {
-    fn exit(self) -> Exit {
-        match self {
-            Self::Compliant => Exit::Compliant,
-            Self::Drifted | Self::Endangered => Exit::Drift,
-            Self::Unreadable | Self::Gone | Self::Broken => Exit::Error,
-        }
+fn word(state: State) -> &'static str {
+    match state {
+        State::Compliant => "compliant",
+        State::Exempt => "exempt",
+        State::Observe => "observe",
+        State::Drifted => "drifted",
+        State::Endangered => "endangered",
+        State::Fight => "fight",
+        State::Unknown => "unknown",
+        State::Failed => "failed",
+        State::Unreadable => "unreadable",
+        State::Gone => "gone",
+        State::Broken => "broken",
     }
 }
 
-fn table(rows: &[Row], prefix: &str) -> String {
+fn exit(state: State) -> Exit {
+    match state {
+        State::Compliant | State::Exempt => Exit::Compliant,
+        State::Observe | State::Drifted | State::Endangered | State::Fight => Exit::Drift,
+        State::Unknown | State::Failed | State::Unreadable | State::Gone | State::Broken => Exit::Error,
+    }
+}
+
+fn table(rows: &[Row], prefix: &str, now: Timestamp) -> String {
     if rows.is_empty() {
         return format!(
             "No bucket is registered under {prefix}; `guardrail bootstrap BUCKET` builds and registers one.\n"
         );
     }
     let width = rows.iter().map(|it| it.bucket.len()).max().unwrap_or_default().max("BUCKET".len());
-    let mut text = format!("{:width$}  {:10}  {:7}  DETAILS\n", "BUCKET", "STATE", "MODE");
+    let has_ages = rows.iter().any(|it| it.ledger.is_some());
+    let age = |text: &str| if has_ages { format!("{text:11}  ") } else { String::new() };
+    let mut text = format!("{:width$}  {:10}  {:7}  {}DETAILS\n", "BUCKET", "STATE", "MODE", age("LOOKED"));
     for row in rows {
-        let (style, state) = match row.state {
-            State::Compliant => (ADDED, "compliant"),
-            State::Drifted => (CHANGED, "drifted"),
-            State::Endangered => (CHANGED, "endangered"),
-            State::Unreadable => (REMOVED, "unreadable"),
-            State::Gone => (REMOVED, "gone"),
-            State::Broken => (REMOVED, "broken"),
+        let style = match exit(row.state) {
+            Exit::Compliant => ADDED,
+            Exit::Drift => CHANGED,
+            Exit::Error => REMOVED,
         };
         let mode = match row.mode {
             Some(Mode::Enforce) => "enforce",
             Some(Mode::Observe) => "observe",
             None => "-",
         };
+        let looked = row.ledger.as_ref().map(|it| it.looked.map_or("never".to_owned(), |it| ago(it, now)));
+        let looked = age(looked.as_deref().unwrap_or("-"));
         let exemptions = row.exemptions.iter().map(|it| format!("{} exempt until {}", it.control, it.until));
         let details = Some(row.details.clone()).filter(|it| !it.is_empty()).into_iter().chain(exemptions);
         let details = details.collect::<Vec<_>>().join("; ");
-        let state = painted(style, &format!("{state:10}"));
-        text.push_str(format!("{:width$}  {state}  {mode:7}  {details}", row.bucket).trim_end());
+        let state = painted(style, &format!("{:10}", word(row.state)));
+        text.push_str(format!("{:width$}  {state}  {mode:7}  {looked}{details}", row.bucket).trim_end());
         text.push('\n');
     }
     text
@@ -185,15 +208,23 @@ fn table(rows: &[Row], prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use expect_test::expect;
+    use expect_test::{Expect, expect};
     use guardrail_core::control::table::Control;
+    use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, KEY};
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::faults::session;
 
     #[test]
     fn a_broken_document_says_what_is_wrong() {
         assert!(parse("acme-data", "{}").unwrap_err().contains("missing field `bucket`"));
         assert!(parse("a/b", "{}").unwrap_err().contains("`a/b` is not a bucket name"));
+    }
+
+    #[track_caller]
+    fn check(rows: &[Row], now: Timestamp, expected: Expect) {
+        expected.assert_eq(&anstream::adapter::strip_str(&table(rows, "/p/", now)).to_string());
     }
 
     #[test]
@@ -204,6 +235,7 @@ mod tests {
             mode,
             exemptions: Vec::new(),
             details: details.to_owned(),
+            ledger: None,
         };
         let exemption = Exemption {
             control: Control::Lifecycle,
@@ -211,18 +243,114 @@ mod tests {
             reason: String::new(),
             approved_by: String::new(),
         };
+        let now = Timestamp::UNIX_EPOCH;
         let rows = [
             row("acme-data", State::Compliant, Some(Mode::Enforce), ""),
             Row { exemptions: vec![exemption], ..row("logs", State::Drifted, Some(Mode::Observe), "versioning") },
             row("x", State::Broken, None, "mode: unknown variant"),
         ];
-        expect![[r#"
-            BUCKET     STATE       MODE     DETAILS
-            acme-data  compliant   enforce
-            logs       drifted     observe  versioning; lifecycle exempt until 2027-02-01T00:00:00Z
-            x          broken      -        mode: unknown variant
-        "#]]
-        .assert_eq(&anstream::adapter::strip_str(&table(&rows, "/p/")).to_string());
-        assert!(table(&[], "/p/").contains("No bucket is registered under /p/"));
+        check(
+            &rows,
+            now,
+            expect![[r#"
+                BUCKET     STATE       MODE     DETAILS
+                acme-data  compliant   enforce
+                logs       drifted     observe  versioning; lifecycle exempt until 2027-02-01T00:00:00Z
+                x          broken      -        mode: unknown variant
+            "#]],
+        );
+        assert!(table(&[], "/p/", now).contains("No bucket is registered under /p/"));
+    }
+
+    #[test]
+    fn an_age_is_told_in_units_of_its_size() {
+        let ago = |seconds| self::ago(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap());
+        let ages = [-9, 59, 60, 3_599, 3_600, 172_799, 172_800].map(ago);
+        assert_eq!(ages, ["just now", "just now", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 days ago"]);
+    }
+
+    /// A guarded bucket beside one that nobody has looked at and one whose document is broken.
+    async fn some() -> FakeAws {
+        let fake = FakeAws::compliant().await;
+        let mut state = fake.state();
+        state.ledger = Some([].into());
+        let other = json!({"bucket": "other-data", "account": "111122223333", "key_arn": KEY}).to_string();
+        state.parameters.insert("/s3-guardrail/buckets/other-data".to_owned(), other);
+        state.parameters.insert("/s3-guardrail/buckets/x-data".to_owned(), "{".to_owned());
+        drop(state);
+        fake
+    }
+
+    async fn listed(fake: &FakeAws, later: SignedDuration) -> (Vec<Row>, Timestamp) {
+        let session = session(fake);
+        let documents = documents(&session).await.unwrap().into_iter().map(|(name, it)| {
+            let registration = parse(&name, &it);
+            (name, registration)
+        });
+        let now = Timestamp::now() + later;
+        (rows(&session, documents.collect(), now).await.unwrap(), now)
+    }
+
+    async fn sweep(fake: &FakeAws) {
+        let batch = json!({"Records": [{"messageId": "m", "body": json!({"bucket": BUCKET}).to_string()}]});
+        fake.remediate(batch).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_looks_wrote_down_is_shown_with_its_age() {
+        let fake = some().await;
+        let exemption = json!([{"control": "lifecycle", "until": "2999-01-01"}]);
+        fake.register(json!({"exemptions": exemption}));
+        fake.set("lifecycle", None);
+        fake.set("versioning", None);
+        fake.fail("PutBucketVersioning", 1, FaultKind::Answer(403, "AccessDenied"));
+        sweep(&fake).await;
+        fake.forget();
+        let (rows, now) = listed(&fake, SignedDuration::from_mins(185)).await;
+        check(
+            &rows,
+            now,
+            expect![[r#"
+                BUCKET      STATE       MODE     LOOKED       DETAILS
+                acme-data   failed      enforce  3 h ago      lifecycle exempt (since 3 h ago, told 3 h ago); versioning failed (since 3 h ago, told 3 h ago); lifecycle exempt until 2999-01-02T00:00:00Z
+                other-data  unknown     enforce  never        never looked at
+                x-data      broken      -        -            the registry document of x-data is not valid: EOF while parsing an object at line 1 column 1; until it is mended the bucket is not guarded
+            "#]],
+        );
+        assert_eq!(fake.state().calls, ["GetParametersByPath", "BatchGetItem"], "nothing of the buckets is read");
+        sweep(&fake).await;
+        let (rows, _) = listed(&fake, SignedDuration::ZERO).await;
+        assert_eq!((rows[0].state, exit(rows[0].state)), (State::Exempt, Exit::Compliant), "{rows:?}");
+    }
+
+    #[tokio::test]
+    async fn for_machines_it_is_the_same() {
+        let fake = some().await;
+        fake.register(json!({"mode": "observe"}));
+        fake.set("versioning", None);
+        sweep(&fake).await;
+        let (rows, _) = listed(&fake, SignedDuration::ZERO).await;
+        let rows = json!(rows);
+        let looked = |it: &Value| it["looked"].as_str().is_some_and(|it| it.parse::<Timestamp>().is_ok());
+        assert!(looked(&rows[0]) && rows[1]["looked"].is_null() && rows[2].get("looked").is_none(), "{rows}");
+        let open = &rows[0]["open"][0];
+        assert_eq!((&rows[0]["state"], &rows[0]["mode"]), (&json!("observe"), &json!("observe")));
+        assert_eq!((&open["about"], &open["state"]), (&json!("versioning"), &json!("observe")), "{rows}");
+        assert!(open["since"].is_string() && open["told"].is_string(), "{rows}");
+        assert_eq!((&rows[1]["state"], &rows[2]["state"]), (&json!("unknown"), &json!("broken")));
+    }
+
+    #[tokio::test]
+    async fn without_a_ledger_it_says_how_to_go_on() {
+        let fake = some().await;
+        fake.state().ledger = None;
+        let list = async |live| run(&session(&fake), ListArguments { live, json: false }).await;
+        let error = list(false).await.unwrap_err().to_string();
+        for part in ["s3-guardrail-ledger could not be read", "ResourceNotFoundException", "`guardrail list --live`"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(list(true).await.unwrap(), Exit::Error, "a document is broken");
+        fake.state().parameters.retain(|name, _| name.ends_with(BUCKET));
+        assert_eq!(list(true).await.unwrap(), Exit::Compliant);
     }
 }

@@ -90,7 +90,7 @@ async fn run(Arguments { global, command }: Arguments) -> Result<Exit, CliError>
         Command::Reconcile(arguments) => {
             reconcile::run(&Session::new(&global, arguments.topic.clone()).await?, arguments).await
         }
-        Command::List { json } => list::run(&Session::new(&global, None).await?, json).await,
+        Command::List(arguments) => list::run(&Session::new(&global, None).await?, arguments).await,
         Command::Exempt(arguments) => exempt::run(&Session::new(&global, None).await?, arguments).await,
         Command::History(arguments) => history::run(&Session::new(&global, None).await?, arguments).await,
         Command::Rollback(arguments) => rollback::run(&Session::new(&global, None).await?, &arguments).await,

@@ -18,7 +18,7 @@ const fn own(api: &'static str, iam: &'static str) -> Call {
     Call { api, iam, guards: false }
 }
 
-const CALLS: [Call; 44] = [
+const CALLS: [Call; 45] = [
     guards("CreateBucket", "s3:CreateBucket"),
     guards("GetBucketWebsite", "s3:GetBucketWebsite"),
     guards("GetBucketReplication", "s3:GetReplicationConfiguration"),
@@ -61,6 +61,7 @@ const CALLS: [Call; 44] = [
     own("ValidateTemplate", "cloudformation:ValidateTemplate"),
     own("DescribeStacks", "cloudformation:DescribeStacks"),
     own("TestEventPattern", "events:TestEventPattern"),
+    own("BatchGetItem", "dynamodb:BatchGetItem"),
     own("ListRules", "events:ListRules"),
     own("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy"),
 ];

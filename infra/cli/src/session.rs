@@ -10,9 +10,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use guardrail::{Guardrail, api, intercept::AnyOwner, observe::observe};
 use guardrail_core::{
-    edge::config::Config,
+    edge::config::{Config, DEFAULT_LEDGER},
     outcome::observed::Observed,
-    value::names::{AccountId, Arn, BucketName, TopicArn},
+    value::names::{AccountId, Arn, BucketName, TableName, TopicArn},
 };
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub account: AccountId,
     /// The caller, as AWS names them.
     pub caller: String,
+    /// The table of what is open and was told. It is only read: what is done at a terminal is told there.
+    pub ledger: TableName,
     pub credentials: Option<SharedCredentialsProvider>,
     /// Only the preflight asks IAM.
     pub iam: aws_sdk_iam::Client,
@@ -54,6 +56,8 @@ impl Session {
         #[expect(clippy::disallowed_methods, reason = "the one place where the command reads the environment")]
         let read = |name: &str| std::env::var(name).ok();
         let http = Network::from_vars(read, ca_bundle)?.client();
+        let ledger = read("GUARDRAIL_LEDGER_TABLE").filter(|it| !it.is_empty());
+        let ledger = ledger.as_deref().unwrap_or(DEFAULT_LEDGER).parse().map_err(CliError::LedgerName)?;
         let mut loader = guardrail::aws_config_loader().http_client(http.clone());
         if let Some(region) = &global.region {
             loader = loader.region(Region::new(region.clone()));
@@ -95,8 +99,13 @@ impl Session {
             http_endpoint: read("GUARDRAIL_HTTP_ENDPOINT_URL"),
         };
         let (credentials, iam) = (aws.credentials_provider(), aws_sdk_iam::Client::new(&aws));
-        let guardrail = Guardrail { caller: Some(caller.clone()), ..Guardrail::new(config, &aws) };
-        Ok(Self { guardrail, account, caller, credentials, iam, answer: output::print })
+        let guardrail = Guardrail {
+            caller: Some(caller.clone()),
+            // A restore waits for it a second at most; a person has more time.
+            dynamodb: aws_sdk_dynamodb::Client::new(&aws),
+            ..Guardrail::new(config, &aws)
+        };
+        Ok(Self { guardrail, account, caller, ledger, credentials, iam, answer: output::print })
     }
 
     /// Answers with a text.

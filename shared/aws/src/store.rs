@@ -4,3 +4,4 @@ pub mod history;
 pub mod ledger;
 pub mod log_bucket;
 pub mod registry;
+pub mod uses;

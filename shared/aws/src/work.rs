@@ -8,6 +8,8 @@ pub mod own_key;
 pub mod page;
 pub mod reconcile;
 pub mod remediate;
+mod shared;
 pub mod sweep;
+mod telling;
 pub mod verify;
 pub mod watch;

@@ -321,7 +321,7 @@ impl Simulation {
             match fact.kind {
                 FactKind::Restored => story.told += 1,
                 FactKind::Fight => story.is_fought_over = true,
-                FactKind::Interrupted | FactKind::Cleared => {}
+                FactKind::Interrupted | FactKind::Cleared | FactKind::Exemption => {}
                 FactKind::Opened | FactKind::Reminder | FactKind::Tampered | FactKind::Attempted => continue,
             }
             story.told_until = story.told_until.max(since_begin(fact.at));

@@ -188,6 +188,7 @@ pub(crate) fn heard(kind: FactKind) -> &'static str {
         FactKind::Reminder => "still is not as it should be",
         FactKind::Cleared => "is as it should be again",
         FactKind::Fight => "is fought over",
+        FactKind::Exemption => "is exempt, or was",
         FactKind::Interrupted => "is good again, after a look that did not end",
         FactKind::Tampered => "was changed by a call",
         FactKind::Attempted => "was aimed at by a call that failed",

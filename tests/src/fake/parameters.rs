@@ -10,7 +10,10 @@ impl State {
         match operation {
             "GetParametersByPath" => {
                 let (path, start) = (format!("{}/", text("Path")), text("NextToken"));
-                let mut all = self.parameters.iter().filter(|it| it.0.starts_with(&path) && *it.0 >= start);
+                let is_below = |it: &str| {
+                    it.strip_prefix(&path).is_some_and(|it| input["Recursive"] == json!(true) || !it.contains('/'))
+                };
+                let mut all = self.parameters.iter().filter(|it| is_below(it.0) && *it.0 >= start);
                 let page: Vec<_> = all.by_ref().take(10).map(|it| json!({"Name": it.0, "Value": it.1})).collect();
                 Ok(json!({"Parameters": page, "NextToken": all.next().map(|it| it.0)}))
             }

@@ -86,8 +86,8 @@ pub(super) async fn look<'a>(
 
 /// Reads bucket and registry at once; restores what is ours to restore.
 ///
-/// A call that is about the bucket leads to the bucket's own settings. Its key and its trail have events of their own;
-/// the sweep and people's requests look at all of it.
+/// A call that is about the bucket leads to the bucket's own settings, and so does the sweep. Its key and its trail have
+/// events and messages of their own; who asks for the bucket gets all of it.
 async fn look_once<'a>(
     guardrail: &'a Guardrail,
     bucket: &BucketName,
@@ -133,7 +133,7 @@ async fn look_once<'a>(
     let (baseline, registration) = registered;
     let mut seen = Observation::from(observed);
     // What a bucket that is gone leans on is nobody's concern.
-    if task.errand.ask.is_some() && !seen.is_gone() {
+    if task.errand.is_request() && !seen.is_gone() {
         let scope = Scope { bucket: false, ..Scope::EVERYTHING };
         match known.look(guardrail, bucket, &baseline, scope, task).await {
             Ok(around) => seen = Observation { bucket: seen.bucket, ..around },
@@ -143,11 +143,12 @@ async fn look_once<'a>(
     let gone = seen.is_gone();
     let seen = Seen { observation: seen, at, by_earlier_document };
     let mut report = known.restore(guardrail, &baseline, &registration, seen, task, page).await;
-    if task.errand.ask.is_some() && !gone {
+    if task.errand.is_request() && !gone {
         for key in registration.former_keys.iter().filter(|it| **it != registration.key_arn) {
             report = report.and(known.keep_former(guardrail, &baseline, &registration, key, task, page).await);
         }
     }
+    report.exemptions = Some(registration.exemptions.clone()).filter(|_| !report.is_outdated);
     Looked { report, registration: Some(registration) }
 }
 

@@ -1,4 +1,4 @@
-//! `guardrail-sweep`: one message per guarded bucket, and a look at the guardrail itself.
+//! `guardrail-sweep`: one message per guarded bucket, key and trail, and a look at the guardrail itself.
 //!
 //! EventBridge delivers CloudTrail's events at its best effort. What it loses, the sweep finds.
 
@@ -10,14 +10,16 @@ use guardrail_core::{
     decide::{
         chain,
         copies::{Compared, compare},
+        uses::{self, Users},
     },
     edge::{
         event::{Event, InputError},
+        message::Request,
         registry::{COPIES, Kept, Parameter, Registration},
     },
     outcome::watched::PartFinding,
     tell::metrics,
-    value::{failure::ApiError, json::from_json, names::BucketName},
+    value::{failure::ApiError, json::from_json, names::BucketName, subject::Subject},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -25,7 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     Guardrail,
     api::output,
-    store::registry,
+    store::{self, registry},
     work::watch::{self, WatchError},
 };
 
@@ -51,7 +53,10 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     }
     // What is wrong with the chain must not keep the buckets from being swept.
     let mut registry = Registry::default();
-    let swept = send_all(guardrail, &mut registry).await;
+    let swept = match send_all(guardrail, &mut registry).await {
+        Ok(buckets) => send_subjects(guardrail, &registry, buckets).await.map(|()| buckets),
+        Err(error) => Err(error),
+    };
     let ssm = &guardrail.ssm;
     let compared = match &swept {
         Ok(_) => copies(ssm).await.map(|it| compare(&registry.documents, it)),
@@ -93,6 +98,30 @@ struct Registry {
     strangers: Vec<String>,
 }
 
+/// Writes which buckets use what, then sends a message for each key and each trail of them.
+async fn send_subjects(guardrail: &Guardrail, registry: &Registry, sent: usize) -> Result<(), SweepError> {
+    let at = guardrail.clock.now();
+    let registrations = || registry.documents.values().flatten();
+    // Without the index, whoever asks reads the registry.
+    if let Err(error) = write_index(&guardrail.ssm, uses::index(registrations()), at).await {
+        tracing::warn!(%error, "the index of the registry");
+    }
+    let subjects: Vec<_> = uses::subjects(registrations()).into_iter().collect();
+    for subjects in subjects.chunks(BATCH) {
+        send(guardrail, subjects).await.map_err(|source| SweepError::Incomplete { sent, source })?;
+    }
+    Ok(())
+}
+
+async fn write_index(ssm: &Client, desired: BTreeMap<String, Users>, at: Timestamp) -> Result<(), ApiError> {
+    let present = store::uses::read_all(ssm).await?;
+    let (changes, is_all) = uses::changes(&present.entries, desired);
+    for change in changes {
+        store::uses::change(ssm, change).await?;
+    }
+    if is_all { store::uses::swept(ssm, at).await } else { Ok(()) }
+}
+
 async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {
     let mut copies = BTreeMap::new();
     let mut token = None;
@@ -130,13 +159,13 @@ async fn send_all(guardrail: &Guardrail, registry: &mut Registry) -> Result<usiz
     let mut page = registry::page(&guardrail.ssm, &guardrail.config.parameter_prefix, None).await;
     loop {
         let (parameters, token) = page.map_err(|source| SweepError::Incomplete { sent, source })?;
-        let mut buckets: Vec<BucketName> = Vec::new();
+        let mut buckets: Vec<Subject> = Vec::new();
         for parameter in parameters {
             match parameter.bucket {
                 Ok(bucket) => {
                     let registration = Registration::parse(&parameter.document, &bucket).ok();
                     registry.documents.insert(bucket.clone(), registration);
-                    buckets.push(bucket);
+                    buckets.push(Subject::Bucket(bucket));
                 }
                 Err(_) if registry.strangers.len() < BATCH => registry.strangers.push(parameter.name),
                 Err(_) => {}
@@ -155,15 +184,15 @@ async fn send_all(guardrail: &Guardrail, registry: &mut Registry) -> Result<usiz
 }
 
 /// Sends a batch; what SQS did not take of it once more.
-async fn send(guardrail: &Guardrail, buckets: &[BucketName]) -> Result<(), ApiError> {
+async fn send(guardrail: &Guardrail, subjects: &[Subject]) -> Result<(), ApiError> {
     const OPERATION: &str = "SendMessageBatch";
-    let mut left: Vec<&BucketName> = buckets.iter().collect();
+    let mut left: Vec<&Subject> = subjects.iter().collect();
     for _ in 0..3 {
         if left.is_empty() {
             return Ok(());
         }
-        let entry = |(n, bucket): (usize, &&BucketName)| {
-            let body = json!({"bucket": bucket}).to_string();
+        let entry = |(n, subject): (usize, &&Subject)| {
+            let body = Request::body(subject).to_string();
             SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()
         };
         let entries: Result<Vec<_>, _> = left.iter().enumerate().map(entry).collect();

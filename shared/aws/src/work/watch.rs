@@ -27,7 +27,7 @@ use guardrail_core::{
     value::{
         failure::ApiError,
         names::{BucketName, TopicArn, TrailArn},
-        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, WIRING, WORK, own_part},
+        own_parts::{DEAD_LETTERS, REMEDIATE, SWEEP, USES, WIRING, WORK, own_part},
         subject::Subject,
     },
 };
@@ -37,7 +37,7 @@ use crate::{
     Guardrail,
     api::{done, output, unless_absent},
     control,
-    store::registry,
+    store::{registry, uses},
     topic,
     work::{own_key, page::Page},
 };
@@ -85,6 +85,12 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
                 Err(unknown) => vec![unknown],
             });
             watched.findings.extend(registered);
+            if named.iter().any(|it| it.contains(USES)) {
+                watched.findings.push(match uses::distrust(&guardrail.ssm).await {
+                    Ok(()) => chain::distrusted(),
+                    Err(error) => chain::still_believed(&error),
+                });
+            }
         }
     }
     mended(tell(guardrail, watched, false).await?)
@@ -99,6 +105,9 @@ async fn documents(guardrail: &Guardrail, named: &[String]) -> Vec<PartFinding> 
         match registry::read(ssm, prefix, &bucket).await {
             Ok(Some(registration)) => {
                 let kept = Kept { registration, since: guardrail.clock.now(), told_gone: false };
+                if let Err(error) = uses::include(ssm, &kept.registration).await {
+                    tracing::warn!(%bucket, %error, "what it uses is not in the index; the sweep tries again");
+                }
                 if let Err(error) = registry::keep(ssm, &kept).await {
                     tracing::warn!(%bucket, %error, "no copy was kept; the sweep tries again");
                 }

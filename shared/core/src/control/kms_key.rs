@@ -50,6 +50,15 @@ pub struct RequiredKey {
     pub alias: Option<KeyAlias>,
     /// What the services that deliver logs and inventories need in its policy.
     pub statements: Vec<Statement>,
+    /// For whom these services use it.
+    pub serves: Vec<Served>,
+}
+
+/// A bucket and its trail, as the services that encrypt for them name them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub bucket_arn: String,
+    pub trail: Option<TrailArn>,
 }
 
 /// What a bucket needs a key for.
@@ -413,6 +422,7 @@ mod tests {
             arn: "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap(),
             alias: Some("alias/s3-secure-data".parse().unwrap()),
             statements: service_statements("aws", &account, Some(&trail)),
+            serves: Vec::new(),
         }
     }
 

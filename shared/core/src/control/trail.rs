@@ -26,7 +26,7 @@ pub struct RequiredTrail {
     /// Where it delivers when it has to be created.
     pub log_bucket: BucketName,
     /// How the ARNs of the objects begin whose reads and writes it logs.
-    pub objects: String,
+    pub objects: Vec<String>,
 }
 
 /// A trail as CloudTrail describes it.
@@ -113,7 +113,7 @@ impl Trail {
             s3_bucket_name: Some(bucket.unwrap_or_else(|| required.log_bucket.to_string())),
             latest_delivery_error: None,
             latest_digest_delivery_error: None,
-            selectors: selectors.requiring(&required.objects),
+            selectors: required.objects.iter().fold(selectors, |it, objects| it.requiring(objects)),
             unread: Vec::new(),
         };
         if let Some(observed) = observed {
@@ -248,7 +248,7 @@ mod tests {
             arn: "arn:aws:cloudtrail:eu-west-2:111122223333:trail/t".parse().unwrap(),
             key: "arn:aws:kms:eu-west-2:111122223333:key/k".parse().unwrap(),
             log_bucket: "acme-data-logs".parse().unwrap(),
-            objects: "arn:aws:s3:::acme-data/".to_owned(),
+            objects: vec!["arn:aws:s3:::acme-data/".to_owned()],
         }
     }
 
@@ -333,12 +333,12 @@ mod tests {
             (Selectors::Basic(vec![basic("ReadOnly", true, &[]); 3]), 3),
         ] {
             assert!(!selectors.log_management_writes());
-            let desired = selectors.clone().requiring(&required().objects);
+            let desired = selectors.clone().requiring(&required().objects[0]);
             assert!(desired.log_management_writes());
             assert_eq!(desired.basic()[..selectors.basic().len()], *selectors.basic());
             assert_eq!(desired.advanced()[..selectors.advanced().len()], *selectors.advanced());
             assert!(desired.basic().len() + desired.advanced().len() > kept);
-            assert_eq!(desired.clone().requiring(&required().objects), desired, "and that is all");
+            assert_eq!(desired.clone().requiring(&required().objects[0]), desired, "and that is all");
         }
     }
 
@@ -348,9 +348,9 @@ mod tests {
         selectors.advanced_mut().retain(|it| it.is_named(OUR_DATA_EVENTS));
         selectors.advanced_mut()[0].field_selectors.truncate(1);
         selectors.advanced_mut()[0].field_selectors[0].equals = vec!["Management".to_owned()];
-        let desired = selectors.requiring(&required().objects);
+        let desired = selectors.requiring(&required().objects[0]);
         assert!(desired.log_management_writes(), "{desired:?}");
-        assert_eq!(desired.clone().requiring(&required().objects), desired);
+        assert_eq!(desired.clone().requiring(&required().objects[0]), desired);
     }
 
     fn advanced(name: &str, field_selectors: Vec<FieldSelector>) -> AdvancedEventSelector {
@@ -445,9 +445,9 @@ mod tests {
         ] {
             let theirs = advanced("theirs", vec![FieldSelector::equal("eventCategory", "Management"), filter.clone()]);
             let selectors =
-                Selectors::Advanced(vec![theirs.clone(), AdvancedEventSelector::objects(vec![required().objects])]);
+                Selectors::Advanced(vec![theirs.clone(), AdvancedEventSelector::objects(required().objects)]);
             assert_eq!(selectors.log_management_writes(), sees, "{filter:?}");
-            let desired = selectors.clone().requiring(&required().objects);
+            let desired = selectors.clone().requiring(&required().objects[0]);
             assert_eq!(desired == selectors, sees, "{filter:?}");
             assert!(desired.log_management_writes(), "{filter:?}");
             assert_eq!(desired.advanced()[0], theirs);
@@ -470,12 +470,12 @@ mod tests {
                 FieldSelector { not_equals: unwanted.clone(), ..FieldSelector::named("eventSource") },
             ],
         );
-        let desired = Selectors::Advanced(vec![theirs.clone()]).requiring(&required().objects);
+        let desired = Selectors::Advanced(vec![theirs.clone()]).requiring(&required().objects[0]);
         let ours = desired.advanced().iter().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
         assert_eq!(ours.field_selectors[1].not_equals, ["rdsdata.amazonaws.com"]);
 
         let theirs = basic("All", true, &["kms.amazonaws.com", "rdsdata.amazonaws.com"]);
-        let desired = Selectors::Basic(vec![theirs]).requiring(&required().objects);
+        let desired = Selectors::Basic(vec![theirs]).requiring(&required().objects[0]);
         assert_eq!(desired.basic().last().unwrap().exclude_management_event_sources, ["rdsdata.amazonaws.com"]);
     }
 
@@ -488,14 +488,14 @@ mod tests {
         assert_eq!(restore(Some(trail(before.clone()))), []);
         let old = before.advanced_mut().iter_mut().find(|it| it.is_named(OUR_MANAGEMENT_EVENTS)).unwrap();
         old.field_selectors.push(FieldSelector::equal("readOnly", "true"));
-        let mended = before.requiring(&required().objects);
+        let mended = before.requiring(&required().objects[0]);
         let of_management = |it: &&AdvancedEventSelector| it.is_of_category("Management");
         assert_eq!(mended.advanced().iter().filter(of_management).count(), 1, "ours was mended: {mended:?}");
     }
 
     #[test]
     fn a_field_that_anything_narrows_selects_no_whole_bucket() {
-        let objects = required().objects;
+        let objects = required().objects.remove(0);
         let prefix = || FieldSelector { starts_with: vec![objects.clone()], ..FieldSelector::named("resources.ARN") };
         let one = || vec![objects.clone()];
         let under = vec![format!("{objects}reports/")];
@@ -542,7 +542,7 @@ mod tests {
         let mut ours = basic("All", false, &[]);
         ours.data_resources = vec![(S3_OBJECT.to_owned(), values("b", 250))];
         let full = Selectors::Basic(vec![basic("WriteOnly", true, &[]), ours]);
-        let after = full.requiring(&required().objects);
+        let after = full.requiring(&required().objects[0]);
         assert_eq!(after.basic()[1].s3_objects().unwrap(), ["arn:aws:s3"]);
         assert_eq!(after.clone().requiring("arn:aws:s3:::other/"), after);
         assert!(after.are_for_all_objects());
@@ -588,9 +588,9 @@ mod tests {
         ours.data_resources = vec![(S3_OBJECT.to_owned(), values("b", 1))];
         let theirs = basic("ReadOnly", true, &[]);
         let full = Selectors::Basic([vec![theirs.clone(); 4], vec![ours]].concat());
-        let after = full.requiring(&required().objects);
+        let after = full.requiring(&required().objects[0]);
         assert_eq!((after.exceeded(), &after.basic()[..4]), (None, &vec![theirs; 4][..]));
-        assert!(after.log_management_writes() && after.basic()[4].selects_objects(&required().objects));
+        assert!(after.log_management_writes() && after.basic()[4].selects_objects(&required().objects[0]));
     }
 
     #[test]

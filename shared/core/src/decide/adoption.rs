@@ -445,7 +445,9 @@ pub fn refusals(site: Site<'_>) -> Vec<String> {
             Step::Restore(change) => refused(baseline, change, now)?,
             Step::Refused(_, refusal) => refusal.to_string(),
             Step::Unreadable(_, error) => format!("it could not be read: {error}"),
-            Step::Tell(_) | Step::Exempt(..) | Step::Unstable(_) | Step::NotYet(_) | Step::Left(_) => return None,
+            Step::Tell(_) | Step::Exempt(..) | Step::Unstable(_) | Step::NotYet(_) | Step::Left(_) | Step::Held(_) => {
+                return None;
+            }
         };
         Some(format!("{control} of {bucket}: {problem}"))
     };

@@ -4,7 +4,7 @@ use crate::{
     control::{
         bucket_policy,
         inventory::RequiredInventory,
-        kms_key::{self, Duty, RequiredKey},
+        kms_key::{self, Duty, RequiredKey, Served},
         lifecycle::{self, RequiredRule},
         trail::RequiredTrail,
     },
@@ -51,7 +51,7 @@ impl Baseline {
                 arn: arn.clone(),
                 key: key_arn.clone(),
                 log_bucket: registration.log_bucket()?,
-                objects: format!("{}/", bucket_arn(partition, bucket)),
+                objects: vec![format!("{}/", bucket_arn(partition, bucket))],
             })
         });
         let kms_key = own(key_arn.parts().account).then(|| RequiredKey {
@@ -59,6 +59,7 @@ impl Baseline {
             duty: Duty::Encrypt,
             alias: registration.key_alias.clone(),
             statements: kms_key::service_statements(partition, owner, trail_arn),
+            serves: vec![Served { bucket_arn: bucket_arn(partition, bucket), trail: trail_arn.cloned() }],
         });
         Ok(Self {
             bucket_arn: bucket_arn(partition, bucket),
@@ -84,7 +85,13 @@ impl Baseline {
     /// The same bucket with a key that it had before, if that is ours to keep; only the key is asked for then.
     pub fn with_former_key(&self, key: &KeyArn) -> Option<Self> {
         let is_own = key.parts().account == self.account.as_str();
-        let required = || RequiredKey { arn: key.clone(), duty: Duty::Decrypt, alias: None, statements: Vec::new() };
+        let required = || RequiredKey {
+            arn: key.clone(),
+            duty: Duty::Decrypt,
+            alias: None,
+            statements: Vec::new(),
+            serves: vec![Served { bucket_arn: self.bucket_arn.clone(), trail: None }],
+        };
         is_own.then(|| Self { kms_key: Some(required()), trail: None, ..self.clone() })
     }
 }

@@ -47,6 +47,19 @@ pub fn tried_in_vain(findings: &[PartFinding]) -> Vec<String> {
     findings.iter().filter(in_vain).map(|it| format!("{}: {}", it.part, it.problem)).collect()
 }
 
+/// What became of an index that somebody else has written.
+pub fn distrusted() -> PartFinding {
+    let problem = "it may hide whose keys and trails are whose; until the next sweep writes it anew, the registry itself is \
+                   read";
+    PartFinding::new("index of the registry", PartOutcome::Restored, problem)
+}
+
+/// The same when it could not be said that it is not to be believed.
+pub fn still_believed(error: &ApiError) -> PartFinding {
+    let problem = format!("it may hide whose keys and trails are whose until the next sweep: {error}");
+    PartFinding::new("index of the registry", PartOutcome::Failed, problem)
+}
+
 /// What a bucket without a registry document lacks, and how it gets it back.
 pub fn unregistered(bucket: &BucketName) -> PartFinding {
     let problem = format!(

@@ -1,7 +1,10 @@
 //! What the events of our own writes mean: whether a look may write, whether it should look again, and what it says of drift
 //! that it may not restore.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -61,6 +64,8 @@ pub struct Past {
     own: BTreeMap<Control, Timestamp>,
     /// The latest that the ledger tells of, ended or begun.
     written: BTreeMap<Control, Timestamp>,
+    /// Controls that somebody fights over.
+    fought_over: BTreeSet<Control>,
     /// Until when a control is not restored because somebody fights over it.
     braked: BTreeMap<Control, Timestamp>,
     /// Others' calls that succeeded, each with its time.
@@ -89,6 +94,7 @@ impl Past {
             is_asked_for: false,
             own: BTreeMap::new(),
             written: BTreeMap::new(),
+            fought_over: BTreeSet::new(),
             braked: BTreeMap::new(),
             calls: Vec::new(),
         }
@@ -133,6 +139,11 @@ impl Past {
     }
 
     /// Somebody fights over it.
+    pub fn fight(&mut self, control: Control) {
+        self.fought_over.insert(control);
+    }
+
+    /// Somebody fights over it, and it was just restored.
     pub fn brake(&mut self, control: Control, until: Timestamp) {
         latest(&mut self.braked, control, until);
     }
@@ -148,6 +159,11 @@ impl Past {
                 }
                 Generation::Third => false,
             }
+    }
+
+    /// Whether somebody fights over a control, and nobody asked for its restore.
+    pub fn is_fought_over(&self, control: Control) -> bool {
+        !self.is_asked_for && self.fought_over.contains(&control)
     }
 
     fn is_braked(&self, control: Control, now: Timestamp) -> bool {
@@ -216,7 +232,7 @@ pub const ECHO_APP_NAME: &str = "s3-guardrail-echo";
 /// neither that they were made nor what somebody else has changed meanwhile.
 pub fn is_news(report: &Report, is_own: bool) -> bool {
     let is_left = report.outcome == BucketOutcome::Drifted
-        && report.findings.iter().all(|it| matches!(it.left, Some(Left::ForNow | Left::NotYet)))
+        && report.findings.iter().all(|it| matches!(it.left, Some(Left::ForNow | Left::NotYet | Left::Held)))
         && report.hindrances.is_empty()
         && report.exposures.is_empty();
     !is_own || !is_left && report.outcome != BucketOutcome::Compliant

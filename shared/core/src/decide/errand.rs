@@ -71,9 +71,8 @@ impl Errand {
 
     /// What is known of the calls before the look.
     pub fn past(&self, own_role: &RoleArn, now: Timestamp) -> Past {
-        let is_asked_for = matches!(self.ask, Some(Ask::Request { .. }));
         let mut past = Past::of_events(self.events.iter(), self.ask.is_some(), own_role, now);
-        past.is_asked_for = is_asked_for;
+        past.is_asked_for = self.is_request();
         past
     }
 
@@ -94,6 +93,11 @@ impl Errand {
             Ask::Sweep => Some(Asked { what: Work::Sweep, by: None }),
             Ask::Request { .. } => Some(Asked { what: Work::Reconcile, by: by.cloned() }),
         }
+    }
+
+    /// Somebody asked for it.
+    pub fn is_request(&self) -> bool {
+        matches!(self.ask, Some(Ask::Request { .. }))
     }
 
     /// Nothing is to be written.
@@ -125,13 +129,16 @@ impl Errand {
 pub fn looks(letters: Vec<Letter>) -> Vec<Vec<Letter>> {
     let mut looks: Vec<Vec<Letter>> = Vec::new();
     for letter in letters {
-        let same =
-            looks.iter_mut().find(|it| it.first().is_some_and(|it| are_about_the_same(&it.message, &letter.message)));
-        match same {
-            Some(look) => look.push(letter),
-            None => looks.push(vec![letter]),
-        }
+        let is_same = |look: &Vec<Letter>| look.iter().any(|it| are_about_the_same(&it.message, &letter.message));
+        // It may show that two of them are about the same, by a name each.
+        let mut same = looks.extract_if(.., |it| is_same(it)).flatten().collect::<Vec<_>>();
+        same.push(letter);
+        looks.push(same);
     }
+    for look in &mut looks {
+        look.sort_by_key(|it| it.place);
+    }
+    looks.sort_by_key(|it| it.first().map(|it| it.place));
     looks
 }
 
@@ -140,9 +147,33 @@ fn are_about_the_same(one: &Message, other: &Message) -> bool {
     let is_dry_run = |it: &Message| matches!(it, Message::Request(Request { dry_run: true, .. }));
     match (one.about(), other.about()) {
         (About::Part(_), _) | (About::Bucket(Err(_)), _) => false,
-        (About::KmsKey(names) | About::Trail(names), _) if names.is_empty() => false,
-        (one_about, other_about) => one_about == other_about && is_dry_run(one) == is_dry_run(other),
+        (one_about, other_about) => is_the_same(&one_about, &other_about) && is_dry_run(one) == is_dry_run(other),
     }
+}
+
+/// A key is known by its ARN, its id and its alias, and an event names some of them.
+fn is_the_same(one: &About, other: &About) -> bool {
+    match (one, other) {
+        (About::KmsKey(one), About::KmsKey(other)) | (About::Trail(one), About::Trail(other)) => {
+            one.iter().any(|it| other.contains(it))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// What messages that are about the same are about, by all names that they give it.
+pub fn about(messages: &[Message]) -> Option<About> {
+    let mut about = messages.first()?.about();
+    for message in &messages[1..] {
+        match (&mut about, message.about()) {
+            (About::KmsKey(names), About::KmsKey(more)) | (About::Trail(names), About::Trail(more)) => {
+                let new: Vec<_> = more.into_iter().filter(|it| !names.contains(it)).collect();
+                names.extend(new);
+            }
+            _ => {}
+        }
+    }
+    Some(about)
 }
 
 /// Which of a look's letters is kept when it failed: the one that lets the next look do most, and the latest of these. A
@@ -248,6 +279,27 @@ mod tests {
                 alone(13)
             ]
         );
+    }
+
+    #[test]
+    fn a_key_is_one_look_by_whatever_names_calls_know_it() {
+        let key = |names: &[&str]| {
+            let resources: Vec<_> = names[1..].iter().map(|it| json!({ "ARN": it })).collect();
+            let parameters = json!({"keyId": names[0]});
+            body(json!({"detail": {
+                "eventSource": "kms.amazonaws.com", "eventName": "X", "requestParameters": parameters, "resources": resources,
+            }}))
+        };
+        let arn = "arn:aws:kms:eu-west-2:111122223333:key/k";
+        let request = body(json!({ "key": arn }));
+        let messages = vec![key(&["k"]), request, key(&["other"]), key(&["k", arn]), key(&["alias/a", arn])];
+        let groups = looks(letters(messages));
+        let places: Vec<Vec<_>> = groups.iter().map(|it| it.iter().map(|it| it.place).collect()).collect();
+        assert_eq!(places, [vec![0, 1, 3, 4], vec![2]]);
+        let of = |group: &[Letter]| about(&group.iter().map(|it| it.message.clone()).collect::<Vec<_>>());
+        let named = |names: &[&str]| Some(About::KmsKey(names.iter().map(|it| (*it).to_owned()).collect()));
+        assert_eq!(of(&groups[0]), named(&["k", arn, "alias/a"]));
+        assert_eq!(about(&[]), None);
     }
 
     #[test]

@@ -3,10 +3,15 @@
 //! Whoever may change a policy can add a statement beside ours that denies us the restore of tomorrow. It is told while
 //! nothing has drifted yet, because afterwards it is too late.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::{
-    control::{kms_key::KeyPart, table::Control},
+    control::{
+        kms_key::{KeyPart, RequiredKey, Served},
+        table::Control,
+    },
     decide::baseline::Baseline,
     outcome::{
         hindrance::{Document, Hindrance},
@@ -30,8 +35,7 @@ pub fn hindrances(baseline: &Baseline, seen: &Observation, now: Timestamp) -> Ve
         && key.knows(KeyPart::Policy)
     {
         let policy = key.policy.requiring(&required.statements);
-        let trail = baseline.trail.as_ref().map(|it| it.arn.as_str());
-        found.extend(in_key_policy(&policy, required.arn.as_str(), &baseline.role, trail, &baseline.bucket_arn, now));
+        found.extend(in_key_policy(&policy, required, &baseline.role, now));
     }
     found.sort_by_key(|it| !it.certain);
     found
@@ -43,28 +47,30 @@ fn in_bucket_policy(policy: &Policy, bucket: &str, role: &RoleArn, now: Timestam
     denials(policy, &actions, Some("s3:GetBucketPolicy"), call, Document::BucketPolicy, None)
 }
 
-fn in_key_policy(
-    policy: &Policy,
-    key: &str,
-    role: &RoleArn,
-    trail: Option<&str>,
-    bucket: &str,
-    now: Timestamp,
-) -> Vec<Hindrance> {
+fn in_key_policy(policy: &Policy, required: &RequiredKey, role: &RoleArn, now: Timestamp) -> Vec<Hindrance> {
     const SERVES: [(&str, &[&str]); 2] = [
         ("cloudtrail.amazonaws.com", &["kms:GenerateDataKey", "kms:DescribeKey", "kms:Decrypt"]),
         ("s3.amazonaws.com", &["kms:GenerateDataKey"]),
     ];
+    let key = required.arn.as_str();
     let actions: Vec<_> = Control::KmsKey.vocabulary().calls.iter().map(|it| it.iam).collect();
     let call = |action| Call { caller: Caller::Role(role), action, resource: key, now };
     let mut found = denials(policy, &actions, Some("kms:GetKeyPolicy"), call, Document::KeyPolicy, None);
     found.extend(unallowed(policy, &actions, call));
     for (name, actions) in SERVES {
-        let source = if name.starts_with("s3.") { Some(bucket) } else { trail };
-        let Some(source) = source else { continue };
-        let caller = Caller::Service { name, account: role.parts().account, source };
-        let call = |action| Call { caller, action, resource: key, now };
-        found.extend(denials(policy, actions, None, call, Document::KeyPolicy, Some(name)));
+        let source = |it: &'_ Served| match name.starts_with("s3.") {
+            true => Some(it.bucket_arn.clone()),
+            false => it.trail.as_ref().map(ToString::to_string),
+        };
+        for source in required.serves.iter().filter_map(source).collect::<BTreeSet<_>>() {
+            let caller = Caller::Service { name, account: role.parts().account, source: &source };
+            let call = |action| Call { caller, action, resource: key, now };
+            for hindrance in denials(policy, actions, None, call, Document::KeyPolicy, Some(name)) {
+                if !found.contains(&hindrance) {
+                    found.push(hindrance);
+                }
+            }
+        }
     }
     found
 }
@@ -127,7 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control::kms_key::service_statements;
+    use crate::control::kms_key::{Duty, service_statements};
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/s3-guardrail-remediate-eu-west-2";
     const BUCKET: &str = "arn:aws:s3:::acme-data";
@@ -153,7 +159,16 @@ mod tests {
 
     fn in_key_whole(policy: &Policy) -> Vec<String> {
         let role = ROLE.parse().unwrap();
-        let found = in_key_policy(policy, KEY, &role, Some(TRAIL), BUCKET, Timestamp::UNIX_EPOCH);
+        let serves = Served { bucket_arn: BUCKET.to_owned(), trail: TRAIL.parse().ok() };
+        let required = RequiredKey {
+            arn: KEY.parse().unwrap(),
+            duty: Duty::Encrypt,
+            alias: None,
+            statements: Vec::new(),
+            // Twice: what stands in the way of both is told once.
+            serves: vec![serves.clone(), serves],
+        };
+        let found = in_key_policy(policy, &required, &role, Timestamp::UNIX_EPOCH);
         found.iter().map(ToString::to_string).collect()
     }
 

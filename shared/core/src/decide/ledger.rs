@@ -11,10 +11,13 @@ use serde_json::{Map, Value};
 
 use crate::{
     control::table::Control,
-    decide::echo::Past,
+    decide::{echo::Past, permitted},
     outcome::{
         finding::{Finding, Left, Outcome},
-        ledger::{BUCKET, Claim, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open, Write},
+        ledger::{
+            BUCKET, Claim, EXEMPTION, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open,
+            OpenKind, Write,
+        },
         report::{BucketOutcome, Report},
         trigger::Trigger,
     },
@@ -99,6 +102,7 @@ impl Item {
         self.telling.take_if(|it| it.until > now + SKEW + CLAIM);
         self.restores.values_mut().for_each(|times| times.retain(|it| is_past(*it)));
         self.open.values_mut().for_each(|it| it.told = it.told.filter(|it| is_past(*it)));
+        self.exemptions.values_mut().for_each(|it| it.told = it.told.filter(|it| is_past(*it)));
         self.fights.values_mut().for_each(|it| it.tell_at = it.tell_at.min(now + REMINDER));
         self
     }
@@ -114,7 +118,8 @@ impl Item {
         for call in &self.calls {
             past.saw_call(call.clone(), call.time().unwrap_or(now));
         }
-        for control in self.fights.keys() {
+        for control in self.fights.keys().filter(|it| self.is_fought_over(**it, now)) {
+            past.fight(*control);
             let last = self.restores.get(control).and_then(|it| it.last()).map(|it| *it + BRAKE);
             last.into_iter().filter(|it| now < *it).for_each(|until| past.brake(*control, until));
         }
@@ -132,6 +137,7 @@ impl Item {
         self.remember_calls(&report.calls, now);
         facts.extend(self.restored(looked));
         facts.extend(self.standing(looked));
+        facts.extend(self.permitted(looked));
         for fact in &mut facts {
             fact.calls = self.calls_of(&fact.about, std::mem::take(&mut fact.calls));
         }
@@ -177,6 +183,12 @@ impl Item {
     /// Whether a sweep has to look, whatever its period.
     pub fn is_open(&self) -> bool {
         !(self.open.is_empty() && self.untold.is_empty() && self.intents.is_empty() && self.telling.is_none())
+    }
+
+    /// Whether somebody fights over a control: until an hour after its last restore.
+    pub fn is_fought_over(&self, control: Control, now: Timestamp) -> bool {
+        let is_recent = |it: &Timestamp| now.duration_since(*it) < FIGHT.1;
+        self.fights.contains_key(&control) && self.restores.get(&control).is_some_and(|it| it.iter().any(is_recent))
     }
 
     /// Whether a new state of the item has to be written: a look that found nothing new is, once a day.
@@ -281,12 +293,17 @@ impl Item {
 
     /// What is not as it should be: told when it is new or otherwise than before, once a day, and when it is over.
     fn standing(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
+        let standing = looked.standing();
+        // Only who asks for a bucket by name is told of its key and its trail there; they have items of their own.
+        if looked.report.subject.is_none() {
+            self.open.retain(|about, _| standing.contains_key(about) || looked.has_read(about) || !is_shared(about));
+        }
         let found = |about: &str| looked.report.findings.iter().find(|it| it.control.id() == about);
         // It is too early to say of what may be drift.
         let is_doubtful = |about: &str| found(about).is_some_and(|it| it.left == Some(Left::NotYet));
         self.settle(
             (looked.id, looked.now),
-            &looked.standing(),
+            &standing,
             |about| looked.has_read(about) && !is_doubtful(about),
             |about| found(about).is_some(),
         )
@@ -301,10 +318,11 @@ impl Item {
         is_told_otherwise: impl Fn(&str) -> bool,
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
-        for (about, Standing { state, text, calls, is_reminded, is_critical }) in standing {
+        for (about, Standing { state, kind: how, text, calls, is_reminded, is_critical }) in standing {
             let caller = calls.last().and_then(|it| it.actor.clone());
             let kind = match self.open.get_mut(about) {
                 Some(open) if open.state == *state && (caller.is_none() || open.caller == caller) => {
+                    open.kind = *how;
                     // It is untold, and known to be.
                     if self.untold.iter().any(|it| it.about == *about) {
                         continue;
@@ -316,11 +334,14 @@ impl Item {
                     }
                 }
                 Some(open) => {
-                    *open = Open { state: state.clone(), since: now, told: None, caller };
+                    *open = Open { state: state.clone(), kind: *how, since: now, told: None, caller };
                     FactKind::Opened
                 }
                 None => {
-                    self.open.insert(about.clone(), Open { state: state.clone(), since: now, told: None, caller });
+                    self.open.insert(
+                        about.clone(),
+                        Open { state: state.clone(), kind: *how, since: now, told: None, caller },
+                    );
                     FactKind::Opened
                 }
             };
@@ -349,6 +370,15 @@ impl Item {
         facts
     }
 
+    /// What there is to say of the bucket's exemptions.
+    fn permitted(&mut self, looked: &Looked<'_>) -> Vec<Fact> {
+        let Some(exemptions) = &looked.report.exemptions else { return Vec::new() };
+        let told = permitted::announce(&mut self.exemptions, exemptions, looked.now);
+        let fact =
+            |(control, text)| fact(looked.id, looked.now, FactKind::Exemption, &format!("{EXEMPTION}{control}"), text);
+        told.into_iter().map(fact).collect()
+    }
+
     /// Whether one of these calls explains what is open.
     fn is_explained(&self, calls: &[Trigger]) -> bool {
         calls.iter().any(|call| {
@@ -369,6 +399,12 @@ impl Item {
     }
 }
 
+/// Whether it is about what several buckets may lean on.
+fn is_shared(about: &str) -> bool {
+    let about = about.strip_prefix(HINDRANCE).unwrap_or(about);
+    [Control::KmsKey, Control::Trail].iter().any(|it| it.id() == about)
+}
+
 fn fought(control: Control, times: usize, finding: &Finding, account: &str) -> String {
     let by = match finding.calls.last() {
         Some(call) => {
@@ -383,6 +419,7 @@ fn fought(control: Control, times: usize, finding: &Finding, account: &str) -> S
 /// Something that a look found not to be as it should be, and left so.
 pub(super) struct Standing {
     pub(super) state: String,
+    pub(super) kind: OpenKind,
     pub(super) text: String,
     calls: Vec<Trigger>,
     /// Whether people are told again of it each day.
@@ -391,16 +428,31 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn critical(state: &str, text: &str) -> Self {
+    pub(super) fn critical(state: &str, kind: OpenKind, text: &str) -> Self {
         let (state, text) = (state.to_owned(), text.to_owned());
-        Self { state, text, calls: Vec::new(), is_reminded: true, is_critical: true }
+        Self { state, kind, text, calls: Vec::new(), is_reminded: true, is_critical: true }
+    }
+}
+
+impl OpenKind {
+    /// `None`: nothing is left open.
+    fn new(finding: &Finding) -> Option<Self> {
+        match (finding.outcome, &finding.left) {
+            (Outcome::Restored, _) | (_, Some(Left::NotYet)) => None,
+            (_, Some(Left::EnforcedAbove)) => Some(Self::EnforcedAbove),
+            (_, Some(Left::Exempt(_))) | (Outcome::Exempt, _) => Some(Self::Exempt),
+            (_, Some(Left::ForNow | Left::Held)) => Some(Self::Left),
+            (Outcome::WouldRestore, None) => Some(Self::Observed),
+            (Outcome::Failed | Outcome::Unstable, None) => Some(Self::Failed),
+            (Outcome::Unreadable, None) => Some(Self::Unreadable),
+        }
     }
 }
 
 /// Whether it may be the first of an incident. What goes on, and that it is over, belongs to the one before.
 pub(super) fn begins(fact: &Fact) -> bool {
     match fact.kind {
-        FactKind::Reminder | FactKind::Cleared => false,
+        FactKind::Reminder | FactKind::Cleared | FactKind::Exemption => false,
         FactKind::Restored
         | FactKind::Opened
         | FactKind::Fight
@@ -439,6 +491,7 @@ impl Looked<'_> {
                 .and_modify(|it| {
                     it.state.push_str(", ");
                     it.state.push_str(&new.state);
+                    it.kind = it.kind.max(new.kind);
                     it.is_reminded |= new.is_reminded;
                     it.is_critical |= new.is_critical;
                 })
@@ -446,31 +499,28 @@ impl Looked<'_> {
         };
         let Report { findings, hindrances, error, outcome, .. } = self.report;
         for finding in findings {
-            let state = match (finding.outcome, &finding.left) {
-                (Outcome::Restored, _) | (_, Some(Left::NotYet)) => continue,
-                (outcome, left) => {
-                    format!("{outcome:?} {:?}{}", finding.denied_by, if left.is_some() { " left" } else { "" })
-                }
-            };
+            let Some(kind) = OpenKind::new(finding) else { continue };
+            let left = if finding.left.is_some() { " left" } else { "" };
+            let state = format!("{:?} {:?}{left}", finding.outcome, finding.denied_by);
             let why = finding.error.as_ref().or(finding.note.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
             let text = format!("{} is not as it should be{why}", finding.control);
             let is_critical = matches!(finding.outcome, Outcome::Failed | Outcome::Unreadable | Outcome::Unstable);
             let (calls, is_reminded) = (finding.calls.clone(), finding.outcome != Outcome::Exempt);
-            add(finding.control.to_string(), Standing { state, text, calls, is_reminded, is_critical });
+            add(finding.control.to_string(), Standing { state, kind, text, calls, is_reminded, is_critical });
         }
         for hindrance in hindrances {
             let standing = Standing {
                 is_critical: hindrance.certain,
-                ..Standing::critical(&hindrance.to_string(), &hindrance.to_string())
+                ..Standing::critical(&hindrance.to_string(), OpenKind::Endangered, &hindrance.to_string())
             };
             add(hindrance.about(), standing);
         }
         if let Some(error) = error {
             let state = error.chars().take(MAX_TEXT).collect::<String>();
-            add(BUCKET.to_owned(), Standing::critical(&state, error));
+            add(BUCKET.to_owned(), Standing::critical(&state, OpenKind::Unreadable, error));
         }
         if *outcome == BucketOutcome::Gone {
-            add(BUCKET.to_owned(), Standing::critical("gone", "the guarded bucket does not exist"));
+            add(BUCKET.to_owned(), Standing::critical("gone", OpenKind::Gone, "the guarded bucket does not exist"));
         }
         all
     }

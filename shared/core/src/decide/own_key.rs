@@ -55,7 +55,7 @@ pub fn required(key: &KeyArn, place: Place<'_>) -> RequiredKey {
         Value::Array(all) => all.into_iter().map(Statement).collect(),
         _ => Vec::new(),
     };
-    RequiredKey { arn: key.clone(), duty: Duty::Encrypt, alias: ALIAS.parse().ok(), statements }
+    RequiredKey { arn: key.clone(), duty: Duty::Encrypt, alias: ALIAS.parse().ok(), statements, serves: Vec::new() }
 }
 
 /// What of it was not as it should be, in words.

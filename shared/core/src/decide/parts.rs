@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     decide::ledger::{MAX_CALLS, MAX_TEXT, Standing, begins, fact},
     outcome::{
-        ledger::{Fact, FactKind, Item},
+        ledger::{Fact, FactKind, Item, OpenKind},
         trigger::Trigger,
         watched::{PartFinding, PartOutcome, REGISTRY_DOCUMENT, WatchOutcome, Watched},
     },
@@ -105,13 +105,13 @@ fn standing(findings: &[PartFinding]) -> BTreeMap<String, Standing> {
     let mut all: BTreeMap<String, Standing> = BTreeMap::new();
     for finding in findings.iter().filter(|it| !is_told_once(it)) {
         // What AWS says of a call that failed is another text each time.
-        let state = match finding.outcome {
+        let (state, kind) = match finding.outcome {
             PartOutcome::Restored => continue,
-            PartOutcome::Broken => finding.problem.chars().take(MAX_TEXT).collect(),
-            PartOutcome::Failed => "failed".to_owned(),
-            PartOutcome::Unreadable => "unreadable".to_owned(),
+            PartOutcome::Broken => (finding.problem.chars().take(MAX_TEXT).collect(), OpenKind::Failed),
+            PartOutcome::Failed => ("failed".to_owned(), OpenKind::Failed),
+            PartOutcome::Unreadable => ("unreadable".to_owned(), OpenKind::Unreadable),
         };
-        let new = Standing::critical(&state, &in_words(finding));
+        let new = Standing::critical(&state, kind, &in_words(finding));
         all.entry(finding.part.clone())
             .and_modify(|it| {
                 it.state = format!("{}, {}", it.state, new.state);

@@ -19,7 +19,7 @@ use crate::{
         baseline::Baseline,
         echo::{Instead, Past},
     },
-    edge::registry::{Mode, Registration},
+    edge::registry::{Mode, OnFight, Registration},
     outcome::{
         observed::{Observation, Observed},
         step::{Change, Refusal, Step},
@@ -149,6 +149,9 @@ fn step(change: Change, refusal: Option<Refusal>, stance: &Stance<'_>) -> Step {
     }
     if stance.dry_run || stance.registration.mode == Mode::Observe {
         return Step::Tell(change);
+    }
+    if stance.registration.on_fight == OnFight::Hold && stance.past.is_fought_over(control) {
+        return Step::Held(change);
     }
     if stance.past.may_write(control, stance.now) {
         return Step::Restore(change);
@@ -349,6 +352,7 @@ mod tests {
                 Step::Unstable(_) => "unstable",
                 Step::NotYet(_) => "not yet",
                 Step::Left(_) => "left",
+                Step::Held(_) => "held",
                 Step::Refused(..) => "refused",
                 Step::Unreadable(..) => "unreadable",
             };
@@ -549,6 +553,24 @@ mod tests {
         expect![["restore versioning\nrestore lifecycle\n"]].assert_eq(&decided(&Past::new(Generation::Second)));
         expect![["left versioning\nunstable lifecycle\n"]].assert_eq(&decided(&echo(Generation::Third, 90)));
         expect![["left versioning\nleft lifecycle\n"]].assert_eq(&decided(&Past::new(Generation::Third)));
+    }
+
+    #[test]
+    fn what_is_fought_over_is_held_where_its_owner_says_so_until_somebody_asks() {
+        let hold = Registration { on_fight: OnFight::Hold, ..registration() };
+        let observe = Registration { mode: Mode::Observe, ..hold.clone() };
+        for generation in [Generation::First, Generation::Second] {
+            let mut past = echo(generation, 90);
+            past.fight(Control::Versioning);
+            assert!(decided(&hold, false, &past).starts_with("held versioning\n"), "{generation:?}");
+            assert!(decided(&observe, false, &past).starts_with("tell versioning\n"));
+            assert!(decided(&registration(), false, &past).starts_with("restore versioning\n"));
+            past.is_asked_for = true;
+            assert!(decided(&hold, false, &past).starts_with("restore versioning\n"));
+        }
+        let mut past = NO_PAST.clone();
+        past.fight(Control::Lifecycle);
+        expect![["restore versioning\nheld lifecycle\n"]].assert_eq(&decided(&hold, false, &past));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::{
     edge::config::Place,
     value::own_parts::{
         ALARM_PREFIX, EVENTS, FORWARD_ROLE, FUNCTION_ROLES, LEDGER, LOG_GROUPS, OTHER_FUNCTIONS, OTHER_QUEUES,
-        REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
-        TAMPERING_SUFFIX, TOPIC_PREFIX, TOPICS, WATCHED_BY_SWEEP, WIRING,
+        PARAMETERS, REMEDIATE, REMEDIATE_ROLE, RULE_PREFIX, SWEEP, TAMPERING, TAMPERING_BESIDE, TAMPERING_PREFIXES,
+        TAMPERING_SUFFIX, TOPIC_PREFIX, TOPICS, WATCHED_BY_SWEEP,
     },
 };
 
@@ -115,8 +115,8 @@ pub fn rules(parameter_prefix: &str, place: Place<'_>) -> [Rule; 8] {
             tampering(
                 "requestParameters",
                 json!({"$or": [
-                    {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}, WIRING]},
-                    {"names": [{"prefix": parameter_prefix}, WIRING]},
+                    {"name": [{"prefix": RULE_PREFIX}, {"prefix": parameter_prefix}, {"prefix": PARAMETERS}]},
+                    {"names": [{"prefix": parameter_prefix}, {"prefix": PARAMETERS}]},
                     {"rule": [{"prefix": RULE_PREFIX}]},
                     {"functionName": functions(&OTHER_FUNCTIONS, place)},
                     {"topicArn": TOPICS.map(|it| json!({"suffix": format!(":{it}")}))},
@@ -325,6 +325,7 @@ fn wakes_like(rule: &Rule, observed: &ObservedRule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::own_parts::{SWEPT, WIRING};
     use crate::value::{
         names::RoleArn,
         own_parts::{WATCHED_BY_REMEDIATE, is_own_role, own_part},
@@ -385,6 +386,7 @@ mod tests {
         }
         named.extend(["name", "names"].map(|it| (it, format!("{PREFIX}acme-data"))));
         named.extend(["name", "names"].map(|it| (it, WIRING.to_owned())));
+        named.extend(["name", "names"].map(|it| (it, SWEPT.to_owned())));
         for (parameter, value) in &named {
             let through = rules.iter().filter(|it| comes_through(it, parameter, value)).count();
             let watchers = if WATCHED_BY_SWEEP.contains(&value.as_str()) { 2 } else { 1 };
@@ -399,7 +401,7 @@ mod tests {
             ("topicArn", "arn:aws:sns:eu-west-2:111122223333:alerts"),
             ("subscriptionArn", "arn:aws:sns:eu-west-2:111122223333:alerts:1-2"),
             ("queueUrl", "https://sqs.eu-west-2.amazonaws.com/111122223333/my-s3-guardrail-work"),
-            ("name", "/s3-guardrail/other"),
+            ("name", "/s3-guardrails/other"),
         ] {
             let through = rules.iter().any(|it| comes_through(it, parameter, value));
             assert_eq!((through, own_part(value, PREFIX)), (false, None), "{parameter} {value}");

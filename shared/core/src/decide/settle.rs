@@ -15,6 +15,10 @@ const LEFT: &str = "Left to the event of whoever changed it, or to the next swee
 /// Why nothing is said yet.
 const NOT_YET: &str = "The guardrail wrote it less than 90 seconds ago, and reads it otherwise: it looks again.";
 
+/// Why nothing is restored in a fight.
+const HELD: &str = "Held: somebody fights over it, and the registry document says `\"on_fight\": \"hold\"`. It is restored an \
+                    hour after its last restore, or at once when somebody asks: `guardrail reconcile BUCKET`.";
+
 /// How a restore ended, with the change as it was last planned.
 #[derive(Debug)]
 pub struct Restored {
@@ -69,6 +73,10 @@ impl Step {
             }
             Self::Left(change) => {
                 let (left, note) = (Some(Left::ForNow), Some(LEFT.to_owned()));
+                Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
+            }
+            Self::Held(change) => {
+                let (left, note) = (Some(Left::Held), Some(HELD.to_owned()));
                 Finding { left, note, ..Finding::from_change(&change, Outcome::WouldRestore) }
             }
             Self::Refused(change, refusal) => {
@@ -159,6 +167,7 @@ mod tests {
             (Step::Tell(versioning()), Outcome::WouldRestore),
             (Step::Unstable(versioning()), Outcome::Unstable),
             (Step::Left(versioning()), Outcome::WouldRestore),
+            (Step::Held(versioning()), Outcome::WouldRestore),
             (Step::Refused(versioning(), Refusal::TooManyRules(1001)), Outcome::Failed),
             (Step::Unreadable(Control::Versioning, ApiError::new("Get", "no")), Outcome::Unreadable),
         ] {
@@ -187,6 +196,8 @@ mod tests {
         assert_eq!((exempt.left, exempt.outcome), (Some(Left::Exempt(exemption)), Outcome::Exempt));
         let left = finding(Step::Left(versioning()));
         assert!(left.left == Some(Left::ForNow) && left.note.as_deref() == Some(LEFT));
+        let held = finding(Step::Held(versioning()));
+        assert!(held.left == Some(Left::Held) && held.note.as_deref() == Some(HELD));
         let refused = finding(Step::Refused(versioning(), Refusal::TooManyRules(1001)));
         assert!(refused.error.is_some_and(|it| it.contains("1001")));
         let restored = Restored { change: noted(), written: true, result: Ok(()) };

@@ -5,6 +5,9 @@ use crate::value::names::{AccountId, KeyArn, RoleArn, TableName, TopicArn};
 /// Where the registry is, unless the environment says otherwise.
 pub const DEFAULT_PREFIX: &str = "/s3-guardrail/buckets/";
 
+/// What the ledger's table is called, unless the environment says otherwise.
+pub const DEFAULT_LEDGER: &str = "s3-guardrail-ledger";
+
 /// What a function is told by its environment.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -1,7 +1,7 @@
 //! What leads to a look: an event or a request, alone or as the body of a queue's message.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     edge::event::{About, Event, InputError, decode},
@@ -37,6 +37,18 @@ struct Fields {
     guardrail: bool,
     #[serde(default)]
     dry_run: bool,
+}
+
+impl Request {
+    /// The message that asks to look at a subject.
+    pub fn body(subject: &Subject) -> Value {
+        match subject {
+            Subject::Bucket(bucket) => json!({ "bucket": bucket }),
+            Subject::Key(key) => json!({ "key": key }),
+            Subject::Trail(trail) => json!({ "trail": trail }),
+            Subject::Guardrail => json!({ "guardrail": true }),
+        }
+    }
 }
 
 impl TryFrom<Fields> for Request {
@@ -88,8 +100,6 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/k";

@@ -47,6 +47,9 @@ pub struct Registration {
     pub lifecycle: LifecycleDays,
     #[serde(default)]
     pub policy: PolicyVariant,
+    /// What becomes of a control that somebody fights over.
+    #[serde(default, skip_serializing_if = "OnFight::is_restore")]
+    pub on_fight: OnFight,
     /// When the bucket policy must be written and names deleted users or roles: drop those names.
     /// S3 would refuse the document because of them.
     #[serde(default)]
@@ -74,6 +77,23 @@ pub enum Mode {
     Observe,
 }
 
+/// What becomes of a control that somebody fights over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFight {
+    /// It is restored once a minute at most.
+    #[default]
+    Restore,
+    /// It is left until the fight is over, or somebody asks for it.
+    Hold,
+}
+
+impl OnFight {
+    fn is_restore(&self) -> bool {
+        *self == Self::Restore
+    }
+}
+
 impl Registration {
     /// The document with all defaults.
     pub fn new(bucket: BucketName, account: AccountId, key_arn: KeyArn) -> Self {
@@ -90,6 +110,7 @@ impl Registration {
             exemptions: Vec::new(),
             lifecycle: LifecycleDays::default(),
             policy: PolicyVariant::default(),
+            on_fight: OnFight::default(),
             drop_dead_principals: false,
         }
     }
@@ -187,6 +208,7 @@ mod tests {
         let registration = parse("").unwrap();
         assert_eq!(registration.inventory_bucket().unwrap().as_str(), "acme-data-inventory");
         assert_eq!((registration.mode, registration.policy), (Mode::Enforce, PolicyVariant::Strict));
+        assert_eq!(registration.on_fight, OnFight::Restore);
         assert_eq!((registration.lifecycle.noncurrent.get(), registration.lifecycle.abort_multipart.get()), (30, 7));
         for field in ["bucket", "account", "key_arn"] {
             let document = format!("{{{REQUIRED}}}").replace(&format!("\"{field}\""), "\"mode\"");
@@ -197,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let full = parse(
-            r#","trail_arn":"arn:aws:cloudtrail:eu-west-2:111122223333:trail/t","log_bucket":"acme-data-logs","inventory":{"bucket":"reports","format":"CSV"},"mode":"observe","exemptions":[{"control":"lifecycle","until":"2027-01-31","reason":"r","approved_by":"a"}],"lifecycle":{"noncurrent_days":90},"policy":"default-encryption","drop_dead_principals":true"#,
+            r#","trail_arn":"arn:aws:cloudtrail:eu-west-2:111122223333:trail/t","log_bucket":"acme-data-logs","inventory":{"bucket":"reports","format":"CSV"},"mode":"observe","exemptions":[{"control":"lifecycle","until":"2027-01-31","reason":"r","approved_by":"a"}],"lifecycle":{"noncurrent_days":90},"policy":"default-encryption","on_fight":"hold","drop_dead_principals":true"#,
         )
         .unwrap();
         let text = serde_json::to_string(&full).unwrap();
@@ -214,6 +236,7 @@ mod tests {
             (r#","exemptions":[{"control":"lifecycle","until":"soon"}]"#, "exemptions[0].until: `soon` is not a time"),
             (r#","exemptions":[{"control":"lifecycle"}]"#, "exemptions[0]: missing field `until`"),
             (r#","mode":"off""#, "mode: unknown variant"),
+            (r#","on_fight":"stop""#, "on_fight: unknown variant"),
             (r#","trail_arn":"t""#, "trail_arn: `t` is not a trail ARN"),
             (r#","log_bucket":"No""#, "log_bucket: `No` is not a bucket name"),
             (r#","lifecycle":{"noncurrent_days":-1}"#, "lifecycle.noncurrent_days"),

@@ -48,6 +48,8 @@ pub enum Left {
     EnforcedAbove,
     /// It should be restored, by somebody else's look: the note says by whose.
     ForNow,
+    /// Somebody fights over it, and its owner wants it left meanwhile.
+    Held,
     /// It may be that our write did not hold, and it is too early to say so: the message comes again.
     NotYet,
 }

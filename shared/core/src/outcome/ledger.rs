@@ -11,6 +11,9 @@ use crate::{control::table::Control, outcome::trigger::Trigger};
 /// What is open when nothing could be found out about the bucket, or it is gone.
 pub const BUCKET: &str = "bucket";
 
+/// What an exemption is told under, before its control's id.
+pub const EXEMPTION: &str = "exemption of ";
+
 /// What a document is open under, before its control's id, that would keep us from our work.
 pub const HINDRANCE: &str = "hindrance in ";
 
@@ -38,6 +41,8 @@ pub struct Item {
     pub restores: BTreeMap<Control, Vec<Timestamp>>,
     /// Controls over which somebody fights with us.
     pub fights: BTreeMap<Control, Fight>,
+    /// Exemptions in force, as far as people are told of them.
+    pub exemptions: BTreeMap<Control, Permitted>,
     /// What people were last told of, as long as it goes on.
     pub incident: Option<Incident>,
     /// The latest calls of others that led to looks.
@@ -52,6 +57,9 @@ pub struct Item {
 pub struct Open {
     /// In what way. Another way is told at once.
     pub state: String,
+    /// The same in a word.
+    #[serde(default)]
+    pub kind: OpenKind,
     pub since: Timestamp,
     /// When people were last told; `None`: they were not yet.
     #[serde(default)]
@@ -59,6 +67,30 @@ pub struct Open {
     /// Who made the latest call that can have caused it. Another caller is told at once.
     #[serde(default)]
     pub caller: Option<String>,
+}
+
+/// In what way something is not as it should be; of several the last counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenKind {
+    /// The account enforces the same.
+    EnforcedAbove,
+    /// Its owner may let it drift.
+    Exempt,
+    /// It is only observed.
+    Observed,
+    /// A later look restores it.
+    Left,
+    /// A document would keep us from our work.
+    Endangered,
+    /// It could not be restored, or did not stay so.
+    Failed,
+    Unreadable,
+    Gone,
+    /// Another version of the guardrail knows.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// A write of ours.
@@ -142,6 +174,8 @@ pub enum FactKind {
     Fight,
     /// It is good again; a look that began to restore it did not end.
     Interrupted,
+    /// An exemption ends, has ended, or lasts long.
+    Exemption,
     /// Somebody's call changed a part of the guardrail.
     Tampered,
     /// Somebody's call tried to change one and failed.
@@ -154,6 +188,25 @@ pub struct Fight {
     pub since: Timestamp,
     /// When people are told again, at the earliest.
     pub tell_at: Timestamp,
+}
+
+/// An exemption in force.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Permitted {
+    pub until: Timestamp,
+    /// People were told that it is about to end.
+    #[serde(default)]
+    pub end_is_told: bool,
+    /// When people were last told of it.
+    #[serde(default)]
+    pub told: Option<Timestamp>,
+}
+
+impl Permitted {
+    /// Until then, and nobody was told of it.
+    pub fn new(until: Timestamp) -> Self {
+        Self { until, end_is_told: false, told: None }
+    }
 }
 
 /// One thing that somebody is doing.
@@ -176,6 +229,7 @@ impl Default for Item {
             telling: None,
             restores: BTreeMap::new(),
             fights: BTreeMap::new(),
+            exemptions: BTreeMap::new(),
             incident: None,
             calls: Vec::new(),
             unknown: Map::new(),

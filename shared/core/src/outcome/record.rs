@@ -134,7 +134,7 @@ impl Entry {
             calls: calls.clone(),
             exemption: match left {
                 Some(Left::Exempt(exemption)) => Some(exemption.clone()),
-                Some(Left::EnforcedAbove | Left::ForNow | Left::NotYet) | None => None,
+                Some(Left::EnforcedAbove | Left::ForNow | Left::NotYet | Left::Held) | None => None,
             },
         }
     }

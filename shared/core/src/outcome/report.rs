@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     control::table::{Control, is_told},
     outcome::{
+        exemption::Exemption,
         exposure::Exposure,
         finding::{Finding, Left, Outcome},
         hindrance::Hindrance,
@@ -15,13 +16,19 @@ use crate::{
         record_file::RecordFile,
         trigger::Trigger,
     },
-    value::names::BucketName,
+    value::{names::BucketName, subject::Subject},
 };
 
 /// The result of reconciling one bucket.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub bucket: String,
+    /// The key or the trail that was looked at for all its buckets; `None`: the bucket was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// These buckets, of which `bucket` is the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketName>,
     pub outcome: BucketOutcome,
     pub dry_run: bool,
     /// The earliest call that can have caused what was found; else the first that led here.
@@ -59,6 +66,9 @@ pub struct Report {
     /// When those were restored that were.
     #[serde(skip)]
     pub restores: BTreeMap<Control, Restore>,
+    /// The bucket's, as its registry document has them; `None`: that is not known, or it is not about a bucket.
+    #[serde(skip)]
+    pub exemptions: Option<Vec<Exemption>>,
     /// It goes by a registry document that is no longer so, and says nothing.
     #[serde(skip)]
     pub is_outdated: bool,
@@ -148,6 +158,8 @@ impl Report {
     pub fn new(bucket: impl Into<String>, outcome: BucketOutcome, trigger: Option<Trigger>) -> Self {
         Self {
             bucket: bucket.into(),
+            subject: None,
+            buckets: Vec::new(),
             outcome,
             dry_run: false,
             calls: Vec::new(),
@@ -164,6 +176,7 @@ impl Report {
             ledger_error: None,
             read: Vec::new(),
             restores: BTreeMap::new(),
+            exemptions: None,
             is_outdated: false,
             kept_open: false,
             untold: false,
@@ -219,8 +232,9 @@ impl Report {
         Self { trigger: trigger.cloned().or(self.trigger), calls: calls.to_vec(), ..self }
     }
 
-    /// The same with what was found at something else of the bucket's.
+    /// The same with what was found at something else of the bucket's, or of other buckets that lean on the same.
     pub fn and(mut self, other: Self) -> Self {
+        self.buckets.extend(other.buckets);
         let endangered = [self.outcome, other.outcome].contains(&BucketOutcome::Endangered);
         self.findings.extend(other.findings);
         self.hindrances.extend(other.hindrances);
@@ -234,6 +248,15 @@ impl Report {
             None => BucketOutcome::from_findings(&self.findings, endangered),
         };
         Self { outcome, drift_to_restored_ms: self.drift_to_restored_ms.or(other.drift_to_restored_ms), ..self }
+    }
+
+    /// What it is about, as people call it.
+    pub fn name(&self) -> String {
+        match self.buckets.as_slice() {
+            [] | [_] => self.bucket.clone(),
+            [one, two] => format!("{one} and {two}"),
+            [one, more @ ..] => format!("{one} and {} more", more.len()),
+        }
     }
 
     /// The report of a bucket of which nothing could be found out.

@@ -48,6 +48,8 @@ pub enum Step {
     /// Found on events of our own writes, where another write could be a loop. The event of whoever made it, or the next
     /// sweep, has it restored.
     Left(Change),
+    /// Somebody fights over it, and its owner wants that left.
+    Held(Change),
     /// No call there is would restore any of it.
     Refused(Change, Refusal),
     Unreadable(Control, ApiError),
@@ -86,6 +88,7 @@ impl Step {
             | Self::Unstable(change)
             | Self::NotYet(change)
             | Self::Left(change)
+            | Self::Held(change)
             | Self::Refused(change, _) => change.control(),
             Self::Unreadable(control, _) => *control,
         }

@@ -3,7 +3,7 @@
 use crate::{
     control::table::Control,
     outcome::{
-        finding::{Finding, Outcome},
+        finding::{Finding, Left, Outcome},
         ledger::FactKind,
         report::{BucketOutcome, Report},
         watched::{WatchOutcome, Watched},
@@ -87,6 +87,9 @@ pub fn advice(report: &Report) -> String {
     if report.findings.iter().any(|it| it.outcome == Outcome::WouldRestore && it.left.is_none()) {
         lines.push("Set \"mode\": \"enforce\" in the registry document to have this restored.");
     }
+    if report.findings.iter().any(|it| it.left == Some(Left::Held)) {
+        lines.push("It is held because somebody fights over it and the registry document says so. Find out who; `guardrail reconcile BUCKET` restores it at once, \"on_fight\": \"restore\" has it restored once a minute.");
+    }
     if report.missed_event {
         lines.push("Find out why no event came: see RUNBOOK.md, \"missed event\". Until then this bucket is mended at the pace of the sweep.");
     }
@@ -98,7 +101,10 @@ pub fn advice(report: &Report) -> String {
         lines.push("What was restored is in force again; `guardrail history BUCKET` has before and after.");
     }
     if has_fact(FactKind::Fight) {
-        lines.push("Somebody, or something, changes it again each time: find out who, and change the code that does it or take its rights away. Until then it is restored once a minute at most.");
+        lines.push("Somebody, or something, changes it again each time: find out who, and change the code that does it or take its rights away. Until then it is restored once a minute at most, or held where the registry document says so.");
+    }
+    if has_fact(FactKind::Exemption) {
+        lines.push("If an exemption that ends is still needed: `guardrail exempt BUCKET CONTROL --until DATE --reason TEXT`. If not, nothing: from its end on the control is restored as ever. One of more than 90 days: give it an end that somebody remembers.");
     }
     if has(Outcome::Restored) {
         lines.push(match report.record {

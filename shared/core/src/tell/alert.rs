@@ -25,7 +25,7 @@ use crate::{
             text_of,
         },
     },
-    value::{caller, names::BucketName},
+    value::{caller, names::BucketName, subject::Subject},
 };
 
 /// The version of the machine-readable part.
@@ -34,6 +34,9 @@ pub const SCHEMA: &str = "s3-guardrail/1";
 /// SNS allows 256 KiB for all of a message; the attributes need some of it.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 const MAX_MESSAGE_BYTES: usize = 250_000;
+
+/// Of the rest, what names of buckets may take, so that a filter policy knows them.
+const MAX_BUCKETS_BYTES: usize = 8_000;
 
 /// How much of a before or an after a message holds, in bytes of JSON; the smaller ones when it would be too long.
 const VALUE_LIMITS: [usize; 4] = [64 * 1024, 16 * 1024, 4 * 1024, 512];
@@ -73,7 +76,7 @@ pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
     let mut attributes = vec![
         ("severity", "String", text_of(&severity)),
         ("outcome", "String", text_of(&report.outcome)),
-        ("bucket", "String", report.bucket.clone()),
+        bucket_attribute(report),
         ("account", "String", place.account.to_owned()),
         ("region", "String", place.region.to_owned()),
         ("schema", "String", SCHEMA.to_owned()),
@@ -83,6 +86,19 @@ pub fn alert(report: &Report, place: Place<'_>, swept: bool) -> Option<Alert> {
         attributes.push(("control", "String.Array", json!(controls).to_string()));
     }
     Some(Alert { subject, message, attributes })
+}
+
+/// The bucket, or those that lean on the same, as far as SNS has room for.
+fn bucket_attribute(report: &Report) -> (&'static str, &'static str, String) {
+    if report.buckets.len() < 2 {
+        return ("bucket", "String", report.bucket.clone());
+    }
+    let mut room = MAX_BUCKETS_BYTES;
+    let named = report.buckets.iter().take_while(|it| {
+        room = room.saturating_sub(it.as_str().len() + 3);
+        room > 0
+    });
+    ("bucket", "String.Array", json!(named.collect::<Vec<_>>()).to_string())
 }
 
 /// The message about something that happened to the guardrail itself.
@@ -242,6 +258,9 @@ pub fn message(report: &Report, severity: Severity, place: Place<'_>, limit: usi
 /// How many statements and rules beside drift one message names.
 const MAX_NAMED: usize = 20;
 
+/// How many buckets that lean on the same.
+const MAX_BUCKETS: usize = 200;
+
 /// How many calls beside the first.
 const MAX_CALLS: usize = 10;
 
@@ -258,8 +277,12 @@ fn machine(report: &Report, severity: Severity, place: Place<'_>, limit: usize) 
     for hindrance in &mut report.hindrances {
         hindrance.statement = hindrance.statement.take().map(|it| cut(&it, 256));
     }
-    let unnamed =
-        [("more_hindrances", more(report.hindrances.len())), ("more_exposures", more(report.exposures.len()))];
+    let unnamed = [
+        ("more_buckets", report.buckets.len().checked_sub(MAX_BUCKETS).filter(|it| *it > 0)),
+        ("more_hindrances", more(report.hindrances.len())),
+        ("more_exposures", more(report.exposures.len())),
+    ];
+    report.buckets.truncate(MAX_BUCKETS);
     report.hindrances.truncate(MAX_NAMED);
     report.exposures.truncate(MAX_NAMED);
     for finding in &mut report.findings {
@@ -302,8 +325,9 @@ fn innocence(report: &Report) -> Option<String> {
 
 /// What a person reads at night.
 fn email(report: &Report, place: Place<'_>, limit: usize) -> String {
-    let mut text = format!("{}: {}.\n\n", report.bucket, headline(report, place.account));
+    let mut text = format!("{}: {}.\n\n", report.name(), headline(report, place.account));
     who_and_where(&mut text, report.trigger.as_ref(), place);
+    text.push_str(&leaning(report));
     text.push_str(&others_of(report.incident.as_deref()));
     text.push_str(&further_calls(report, place.account));
     if let Some(innocence) = innocence(report).filter(|_| report.calls.len() < 2) {
@@ -400,6 +424,19 @@ fn who_and_where(text: &mut String, trigger: Option<&Trigger>, place: Place<'_>)
     }
 }
 
+/// The buckets that lean on what was looked at, when they are several.
+fn leaning(report: &Report) -> String {
+    let (Some(subject), [_, _, ..]) = (&report.subject, report.buckets.as_slice()) else { return String::new() };
+    let what = match subject {
+        Subject::Key(key) => key.as_str(),
+        Subject::Trail(trail) => trail.as_str(),
+        Subject::Bucket(_) | Subject::Guardrail => return String::new(),
+    };
+    let named = report.buckets.iter().take(MAX_NAMED).map(BucketName::as_str).collect::<Vec<_>>().join(", ");
+    let more = more(report.buckets.len()).map(|it| format!(" and {it} more")).unwrap_or_default();
+    format!("{:<8}{what}\n{:<8}{named}{more}\n", "What", "Of")
+}
+
 /// How the other messages of an incident are found.
 fn others_of(incident: Option<&str>) -> String {
     mark(incident).map(|it| format!("{:<8}{it} for all messages of this incident\n", "Search")).unwrap_or_default()
@@ -428,6 +465,7 @@ fn outcome_in_words(finding: &Finding) -> String {
     match (finding.outcome, &finding.left) {
         (Outcome::Restored, _) => "restored".to_owned(),
         (Outcome::WouldRestore, Some(Left::ForNow | Left::NotYet)) => "not as it should be; left for now".to_owned(),
+        (Outcome::WouldRestore, Some(Left::Held)) => "not as it should be; left, as somebody fights over it".to_owned(),
         (Outcome::WouldRestore, _) => "not as it should be; observe mode, so nothing was written".to_owned(),
         (Outcome::Failed, _) => "NOT restored".to_owned(),
         (Outcome::Unreadable, _) => "could not be read, so nobody knows".to_owned(),

@@ -38,7 +38,7 @@ pub fn subject(report: &Report, own: &str) -> String {
         Some(fact) => tag(fact.kind),
         None => text_of(&report.outcome).to_ascii_uppercase(),
     };
-    marked(&format!("[{tag}] {}: {}", report.bucket, headline(report, own)), report.incident.as_deref())
+    marked(&format!("[{tag}] {}: {}", report.name(), headline(report, own)), report.incident.as_deref())
 }
 
 /// How many digits of an incident's id people see. With four, one in two mailboxes has two alike after 300 incidents.
@@ -75,8 +75,9 @@ fn urgency(kind: FactKind) -> u8 {
         FactKind::Reminder => 3,
         FactKind::Restored => 4,
         FactKind::Attempted => 5,
-        FactKind::Interrupted => 6,
-        FactKind::Cleared => 7,
+        FactKind::Exemption => 6,
+        FactKind::Interrupted => 7,
+        FactKind::Cleared => 8,
     }
 }
 
@@ -133,10 +134,7 @@ pub fn headline(report: &Report, own: &str) -> String {
             Some(ms) => format!("{what} {cause}, restored within {}{led_here}", whole_seconds(ms)),
             None => format!("{what} {cause}, restored{led_here}"),
         },
-        BucketOutcome::Drifted if told.iter().all(|it| it.outcome == Outcome::Exempt) => {
-            format!("{what} {cause}, left so: {}{led_here}", why_left(&told))
-        }
-        BucketOutcome::Drifted => format!("{what} {cause}, left so: observe mode{led_here}"),
+        BucketOutcome::Drifted => format!("{what} {cause}, left so: {}{led_here}", why_left(&told)),
         BucketOutcome::Failed if told.is_empty() => "not guarded, the registry cannot be used".to_owned(),
         BucketOutcome::Failed => {
             let all = |outcome| told.iter().all(|it| it.outcome == outcome);
@@ -194,8 +192,16 @@ fn exposed(report: &Report, own: &str) -> String {
 
 /// Why drift was left.
 fn why_left(findings: &[&Finding]) -> &'static str {
-    let is_enforced = |it: &&Finding| it.left == Some(Left::EnforcedAbove);
-    if findings.iter().all(is_enforced) { "enforced by the account" } else { "exempt" }
+    let all = |is_so: fn(&Finding) -> bool| findings.iter().all(|it| is_so(it));
+    if all(|it| it.left == Some(Left::EnforcedAbove)) {
+        "enforced by the account"
+    } else if all(|it| it.outcome == Outcome::Exempt) {
+        "exempt"
+    } else if all(|it| it.left == Some(Left::Held)) {
+        "somebody fights over it"
+    } else {
+        "observe mode"
+    }
 }
 
 /// Rounded up: CloudTrail cuts the time of a call to the second.
@@ -310,15 +316,19 @@ mod tests {
         let mixed = [(Control::Versioning, Outcome::Exempt), (Control::Lifecycle, Outcome::WouldRestore)];
         let mut enforced = report(Drifted, Some("PutBucketVersioning"), &mixed[..1]);
         enforced.findings[0].left = Some(Left::EnforcedAbove);
+        let mut held = report(Drifted, Some("PutBucketVersioning"), &mixed[1..]);
+        held.findings[0].left = Some(Left::Held);
         expect![[r#"
             versioning changed by user/ann, left so: exempt
             versioning changed by user/ann, left so: enforced by the account
+            lifecycle drifted, left so: somebody fights over it; found on PutBucketVersioning by user/ann
             versioning and lifecycle drifted, left so: observe mode
             lifecycle drifted, left so: observe mode; found on PutBucketPolicy by user/ann
         "#]]
         .assert_eq(&headlines(&[
             exempted(),
             enforced,
+            held,
             report(Drifted, None, &mixed),
             report(Drifted, Some("PutBucketPolicy"), &mixed[1..]),
         ]));

@@ -44,8 +44,17 @@ pub const OTHER_QUEUES: [&str; 2] = [WORK, DEAD_LETTERS];
 /// What is open, and what people were told.
 pub const LEDGER: &str = "s3-guardrail-ledger";
 
+/// All parameters of the guardrail's own are below this.
+pub const PARAMETERS: &str = "/s3-guardrail/";
+
 /// The parameter that says where the rules of the deployed wiring lead.
 pub const WIRING: &str = "/s3-guardrail/wiring";
+
+/// Where the registry is indexed: a parameter for each key, alias and trail that guarded buckets use.
+pub const USES: &str = "/s3-guardrail/uses/";
+
+/// When a sweep last wrote the index.
+pub const SWEPT: &str = "/s3-guardrail/uses/swept";
 
 /// Every rule of the guardrail begins so, and no other should: whoever looks for it finds what is there.
 pub const RULE_PREFIX: &str = "s3-guardrail-";
@@ -184,8 +193,9 @@ pub fn own_part(named: &str, parameter_prefix: &str) -> Option<String> {
     if last == EVENTS || OTHER_QUEUES.contains(&last) {
         return Some(format!("queue {last}"));
     }
-    if named.strip_prefix("arn:").map_or(named, |arn| arn.split_once(":parameter").map_or("", |it| it.1)) == WIRING {
-        return Some(format!("parameter {WIRING}"));
+    let parameter = named.strip_prefix("arn:").map_or(named, |arn| arn.split_once(":parameter").map_or("", |it| it.1));
+    if parameter.starts_with(PARAMETERS) {
+        return Some(format!("parameter {parameter}"));
     }
     function().map(|it| format!("function {it}")).or_else(|| is_role().then(|| format!("role {last}")))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::value::names::{BucketName, KeyArn, TrailArn};
 
 /// A bucket with its settings, or what many buckets lean on, which is looked at once for all of them.
@@ -12,6 +14,12 @@ pub enum Subject {
     Trail(TrailArn),
     /// The guardrail's own parts.
     Guardrail,
+}
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Subject {

@@ -4,7 +4,10 @@ use super::*;
 use crate::outcome::ledger::Restore;
 use crate::{
     decide::echo::{Generation, Instead},
-    outcome::hindrance::{Document, Hindrance},
+    outcome::{
+        exemption::Exemption,
+        hindrance::{Document, Hindrance},
+    },
 };
 
 const VERSIONING: Control = Control::Versioning;
@@ -388,4 +391,57 @@ fn an_item_stays_small() {
     }
     let bytes = json!(item).to_string().len();
     assert!(bytes < 25 * 1024, "{bytes}");
+}
+
+#[test]
+fn the_end_of_an_exemption_is_told_once_also_when_nothing_has_drifted() {
+    let until = at(30.0 * DAY);
+    let exemption = Exemption { control: VERSIONING, until, reason: String::new(), approved_by: String::new() };
+    let look = |id, read| {
+        let report = Report { exemptions: Some(vec![exemption.clone()]), ..report(&[]) };
+        Look { report, ..Look::new(id, read, &[]) }
+    };
+    let mut item = Item::default();
+    assert_eq!(look("a", 0.0).tell(&mut item), NOTHING);
+    let unheard = look("b", 29.0 * DAY).record(item).released("b");
+    // Whoever made it publishes later, and what was not told is not lost.
+    item = unheard;
+    assert_eq!(look("c", 29.1 * DAY).tell(&mut item), ["Exemption exemption of versioning"]);
+    assert_eq!(look("d", 29.2 * DAY).tell(&mut item), NOTHING);
+    // Of a bucket whose registry document cannot be read nothing is known.
+    assert_eq!(Look::new("e", 30.0 * DAY, &[]).tell(&mut item), NOTHING);
+    assert_eq!(look("f", 30.0 * DAY).tell(&mut item), ["Exemption exemption of versioning"]);
+    assert_eq!(item.exemptions, [].into());
+    assert_eq!(look("g", 30.1 * DAY).tell(&mut item), NOTHING);
+}
+
+#[test]
+fn a_forged_time_of_telling_silences_no_exemption() {
+    let until = at(999.0 * DAY);
+    let exemption = Exemption { control: VERSIONING, until, reason: String::new(), approved_by: String::new() };
+    let permitted = json!({"versioning": {"until": until, "told": at(998.0 * DAY)}});
+    let mut item = Item::read(json!({"exemptions": permitted}).as_object().unwrap().clone(), at(0.0)).unwrap();
+    let report = Report { exemptions: Some(vec![exemption]), ..report(&[]) };
+    assert_eq!(Look { report, ..Look::new("a", 0.0, &[]) }.tell(&mut item), ["Exemption exemption of versioning"]);
+}
+
+#[test]
+fn a_fight_is_over_an_hour_after_the_last_restore() {
+    let mut item = Item::default();
+    for (look, read) in [("a", 0.0), ("b", 60.0), ("c", 120.0)] {
+        Look::new(look, read, &[(VERSIONING, Outcome::Restored)]).tell(&mut item);
+    }
+    let is_fought_over = |seconds: f64| {
+        let mut past = Past::new(Generation::First);
+        item.inform("d", &mut past, at(seconds));
+        past.is_fought_over(VERSIONING)
+    };
+    assert_eq!([121.0, 3_720.0, 3_721.0].map(is_fought_over), [true, true, false]);
+    let mut held = finding(VERSIONING, Outcome::WouldRestore);
+    held.left = Some(Left::Held);
+    let look =
+        |id, read| Look { report: Report { findings: vec![held.clone()], ..report(&[]) }, ..Look::new(id, read, &[]) };
+    let mut item = item.clone();
+    assert_eq!(look("d", 130.0).tell(&mut item), ["Opened versioning"]);
+    assert_eq!(look("e", 200.0).tell(&mut item), NOTHING);
 }

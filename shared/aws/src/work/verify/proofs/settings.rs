@@ -131,7 +131,8 @@ fn as_planned(step: Option<&Step>) -> (String, Verdict) {
             | Step::Tell(change)
             | Step::Unstable(change)
             | Step::NotYet(change)
-            | Step::Left(change),
+            | Step::Left(change)
+            | Step::Held(change),
         ) => (change.to_json().0.to_string(), Verdict::disproven("it is not as the baseline wants it")),
         Some(Step::Refused(change, refusal)) => {
             (change.to_json().0.to_string(), Verdict::disproven(refusal.to_string()))
