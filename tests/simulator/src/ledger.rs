@@ -158,7 +158,7 @@ impl Clerk<'_> {
             }
             if !self.by.publish(self.bucket).await {
                 // On failure the claim is given up, if that can be said.
-                let _ = self.change(|it| it.released(&self.id)).await;
+                let _ = self.change(|it| it.released(&self.id, false)).await;
                 return false;
             }
             self.by.sim.told_facts(self.bucket, self.by.number, &facts);

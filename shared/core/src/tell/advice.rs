@@ -313,6 +313,7 @@ mod tests {
                 calls: Vec::new(),
                 text: String::new(),
                 critical: false,
+                is_hinted: false,
             };
             advice(&Report { facts: vec![fact], ..report(BucketOutcome::Compliant, vec![]) })
         };
