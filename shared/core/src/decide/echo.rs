@@ -51,8 +51,9 @@ const FRESH: SignedDuration = SignedDuration::from_secs(60);
 /// its way.
 const SETTLED: SignedDuration = SignedDuration::from_secs(90);
 
-/// For how long after a call S3 may still answer with what was before it.
-pub(super) const STALE: SignedDuration = SignedDuration::from_secs(4);
+/// For how long after a call, as CloudTrail cuts its time to the second, S3 may still answer with what was before it, also
+/// on a machine whose clock is two seconds fast.
+pub(super) const STALE: SignedDuration = SignedDuration::from_secs(5);
 
 /// What is known, at a look, of the calls before it.
 #[derive(Clone, Debug)]
@@ -350,9 +351,9 @@ mod tests {
         assert_eq!(reread(Some(0.9), Some(1.0), true, 1.0, 0), None);
         assert_eq!(reread(Some(0.0), None, true, 9999.0, 0), Some(500), "an event of ours tells of it");
         assert_eq!(reread(None, Some(0.0), true, 1.0, 0), None, "nothing of ours");
-        assert_eq!(reread(None, Some(0.0), false, 3.9, 0), Some(2000));
-        assert_eq!(reread(None, Some(0.0), false, 3.9, 4), None, "a clock may be wrong");
-        assert_eq!(reread(None, Some(0.0), false, 4.0, 0), None);
+        assert_eq!(reread(None, Some(0.0), false, 4.9, 0), Some(2000));
+        assert_eq!(reread(None, Some(0.0), false, 4.9, 4), None, "a clock may be wrong");
+        assert_eq!(reread(None, Some(0.0), false, 5.0, 0), None);
         for (generation, wait) in [(Generation::First, None), (Generation::Second, Some(500))] {
             let mut past = Past::new(generation);
             past.saw_write(Control::Versioning, at(0.0));

@@ -103,7 +103,7 @@ fn what_another_look_has_restored_is_its_to_tell() {
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]).record(Item::default());
     told(&mut item, "a", 0.6);
     assert_eq!(by_another(&mut item), NOTHING);
-    let late = Look { by_another: true, ..Look::new("c", 5.0, &[(VERSIONING, Outcome::Restored)]) };
+    let late = Look { by_another: true, ..Look::new("c", 6.0, &[(VERSIONING, Outcome::Restored)]) };
     assert_eq!(late.tell(&mut item), ["Restored versioning"], "it had drifted again");
 }
 
