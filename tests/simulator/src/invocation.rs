@@ -12,8 +12,6 @@ use guardrail_core::{
 };
 use jiff::Timestamp;
 
-use jiff::Timestamp;
-
 use crate::{
     Plant,
     chain::{Message, TIMEOUT},

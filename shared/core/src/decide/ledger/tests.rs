@@ -157,7 +157,7 @@ fn what_may_have_been_written_and_nobody_heard_of_is_told_when_it_is_good() {
     failed.report.findings[0].written = change.map(Written::Here);
     let mut intended = Item::default();
     intended.intents.insert("a".to_owned(), Intent::new(vec![VERSIONING, Control::Lifecycle], at(0.1)));
-    let item = failed.record(intended.clone()).released("a");
+    let item = failed.record(intended.clone()).released("a", false);
     let mut good = item.clone();
     assert_eq!(Look::new("b", 1.0, &[]).tell(&mut good), ["Interrupted versioning"]);
     assert!(!good.is_open());
@@ -226,7 +226,7 @@ fn what_nobody_was_told_of_needs_no_end() {
     // People know of another state.
     let mut other = Item::default();
     assert_eq!(Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).tell(&mut other), ["Opened versioning"]);
-    other = Look::new("b", 1.0, &[(VERSIONING, Outcome::Unreadable)]).record(other).released("b");
+    other = Look::new("b", 1.0, &[(VERSIONING, Outcome::Unreadable)]).record(other).released("b", false);
     assert_eq!(Look::new("c", 2.0, &[]).tell(&mut other), ["Cleared versioning"]);
     // Somebody may be telling it just now.
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default());
