@@ -131,7 +131,7 @@ async fn a_deleted_trail_is_created_again() {
     let before = fake.state().trail.take();
     let event = call("cloudtrail", "DeleteTrail", json!({"name": "acme-trail"}));
     expect![[r#"
-        reads  its trail ×2, GetParameters, GetParametersByPath
+        reads  its trail ×2, GetParameters, GetParametersByPath, GetTrailStatus
         writes CreateTrail, PutEventSelectors, StartLogging
         told   WARNING [RESTORED] acme-data: trail changed by user/mallory, restored within some s
         answer acme-data restored: trail restored
@@ -626,6 +626,19 @@ async fn a_denied_attempt_on_the_own_key_is_told_and_an_own_key_that_cannot_be_m
     assert!(fake.remediate(call("kms", "DisableKey", json!({"keyId": OWN_KEY}))).await.is_err());
     let error = sweep(&fake, json!({})).await.unwrap_err();
     assert!(error.contains("people could not be told"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_key_that_stays_disabled_whatever_kms_says_is_not_called_put_back() {
+    let fake = with_own_key().await;
+    for _ in 0..20 {
+        // Somebody disables it again and again.
+        fake.before("DescribeKey", |it| it.own_key.as_mut().unwrap().state = "Disabled".to_owned());
+    }
+    let answer = sweep(&fake, json!({})).await.unwrap();
+    let finding = &answer["guardrail"]["findings"][0];
+    assert_eq!((&finding["part"], &finding["outcome"]), (&json!("key alias/s3-guardrail"), &json!("failed")));
+    assert!(finding["problem"].as_str().unwrap().contains("KMS took every call"), "{finding}");
 }
 
 #[tokio::test]

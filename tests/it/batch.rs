@@ -278,3 +278,11 @@ async fn a_key_that_does_not_answer_does_not_keep_people_from_being_told() {
     let error = fake.alerts()[0]["error"].to_string();
     assert!(error.contains("no time left"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_a_thousand_calls_delays_another_bucket_by_less_than_a_minute() {
+    let storm = guardrail_tests::storm::storm().await;
+    assert!(storm.other_restored_after < Duration::from_secs(60), "{storm:?}");
+    // Three restores, then one a minute; the other bucket is bare.
+    assert!(storm.writes < 20 && storm.alerts < 10, "{storm:?}");
+}

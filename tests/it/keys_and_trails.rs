@@ -2,7 +2,7 @@
 
 use guardrail::work::bootstrap::bootstrap;
 use guardrail_core::value::failure::chain;
-use guardrail_tests::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, KEY, TRAIL};
+use guardrail_tests::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, KEY, State, TRAIL};
 use serde_json::{Value, json};
 
 use crate::around::{call, compliant};
@@ -101,6 +101,33 @@ async fn a_call_that_succeeds_and_changes_nothing_is_no_restore() {
     }
     fake.remediate(key_event("DisableKey")).await.unwrap_err();
     assert_told(&fake, "kms-key", "failed", &["KMS took every call", "Disabled"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trail_that_was_started_and_does_not_log_is_not_called_restored() {
+    let stopped = async || {
+        let fake = compliant().await;
+        change_trail(&fake, json!({"IsLogging": false}));
+        fake
+    };
+    let says = |it: bool| move |state: &mut State| state.trail.as_mut().unwrap()["IsLogging"] = json!(it);
+    let fake = stopped().await;
+    for _ in 0..20 {
+        // Somebody stops it again and again.
+        fake.before("GetTrailStatus", says(false));
+    }
+    fake.remediate(call("cloudtrail", "StopLogging", json!({"name": TRAIL}))).await.unwrap_err();
+    assert_told(&fake, "trail", "failed", &["CloudTrail took every call", "does not log"]);
+    assert_eq!(fake.writes(), ["StartLogging"]);
+
+    // Known a moment later.
+    let fake = stopped().await;
+    for it in [false, false, false, true] {
+        fake.before("GetTrailStatus", says(it));
+    }
+    fake.remediate(call("cloudtrail", "StopLogging", json!({"name": TRAIL}))).await.unwrap();
+    assert_told(&fake, "trail", "restored", &[]);
+    assert_eq!(fake.reads().iter().filter(|it| *it == "GetTrailStatus").count(), 4);
 }
 
 #[tokio::test]

@@ -59,6 +59,9 @@ async fn what_the_first_topic_does_not_take_is_known_at_the_second_without_detai
         if without_ledger {
             continue;
         }
+        // It is tried again, and nothing new is known.
+        assert_eq!(fake.remediate(message()).await.unwrap(), goes_back());
+        assert_eq!((told(&fake, false).len(), told(&fake, true).len()), (0, 1));
         // When the first topic works again, the details are told.
         fake.state().own_key.as_mut().unwrap().state = "Enabled".to_owned();
         fake.forget();

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use guardrail::{Guardrail, clock::Clock};
 use guardrail_core::control::table::Control;
 use guardrail_tests::fake::{BUCKET, FakeAws, FaultKind, LEDGER, remediate};
 use serde_json::{Value, json};
@@ -171,24 +170,10 @@ async fn an_exemption_counts_at_once_though_the_document_was_read_for_a_whole_ba
     assert_eq!(fake.alerts()[0]["findings"][0]["outcome"], "exempt");
 }
 
-thread_local! {
-    /// When this test's guardrail was made, by both clocks.
-    static BEGIN: (jiff::Timestamp, tokio::time::Instant) = (jiff::Timestamp::now(), tokio::time::Instant::now());
-}
-
-/// The guardrail with a clock that goes as tokio's does.
-fn on_paused_time(fake: &FakeAws) -> Guardrail {
-    let now = || BEGIN.with(|(time, begin)| *time + jiff::SignedDuration::try_from(begin.elapsed()).unwrap());
-    // It begins here.
-    let _ = now();
-    let guardrail = fake.guardrail();
-    Guardrail { clock: Clock { now, ..guardrail.clock }, ..guardrail }
-}
-
 #[tokio::test(start_paused = true)]
 async fn people_know_a_day_before_an_exemption_ends_and_when_it_has_ended() {
     let fake = compliant().await;
-    let guardrail = on_paused_time(&fake);
+    let guardrail = fake.guardrail_in_virtual_time();
     let until = guardrail.clock.now() + jiff::SignedDuration::from_hours(48);
     fake.register(json!({"exemptions": [{"control": "versioning", "until": until, "reason": "CHG-1"}]}));
     remediate(&guardrail, sweep()).await.unwrap();
@@ -224,7 +209,7 @@ async fn people_know_a_day_before_an_exemption_ends_and_when_it_has_ended() {
 async fn an_exemption_that_nobody_will_remember_is_told_every_day() {
     let fake = compliant().await;
     fake.register(json!({"exemptions": [{"control": "versioning", "until": "2999-01-31"}]}));
-    let guardrail = on_paused_time(&fake);
+    let guardrail = fake.guardrail_in_virtual_time();
     for _ in 0..2 {
         for _ in 0..3 {
             remediate(&guardrail, sweep()).await.unwrap();
@@ -242,7 +227,7 @@ async fn an_exemption_that_nobody_will_remember_is_told_every_day() {
 async fn what_is_fought_over_is_held_where_its_owner_says_so() {
     let fake = compliant().await;
     fake.register(json!({"on_fight": "hold"}));
-    let guardrail = on_paused_time(&fake);
+    let guardrail = fake.guardrail_in_virtual_time();
     let broken = async || {
         drift(&fake, &[Control::Versioning]);
         remediate(&guardrail, sweep()).await.unwrap()

@@ -34,13 +34,15 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
-use guardrail::{Guardrail, work::handle::RemediateError};
+use guardrail::{Guardrail, clock::Clock, work::handle::RemediateError};
 use guardrail_core::{
     decide::rules::{Wiring, rules},
     edge::config::{Config, Needs},
     value::own_parts::WIRING,
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     fake::{
@@ -85,6 +87,19 @@ impl FakeAws {
         assert_eq!(report["outcome"], "restored", "{report}");
         fake.forget();
         fake
+    }
+
+    /// The guardrail with a clock that goes as tokio's does, also where that is paused.
+    pub fn guardrail_in_virtual_time(&self) -> Guardrail {
+        thread_local! {
+            /// When this thread first asked, by both clocks.
+            static BEGIN: (Timestamp, Instant) = (Timestamp::now(), Instant::now());
+        }
+        let now = || BEGIN.with(|(time, begin)| *time + SignedDuration::try_from(begin.elapsed()).unwrap_or_default());
+        // It begins here.
+        let _ = now();
+        let guardrail = self.guardrail();
+        Guardrail { clock: Clock { now, ..guardrail.clock }, ..guardrail }
     }
 
     /// Puts all rules as they are deployed.

@@ -12,3 +12,4 @@ pub mod models;
 pub mod parsers;
 pub mod s3_rules;
 pub mod simulation;
+pub mod storm;

@@ -2,22 +2,42 @@
 
 use aws_sdk_sns::{Client, types::MessageAttributeValue};
 use guardrail_core::{
+    outcome::ledger::Fact,
     tell::{alert::Alert, second},
     value::{failure::ApiError, names::TopicArn},
 };
 
 use crate::{Guardrail, api};
 
-/// Publishes an alert. When its topic does not take it, people hear at the second one that there is something, and it is an
-/// error all the same: nobody has the details.
-pub async fn publish(guardrail: &Guardrail, topic: &TopicArn, alert: &Alert) -> Result<(), ApiError> {
+/// An alert that its topic did not take.
+#[derive(Debug)]
+pub struct Untold {
+    pub error: ApiError,
+    /// People know from the second topic that there is something.
+    pub is_hinted: bool,
+}
+
+/// Publishes an alert. When its topic does not take it, people hear at the second one that there is something, unless they
+/// know; it is an error all the same: nobody has the details.
+pub async fn publish(guardrail: &Guardrail, topic: &TopicArn, alert: &Alert, is_hinted: bool) -> Result<(), Untold> {
     let Err(error) = send(&guardrail.sns, topic, alert).await else { return Ok(()) };
-    match publish_without_details(guardrail, alert, Some(&error)).await {
-        Ok(true) => tracing::error!(%error, alert.subject, "people know only that there is something"),
-        Ok(false) => {}
-        Err(second) => tracing::error!(%error, %second, alert.subject, "neither topic took it"),
+    if is_hinted {
+        return Err(Untold { error, is_hinted });
     }
-    Err(error)
+    let hinted = publish_without_details(guardrail, alert, Some(&error)).await;
+    let is_hinted = hinted.unwrap_or_else(|second| {
+        tracing::error!(%error, %second, alert.subject, "neither topic took it");
+        false
+    });
+    if is_hinted {
+        tracing::error!(%error, alert.subject, "people know only that there is something");
+    }
+    Err(Untold { error, is_hinted })
+}
+
+/// Whether people know of all of this from the second topic.
+pub fn are_hinted(facts: &[Fact]) -> bool {
+    !facts.is_empty() && facts.iter().all(|it| it.is_hinted)
 }
 
 /// Publishes what of an alert needs no secrecy at the second topic. `untold`: why the first did not take it. `false`: there

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const SWEEP: Time = 15 * MINUTE;
 
 /// Each acts again after up to so long.
-const ACTORS: [(Kind, Time); 7] = [
+const ACTORS: [(Kind, Time); 10] = [
     (Kind::Owner, 4 * MINUTE),
     (Kind::Robot, 16 * MINUTE),
     (Kind::Tool, 16 * MINUTE),
@@ -31,6 +31,9 @@ const ACTORS: [(Kind, Time); 7] = [
     (Kind::Exempts, 40 * MINUTE),
     (Kind::Bootstraps, 60 * MINUTE),
     (Kind::Brownout, 15 * MINUTE),
+    (Kind::RollsBack, 30 * MINUTE),
+    (Kind::Redeploys, 40 * MINUTE),
+    (Kind::Attempts, 8 * MINUTE),
 ];
 
 /// An owner has no more in one document.
@@ -68,13 +71,22 @@ async fn act(sim: &Rc<Simulation>, kind: Kind, bucket: usize, mut rng: Rng) {
                 insider(sim, bucket, any_control(&mut rng), &mut rng);
             }
         }
-        Kind::Exempts => exempt(sim, bucket, &mut rng),
+        Kind::Exempts => {
+            let control = any_control(&mut rng);
+            exempt(sim, bucket, control, &mut rng);
+        }
         Kind::Brownout => {
             let until = sim.clock.now() + rng.u64(MINUTE..4 * MINUTE);
             sim.note(bucket, What::Slowed { until });
             sim.slow_until.borrow_mut()[bucket] = until;
         }
         Kind::Bootstraps => bootstrap(sim, bucket, &mut rng).await,
+        Kind::RollsBack => roll_back(sim, bucket, &mut rng).await,
+        Kind::Redeploys => {
+            sim.note(bucket, What::Redeployed);
+            sim.replaced.set(Some(sim.clock.now()));
+        }
+        Kind::Attempts => sim.attempt(bucket, any_control(&mut rng)),
         _ => {}
     }
 }
@@ -110,9 +122,21 @@ fn insider(sim: &Rc<Simulation>, bucket: usize, control: Control, rng: &mut Rng)
     sim.others_write(Writer::Insider, bucket, control, stored);
 }
 
-/// Lets a control drift for some minutes.
-fn exempt(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
+/// Puts back what was there before, as the command does: it registers the exemption first.
+async fn roll_back(sim: &Rc<Simulation>, bucket: usize, rng: &mut Rng) {
     let control = any_control(rng);
+    let earlier = {
+        let s3 = sim.s3.borrow();
+        let versions = s3.versions(bucket, control);
+        Rc::clone(&versions[rng.usize(..versions.len())].stored)
+    };
+    exempt(sim, bucket, control, rng);
+    sim.clock.sleep(rng.u64(20..SECOND)).await;
+    sim.others_write(Writer::Operator, bucket, control, earlier);
+}
+
+/// Lets a control drift for some minutes.
+fn exempt(sim: &Rc<Simulation>, bucket: usize, control: Control, rng: &mut Rng) {
     let (now, last) = (sim.clock.now(), rng.u64(MINUTE..5 * MINUTE));
     let mut registration = (*sim.registration(bucket)).clone();
     registration.exemptions = vec![Exemption {

@@ -36,6 +36,8 @@ pub(crate) struct Event {
     pub(crate) writer: Writer,
     /// The write was made on an echo of our own.
     pub(crate) marked: bool,
+    /// The call was refused, and changed nothing.
+    pub(crate) failed: bool,
 }
 
 /// What a message says.
@@ -98,7 +100,6 @@ pub(crate) struct Chain {
     events: usize,
     messages: usize,
     invocations: usize,
-    pub(crate) dead: Vec<Body>,
 }
 
 impl Chain {
@@ -126,6 +127,7 @@ impl Which {
 /// CloudTrail tells EventBridge of a call: after some seconds, late, twice, or not at all.
 pub(crate) fn tell(sim: &Rc<Simulation>, event: Event) {
     let Event { bucket, number, .. } = event;
+    sim.holds.borrow_mut().made(event);
     if sim.fails(Kind::Lost, bucket, 50).is_some() {
         sim.holds.borrow_mut().lost(event);
         return sim.note(bucket, What::Lost { event: number });
@@ -189,16 +191,15 @@ fn wake(sim: &Rc<Simulation>, which: Which, wait: Time) {
 fn receive(sim: &Rc<Simulation>, which: Which) -> Option<Vec<Message>> {
     let now = sim.clock.now();
     let mut chain = sim.chain.borrow_mut();
-    let Chain { queues, dead, .. } = &mut *chain;
-    let queue = &mut queues[which as usize];
+    let queue = &mut chain.queues[which as usize];
     if queue.running == which.at_once() {
         return None;
     }
     queue.messages.retain(|it| {
         let is_dead = it.visible <= now && it.receives == MAX_RECEIVES;
         if is_dead {
-            dead.push(it.body);
             sim.note(it.body.bucket(), What::Dead { message: it.number });
+            sim.check_dead(it.body);
         }
         !is_dead
     });
@@ -247,7 +248,7 @@ async fn invoke(sim: Rc<Simulation>, which: Which, batch: Vec<Message>) {
     let mut rng = sim.dice.any(first);
     let start = if rng.u8(..4) == 0 { rng.u64(150..1_500) } else { rng.u64(5..30) };
     sim.clock.sleep(start).await;
-    let invocation = Invocation::new(Rc::clone(&sim), number);
+    let invocation = Invocation::new(Rc::clone(&sim), number, first);
     let timed_out = sim.clock.sleep(TIMEOUT);
     let alive = unless(timed_out, invocation.crashed());
     let ended = unless(alive, remediate(&invocation, &batch)).await;

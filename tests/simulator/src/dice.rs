@@ -57,6 +57,12 @@ kinds! {
     Unpublished "publish-fails",
     LedgerDown "ledger-down",
     LedgerUnanswered "ledger-unanswered",
+    RollsBack "operator-rolls-back",
+    /// All functions are replaced at once, and the schedule pauses for a minute.
+    Redeploys "operator-redeploys",
+    /// A call that is refused.
+    Attempts "insider-refused",
+    Skewed "clock-off",
     // Faults that the SDK meets by itself, in its own tier alone.
     Throttled "call-throttled",
     Reset "connection-reset",

@@ -98,6 +98,9 @@ async fn schedule(sim: Rc<Simulation>) {
     let first = sim.dice.any(2_000).u64(SECOND..SWEEP.min(sim.active));
     sim.clock.sleep(first).await;
     while sim.clock.now() < sim.active && !sim.has(Plant::NoSweep) {
+        // While the functions are replaced the schedule pauses.
+        let pause = sim.replaced.get().map_or(0, |it| (it + MINUTE).saturating_sub(sim.clock.now()));
+        sim.clock.sleep(pause).await;
         sweep(&sim);
         sim.clock.sleep(SWEEP).await;
     }

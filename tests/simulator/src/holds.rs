@@ -7,14 +7,15 @@ use guardrail_core::{
     outcome::{
         finding::{Finding, Outcome},
         ledger::{Fact, FactKind},
+        trigger::Trigger,
     },
 };
 
 use crate::{
-    chain::{Event, Message},
+    chain::{Body, Event, Message},
     clock::{SECOND, Time},
     dice::Kind,
-    invocation::Answer,
+    invocation::{Answer, SKEW},
     ledger::heard,
     look::Look,
     notes::What,
@@ -53,8 +54,24 @@ pub enum Hold {
     Confirmed,
     /// No write begins when the look's time is over, and an invocation ends before Lambda ends it.
     Deadline,
+    /// Nobody is named for what their call cannot have done.
+    Blame,
     /// No message becomes a dead letter that people were not told of.
     DeadLetters,
+}
+
+/// The most that the guardrail writes and tells, of so many causes: others' calls, acts, faults and requests.
+struct Bound {
+    most_writes: usize,
+    most_alerts: usize,
+}
+
+impl Bound {
+    /// Each may lead to a look that restores all seven controls, and that to one on its echoes, which restores what
+    /// somebody has changed since. Each of both tells once, and once more what came meanwhile.
+    fn of(causes: usize) -> Self {
+        Self { most_writes: 14 * causes, most_alerts: 4 * causes }
+    }
 }
 
 /// So long after our write the event of whoever undid it has come, but for a few.
@@ -77,7 +94,11 @@ pub(crate) struct Holds {
     published: BTreeSet<(usize, String)>,
     /// What was broken, restored and told, by control.
     stories: BTreeMap<(usize, Control), Story>,
+    /// Each call that CloudTrail may tell of, by the number of its event.
+    calls: BTreeMap<usize, Event>,
     pub(crate) causes: usize,
+    /// Messages that people got.
+    pub(crate) alerts: usize,
     pub(crate) writes: usize,
     /// Owners' entries that were written over within the documented window.
     pub(crate) lost: usize,
@@ -129,7 +150,13 @@ impl Holds {
     }
 
     pub(crate) fn lost(&mut self, event: Event) {
-        self.unheard.insert((event.bucket, event.control));
+        if !event.failed {
+            self.unheard.insert((event.bucket, event.control));
+        }
+    }
+
+    pub(crate) fn made(&mut self, event: Event) {
+        self.calls.insert(event.number, event);
     }
 }
 
@@ -188,9 +215,25 @@ impl Look<'_> {
         }
     }
 
+    /// Whoever is named for a change of a control has made a call that can have done it.
+    fn check_blame(sim: &Simulation, bucket: usize, control: Control, named: &[Trigger]) {
+        for call in named {
+            let number = call.event_id.as_ref().and_then(|it| it.parse().ok()).unwrap_or_default();
+            let made = sim.holds.borrow().calls.get(&number).copied();
+            let is_able = made.is_some_and(|it| {
+                it.bucket == bucket && it.control == control && !it.failed && it.writer != Writer::Guardrail
+            });
+            if !is_able {
+                let what = format!("event {number} is named for {control}, and cannot have changed it: {made:?}");
+                sim.violated(bucket, Hold::Blame, what);
+            }
+        }
+    }
+
     /// What is told was so when it was last read, unless somebody has changed it since.
     pub(crate) fn check_told(&self, finding: &Finding) {
         let (sim, bucket, control) = (&self.by.sim, self.bucket, finding.control);
+        Self::check_blame(sim, bucket, control, &finding.calls);
         let as_of = self.seen.get(&control).map_or(0, |it| it.as_of);
         let now = sim.s3.borrow().now(bucket, control).clone();
         let others_since = now.writer != Writer::Guardrail && now.since > as_of;
@@ -209,7 +252,7 @@ impl Look<'_> {
                 let written = sim.ledger.item(bucket).1.writes.get(&control).map_or(0, |it| since_begin(it.ended));
                 let ours = self.events().filter(own).map(|it| it.made).max().unwrap_or_default();
                 let ended = if self.is_informed { ours.max(written) } else { ours };
-                if sim.clock.now() < ended + SETTLED {
+                if sim.clock.now() + 2 * SKEW.unsigned_abs() < ended + SETTLED {
                     let what =
                         format!("{control} was told as unstable {} ms after it was written", sim.clock.now() - ended);
                     sim.violated(bucket, Hold::Unstable, what);
@@ -249,7 +292,7 @@ impl Simulation {
                 continue;
             }
             drop(holds);
-            for Event { control, number, .. } in events {
+            for Event { control, number, .. } in events.into_iter().filter(|it| !it.failed) {
                 let version = self.s3.borrow().now(bucket, control).clone();
                 let is_undone = version.event != number || version.stored.change.is_none();
                 let is_open = self.is_open(bucket, control);
@@ -259,6 +302,17 @@ impl Simulation {
                     self.violated(bucket, Hold::InTime, what);
                 }
             }
+        }
+    }
+
+    /// A message is never received again: what it is about is undone, or people know of it.
+    pub(crate) fn check_dead(&self, body: Body) {
+        let Some(Event { bucket, control, number, failed: false, .. }) = body.event() else { return };
+        let version = self.s3.borrow().now(bucket, control).clone();
+        let is_undone = version.event != number || version.stored.change.is_none();
+        if !is_undone && !self.is_open(bucket, control) && !self.holds.borrow().left.contains(&(bucket, control)) {
+            let what = format!("event {number} is a dead letter, and nobody was told of {control}");
+            self.violated(bucket, Hold::DeadLetters, what);
         }
     }
 
@@ -297,10 +351,12 @@ impl Simulation {
             }
         }
         self.check_stories();
-        let Holds { causes, writes, .. } = *self.holds.borrow();
-        // Each cause, request and fault may lead to a look that restores all seven, and to one more on its echoes.
-        if writes > 14 * (causes + faults + requests) {
-            self.violated(0, Hold::Bounded, format!("{writes} writes for {causes} causes and {faults} faults"));
+        let Holds { causes, writes, alerts, .. } = *self.holds.borrow();
+        let Bound { most_writes, most_alerts } = Bound::of(causes + faults + requests);
+        if writes > most_writes || alerts > most_alerts {
+            let what =
+                format!("{writes} writes and {alerts} messages for {causes} causes and {faults} acts and faults");
+            self.violated(0, Hold::Bounded, what);
         }
     }
 
@@ -317,6 +373,7 @@ impl Simulation {
             self.holds.borrow_mut().published.insert((bucket, fact.id.clone()));
             let Some(control) = Control::ALL.into_iter().find(|it| it.id() == fact.about) else { continue };
             self.note(bucket, What::Told { by, control, outcome: heard(fact.kind) });
+            Look::check_blame(self, bucket, control, &fact.calls);
             let mut holds = self.holds.borrow_mut();
             let story = holds.stories.entry((bucket, control)).or_default();
             let broken = story.broken.len() + story.needless;
@@ -361,7 +418,7 @@ impl Simulation {
             let is_lost = self.dice.has_happened(&ledger, bucket)
                 && self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket);
             if !is_lost
-                && let Some(untold) = story.restored.iter().find(|it| **it > story.told_until)
+                && let Some(untold) = story.restored.iter().find(|it| **it > story.told_until + SKEW.unsigned_abs())
                 && !story.is_fought_over
             {
                 let what = format!("{control} was restored at {untold} ms, and nobody was told");

@@ -33,6 +33,9 @@ const LOOK: Time = 45 * SECOND;
 /// A look that has less time is not begun, unless it is the first.
 const WORTH_BEGINNING: Time = 5 * SECOND;
 
+/// How far a machine's clock is off at most.
+pub(crate) const SKEW: i64 = 2_000;
+
 /// How long the last try's message waits, again and again until it is a dead letter.
 const LAST_WAIT: Duration = Duration::from_secs(240);
 
@@ -51,13 +54,36 @@ pub(crate) struct Invocation {
     pub(crate) number: usize,
     /// When Lambda ends it.
     pub(crate) deadline: Time,
+    /// By how much its machine's clock is fast.
+    skew: i64,
+    begun: Time,
     is_gone: Cell<bool>,
 }
 
 impl Invocation {
-    pub(crate) fn new(sim: Rc<Simulation>, number: usize) -> Self {
-        let deadline = sim.clock.now() + TIMEOUT;
-        Self { sim, number, deadline, is_gone: Cell::new(false) }
+    /// `first`: the bucket of its first message.
+    pub(crate) fn new(sim: Rc<Simulation>, number: usize, first: usize) -> Self {
+        let begun = sim.clock.now();
+        let skew = sim.fails(Kind::Skewed, first, 20).map_or(0, |mut rng| rng.i64(-SKEW..=SKEW));
+        if skew != 0 {
+            sim.note(first, What::Skewed { by: number, skew });
+        }
+        Self { sim, number, deadline: begun + TIMEOUT, skew, begun, is_gone: Cell::new(false) }
+    }
+
+    /// What its machine's clock says.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.at(self.sim.clock.now())
+    }
+
+    /// What that said, or will say.
+    pub(crate) fn at(&self, time: Time) -> Timestamp {
+        timestamp(time.saturating_add_signed(self.skew))
+    }
+
+    /// Whether it was replaced by a new version of the function.
+    fn is_replaced(&self) -> bool {
+        self.sim.replaced.get().is_some_and(|it| it > self.begun)
     }
 
     /// Ends when the process is gone.
@@ -79,13 +105,21 @@ impl Invocation {
     /// The way of a request, or of its answer. The process may be gone in between.
     pub(crate) async fn travel(&self, bucket: usize) {
         let sim = &self.sim;
-        if sim.fails(Kind::Crash, bucket, 200).is_some() {
-            self.is_gone.set(true);
-            std::future::pending::<()>().await;
+        if self.is_replaced() || sim.fails(Kind::Crash, bucket, 200).is_some() {
+            self.end().await;
         }
         let slow = sim.fails(Kind::Slow, bucket, 200).map_or(0, |mut rng| rng.u64(SECOND..8 * SECOND));
         let wait = sim.dice.any(bucket).u64(5..=LATENCY);
         sim.clock.sleep(wait + slow).await;
+        if self.is_replaced() {
+            self.end().await;
+        }
+    }
+
+    /// The process is gone.
+    async fn end(&self) {
+        self.is_gone.set(true);
+        std::future::pending::<()>().await;
     }
 
     /// The same to a bucket and back, which may be slow for a while.
@@ -129,7 +163,7 @@ pub(crate) async fn remediate(invocation: &Invocation, batch: &[Message]) -> Vec
                 .map(|it| it.0.place),
             false => errand::kept(&letters, &sim.library.role),
         };
-        let now = timestamp(sim.clock.now());
+        let now = invocation.clock();
         for (letter, message) in letters.iter().zip(&messages) {
             let comes_back = failure == Failure::Untold || Some(letter.place) == kept;
             let answer = match errand::retry_in(letter.first_received, now, failure.braked_until()) {

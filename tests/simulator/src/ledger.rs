@@ -12,7 +12,7 @@ use guardrail_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Plant, clock::SECOND, dice::Kind, invocation::Invocation, notes::What, simulation::timestamp};
+use crate::{Plant, clock::SECOND, dice::Kind, invocation::Invocation, notes::What};
 
 /// How often a look decides again because somebody else wrote its item.
 const TRIES: usize = 8;
@@ -52,7 +52,7 @@ pub(crate) struct Clerk<'a> {
 
 impl Clerk<'_> {
     fn now(&self) -> Timestamp {
-        timestamp(self.by.sim.clock.now())
+        self.by.clock()
     }
 
     /// A call, which may fail on its way; or its answer may, after what it is for was done.
@@ -158,9 +158,10 @@ impl Clerk<'_> {
             }
             if !self.by.publish(self.bucket).await {
                 // On failure the claim is given up, if that can be said.
-                let _ = self.change(|it| it.released(&self.id)).await;
+                let _ = self.change(|it| it.released(&self.id, false)).await;
                 return false;
             }
+            self.by.sim.holds.borrow_mut().alerts += 1;
             self.by.sim.told_facts(self.bucket, self.by.number, &facts);
             if confirms_first {
                 return true;

@@ -92,11 +92,13 @@ pub enum Plant {
     CountTwice,
     /// What happens soon after people were told of something is not told, whoever did it.
     SilenceCaller,
+    /// A call that was refused is taken for one that was done.
+    RefusedIsDone,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -115,6 +117,7 @@ impl Plant {
         Self::ConfirmFirst,
         Self::CountTwice,
         Self::SilenceCaller,
+        Self::RefusedIsDone,
     ];
 }
 

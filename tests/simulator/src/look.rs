@@ -34,7 +34,6 @@ use crate::{
     invocation::Invocation,
     ledger::Clerk,
     notes::{Shows, What},
-    simulation::timestamp,
     world::{Stored, Version, Writer, observed, written},
 };
 
@@ -96,7 +95,7 @@ fn is_merged(control: Control) -> bool {
 
 impl<'a> Look<'a> {
     pub(crate) fn new(by: &'a Invocation, errand: &Errand, messages: &'a [Message], deadline: Time) -> Self {
-        let mut past = errand.past(&by.sim.library.role, timestamp(by.sim.clock.now()));
+        let mut past = errand.past(&by.sim.library.role, by.clock());
         if by.sim.has(Plant::EarliestGeneration)
             && let Some(event) = errand.events.first()
         {
@@ -152,13 +151,14 @@ impl<'a> Look<'a> {
             }
             let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
             let is_unstable = steps.iter().any(|it| matches!(it, Step::Unstable(_)));
-            if is_unstable
-                && !std::mem::replace(&mut asked, true)
-                && let Some(item) = self.clerk.open().await
-            {
-                self.inform(&item);
-                steps = self.planned();
-                continue;
+            if is_unstable && !std::mem::replace(&mut asked, true) {
+                let item = self.clerk.open().await;
+                self.is_informed = item.is_some();
+                if let Some(item) = item {
+                    self.inform(&item);
+                    steps = self.planned();
+                    continue;
+                }
             }
             // What has begun to drift while it was read again is said, too.
             let is_said = to_write.iter().all(|it| intended.contains(it));
@@ -204,7 +204,7 @@ impl<'a> Look<'a> {
 
     /// Adds what the ledger says to what is known of the calls before.
     fn inform(&mut self, item: &Item) {
-        let now = timestamp(self.by.sim.clock.now());
+        let now = self.by.clock();
         item.inform(&self.clerk.id, &mut self.past, now);
     }
 
@@ -223,8 +223,7 @@ impl<'a> Look<'a> {
         }
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
-        let stance =
-            Stance { registration: &registration, now: timestamp(sim.clock.now()), dry_run: false, past: &self.past };
+        let stance = Stance { registration: &registration, now: self.by.clock(), dry_run: false, past: &self.past };
         let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone()))).collect();
         let seen = observed(read).map(Observation::from).unwrap_or_default();
         plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
@@ -255,7 +254,7 @@ impl<'a> Look<'a> {
         let sim = &self.by.sim;
         // An answer may take long: what S3 showed is as old as the question.
         let asked = if sim.has(Plant::LateClock) { sim.clock.now() } else { self.asked };
-        self.past.reread(drifted, read, timestamp(asked), again).filter(|_| !sim.has(Plant::NoSecondLook))
+        self.past.reread(drifted, read, self.by.at(asked), again).filter(|_| !sim.has(Plant::NoSecondLook))
     }
 
     /// What is to be written is read again right before. That it is good already, although nothing was written, may be what
@@ -323,8 +322,8 @@ impl<'a> Look<'a> {
                 match self.read_before_write(control, written).await.map(|it| it.change.clone()) {
                     Ok(Some(fresh)) => (change, drift_read) = (fresh, self.asked),
                     Ok(None) => {
-                        let written_at = written.then(|| timestamp(sim.clock.now()));
-                        self.restores.insert(control, Restore { read: timestamp(drift_read), written: written_at });
+                        let written_at = written.then(|| self.by.clock());
+                        self.restores.insert(control, Restore { read: self.by.at(drift_read), written: written_at });
                         return Restored { change, written, result: Ok(()) };
                     }
                     Err(error) => return Restored { change, written, result: Err(error.into()) },
@@ -333,8 +332,8 @@ impl<'a> Look<'a> {
             let result = self.write(&change).await;
             written |= result.as_ref().err().is_none_or(ApiError::may_be_done);
             let Err(error) = result else {
-                let written_at = Some(timestamp(sim.clock.now()));
-                self.restores.insert(control, Restore { read: timestamp(drift_read), written: written_at });
+                let written_at = Some(self.by.clock());
+                self.restores.insert(control, Restore { read: self.by.at(drift_read), written: written_at });
                 return Restored { change, written, result: Ok(()) };
             };
             let spent = Duration::from_millis(sim.clock.now() - begun);
@@ -367,7 +366,10 @@ impl<'a> Look<'a> {
         self.check_write(control, &stored, sent);
         self.last_written.set(Some(control));
         sim.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer: Writer::Guardrail, stored });
-        tell(sim, Event { number: event, made: now, bucket, control, writer: Writer::Guardrail, marked });
+        tell(
+            sim,
+            Event { number: event, made: now, bucket, control, writer: Writer::Guardrail, marked, failed: false },
+        );
         if sim.fails(Kind::Unanswered, bucket, 50).is_some() {
             self.note(What::Unanswered { by, control });
             sim.clock.sleep(5 * SECOND).await;
@@ -379,6 +381,7 @@ impl<'a> Look<'a> {
 
     /// People were told.
     pub(crate) fn told(&self, report: &Report) {
+        self.by.sim.holds.borrow_mut().alerts += 1;
         for finding in &report.findings {
             let outcome = match finding.outcome {
                 Outcome::Restored => "was restored",

@@ -124,6 +124,16 @@ pub enum What {
     Dead {
         message: usize,
     },
+    /// An invocation's clock is fast by so many milliseconds.
+    Skewed {
+        by: usize,
+        skew: i64,
+    },
+    Attempted {
+        control: Control,
+        event: usize,
+    },
+    Redeployed,
     /// A call of an invocation's, and what came of it.
     Answered {
         by: usize,
@@ -209,6 +219,11 @@ impl fmt::Display for What {
             }
             Self::Deleted { by, message } => write!(f, "invocation {by} deletes message {message}"),
             Self::Dead { message } => write!(f, "message {message} is a dead letter"),
+            Self::Skewed { by, skew } => write!(f, "the clock of invocation {by} is fast by {skew} ms"),
+            Self::Attempted { control, event } => {
+                write!(f, "an insider tries to write {control} and may not (event {event})")
+            }
+            Self::Redeployed => f.write_str("all functions are replaced"),
             Self::Answered { by, call, answer } => write!(f, "invocation {by} calls {call}: {answer}"),
             Self::Violated { what } => write!(f, "VIOLATED: {what}"),
         }

@@ -41,6 +41,8 @@ pub(crate) struct Simulation {
     pub(crate) ledger: Ledger,
     pub(crate) holds: RefCell<Holds>,
     pub(crate) notes: RefCell<Notes>,
+    /// When the functions were last replaced.
+    pub(crate) replaced: Cell<Option<Time>>,
     /// Until when actors act.
     pub(crate) active: Time,
     /// Nothing goes wrong any more: the last sweeps, after which all has to be well.
@@ -65,6 +67,7 @@ impl Simulation {
             chain: RefCell::default(),
             registry: RefCell::new(library.buckets.iter().map(registered).collect()),
             slow_until: RefCell::new(vec![0; library.buckets.len()]),
+            replaced: Cell::new(None),
             ledger: Ledger::default(),
             holds: RefCell::new(Holds::new(&library)),
             notes: RefCell::new(notes),
@@ -105,6 +108,7 @@ impl Simulation {
             Body::Event(event) if self.has(Plant::ForgetEchoes) => {
                 Body::Event(Event { writer: Writer::Owner, ..event })
             }
+            Body::Event(event) if self.has(Plant::RefusedIsDone) => Body::Event(Event { failed: false, ..event }),
             other => other,
         }
     }
@@ -116,7 +120,15 @@ impl Simulation {
         let before = Rc::clone(&self.s3.borrow().now(bucket, control).stored);
         self.holds.borrow_mut().others_write(bucket, control, &before, &stored, now);
         self.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer, stored });
-        tell(self, Event { number: event, made: now, bucket, control, writer, marked: false });
+        tell(self, Event { number: event, made: now, bucket, control, writer, marked: false, failed: false });
+    }
+
+    /// Somebody tries to change a setting, and is refused.
+    pub(crate) fn attempt(self: &Rc<Self>, bucket: usize, control: Control) {
+        let (now, event) = (self.clock.now(), self.chain.borrow_mut().event_number());
+        self.note(bucket, What::Attempted { control, event });
+        let (writer, marked, failed) = (Writer::Insider, false, true);
+        tell(self, Event { number: event, made: now, bucket, control, writer, marked, failed });
     }
 
     /// The registry document of a bucket.

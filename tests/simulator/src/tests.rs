@@ -26,6 +26,7 @@ const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
     (Plant::ConfirmFirst, Hold::Told),
     (Plant::CountTwice, Hold::Fight),
     (Plant::SilenceCaller, Hold::Told),
+    (Plant::RefusedIsDone, Hold::Blame),
 ];
 
 /// What was found once, shrunk: it holds now, and does not with this defect.

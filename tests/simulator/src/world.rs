@@ -68,7 +68,7 @@ pub(crate) struct Library {
     pub(crate) buckets: Vec<Guarded>,
     pub(crate) role: RoleArn,
     /// One event of each kind of call.
-    calls: RefCell<HashMap<(usize, Control, Writer, bool), event::Event>>,
+    calls: RefCell<HashMap<(usize, Control, Writer, bool, bool), event::Event>>,
     stored: RefCell<Shelves>,
 }
 
@@ -163,10 +163,10 @@ impl Library {
                 let bucket = self.buckets[bucket].registration.bucket.clone();
                 message::Message::Request(Request { subject: Subject::Bucket(bucket), dry_run: false })
             }
-            Body::Event(Event { number, made, bucket, control, writer, marked }) => {
+            Body::Event(Event { number, made, bucket, control, writer, marked, failed }) => {
                 let mut calls = self.calls.borrow_mut();
-                let call = calls.entry((bucket, control, writer, marked));
-                let mut event = call.or_insert_with(|| self.call(bucket, control, writer, marked)).clone();
+                let call = calls.entry((bucket, control, writer, marked, failed));
+                let mut event = call.or_insert_with(|| self.call(bucket, control, writer, marked, failed)).clone();
                 event.trigger.event_id = Some(number.to_string());
                 // CloudTrail's times are cut to the second.
                 event.trigger.event_time = Some(timestamp(made / SECOND * SECOND).to_string());
@@ -175,7 +175,7 @@ impl Library {
         }
     }
 
-    fn call(&self, bucket: usize, control: Control, writer: Writer, marked: bool) -> event::Event {
+    fn call(&self, bucket: usize, control: Control, writer: Writer, marked: bool, failed: bool) -> event::Event {
         let issuer = match writer {
             Writer::Guardrail => self.role.to_string(),
             other => format!("arn:aws:iam::{ACCOUNT}:role/{other:?}"),
@@ -185,6 +185,7 @@ impl Library {
             "eventSource": "s3.amazonaws.com", "eventName": control.vocabulary().events[0],
             "userAgent": format!("aws-sdk-rust/1.3 app/{user_agent}"),
             "requestParameters": {"bucketName": format!("bucket-{bucket}")},
+            "errorCode": failed.then_some("AccessDenied"),
             "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
         });
         event::Event::parse(&json!({"detail": detail})).expect("an event like CloudTrail's")

@@ -46,6 +46,12 @@ pub async fn ask_trail(Readers { cloudtrail, .. }: Readers<'_>, trail: &TrailArn
     })
 }
 
+/// Whether a trail logs.
+pub async fn is_logging(Readers { cloudtrail, .. }: Readers<'_>, trail: &TrailArn) -> Read<bool> {
+    let sent = at_home(cloudtrail, trail).get_trail_status().name(trail.as_str()).send().await;
+    output("GetTrailStatus", sent).map(|it| it.is_logging == Some(true))
+}
+
 /// Reads the trail; `None`: it does not exist.
 pub async fn read(Readers { cloudtrail, .. }: Readers<'_>, required: &RequiredTrail) -> Read<Option<Trail>> {
     let client = at_home(cloudtrail, &required.arn);

@@ -191,7 +191,7 @@ async fn tell(guardrail: &Guardrail, setup: &Setup, swapped: &[Swap]) -> Result<
     };
     let asked = Asked { what: Work::Bootstrap, by: guardrail.caller.clone() };
     let alert = alert::swap_alert(&setup.bucket, swapped, &asked, guardrail.config.place());
-    topic::publish(guardrail, topic, &alert).await.map_err(BootstrapError::Untold)
+    topic::publish(guardrail, topic, &alert, false).await.map_err(|it| BootstrapError::Untold(it.error))
 }
 
 /// Writes the registry document: what bootstrap decides, into what stands there at this moment. Returns what stands

@@ -2,10 +2,15 @@
 
 use guardrail_core::{
     control::kms_key,
-    decide::own_key::{PART, differences, required},
+    decide::{
+        backoff,
+        own_key::{PART, differences, required},
+    },
     outcome::watched::{PartFinding, PartOutcome},
     value::drift::Drift,
 };
+
+use tokio::time::sleep;
 
 use crate::{Guardrail, clients::Writers, control};
 
@@ -16,18 +21,22 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
     let writers = Writers::retrying(guardrail);
     let mut problems = Vec::new();
     let mut errors = Vec::new();
-    // Whether a key rotates shows only once its deletion is cancelled.
-    for _ in 0..2 {
+    let mut last = None;
+    // Whether a key rotates shows only once its deletion is cancelled, and EnableKey proves nothing.
+    for wait in backoff::RESTART_SETTLING {
+        sleep(wait).await;
         let observed = match control::kms_key::read(guardrail.readers(), &required).await {
             Ok(it) => it,
             Err(error) => return vec![PartFinding::unreadable(PART, &error)],
         };
         errors.extend(observed.unread.iter().map(|(_, error)| error.to_string()));
         let drift = Drift { desired: observed.requiring(&required), observed };
-        if drift.observed == drift.desired {
+        last = (drift.observed != drift.desired).then(|| kms_key::unmoved(&drift.observed.state));
+        if last.is_none() {
             break;
         }
-        problems.extend(differences(&drift));
+        let new: Vec<_> = differences(&drift).into_iter().filter(|it| !problems.contains(it)).collect();
+        problems.extend(new);
         for call in kms_key::calls(&drift, &required) {
             if let Err(error) = control::kms_key::write(&writers, key.as_str(), call).await {
                 errors.push(error.to_string());
@@ -36,10 +45,12 @@ pub async fn mend(guardrail: &Guardrail) -> Vec<PartFinding> {
         if let Some(refusal) = kms_key::unrestorable(&drift, &required) {
             return vec![PartFinding::new(PART, PartOutcome::Broken, refusal)];
         }
-        if !kms_key::must_be_read_again(&drift) {
+        if !kms_key::must_be_read_again(&drift) || !errors.is_empty() {
+            last = None;
             break;
         }
     }
+    errors.extend(last);
     let found = |outcome, problems: &[String]| vec![PartFinding::new(PART, outcome, problems.join(", and "))];
     match (problems.as_slice(), errors.as_slice()) {
         ([], []) => Vec::new(),

@@ -189,10 +189,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// People could not be told: others may.
-    pub(super) async fn release(&mut self) {
+    /// People could not be told: others may. `is_hinted`: they know that there is something.
+    pub(super) async fn release(&mut self, is_hinted: bool) {
         let look = self.look.clone();
-        self.write(|item| item.released(&look)).await;
+        self.write(|item| item.released(&look, is_hinted)).await;
     }
 
     /// Its own name.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use guardrail_core::{
     control::{
-        kms_key::{self, KeyPart, KeyState, KmsKey},
+        kms_key::{self, KeyPart, KeyState, KmsKey, RequiredKey},
         public_access_block::PublicAccessBlock,
         table::Control,
-        trail::Trail,
+        trail::{self, Trail},
     },
     decide::{
         backoff,
@@ -27,7 +27,11 @@ use guardrail_core::{
         report::Reconciled,
         step::{Change, Refusal, Step},
     },
-    value::{drift::Drift, failure::ApiError, names::BucketName},
+    value::{
+        drift::Drift,
+        failure::ApiError,
+        names::{BucketName, TrailArn},
+    },
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -319,16 +323,52 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Reads the key again where its calls prove nothing; what is left to do shows only then.
+    /// Reads again where calls prove nothing; what is left to do shows only then.
     async fn left_after(&self, change: &Change) -> Result<Option<Change>, Problem> {
-        let (Change::KmsKey(drift), Some(key)) = (change, &self.baseline.kms_key) else { return Ok(None) };
-        if !kms_key::must_be_read_again(drift) {
-            return Ok(None);
+        let Baseline { kms_key, trail, .. } = self.baseline;
+        match change {
+            Change::KmsKey(drift)
+                if let Some(key) = kms_key
+                    && kms_key::must_be_read_again(drift) =>
+            {
+                self.left_of_key(drift, key).await
+            }
+            Change::Trail(drift)
+                if let Some(trail) = trail
+                    && trail::must_be_read_again(drift) =>
+            {
+                self.logs(&trail.arn).await.map(|()| None)
+            }
+            Change::KmsKey(_)
+            | Change::Trail(_)
+            | Change::PublicAccessBlock(_)
+            | Change::ObjectOwnership(_)
+            | Change::BucketPolicy(_)
+            | Change::DefaultEncryption(_)
+            | Change::Versioning(_)
+            | Change::Lifecycle(_)
+            | Change::Inventory(_) => Ok(None),
         }
+    }
+
+    /// Whether the trail that was just started logs.
+    async fn logs(&self, trail: &TrailArn) -> Result<(), Problem> {
+        for wait in backoff::RESTART_SETTLING {
+            sleep(wait).await;
+            if control::trail::is_logging(self.read.readers(), trail).await? {
+                return Ok(());
+            }
+        }
+        let text =
+            "CloudTrail took every call, and the trail does not log all the same; look at it in the CloudTrail console";
+        Err(Problem { text: text.to_owned(), denied_by: None })
+    }
+
+    async fn left_of_key(&self, drift: &Drift<KmsKey>, key: &RequiredKey) -> Result<Option<Change>, Problem> {
         let mut left = KeyState::Enabled;
         let mut rotation_is_off = false;
         // KMS takes a moment to know everywhere what was just done.
-        for wait in backoff::KEY_SETTLING {
+        for wait in backoff::RESTART_SETTLING {
             sleep(wait).await;
             let observed = control::kms_key::read(self.read.readers(), key).await?;
             let desired = observed.requiring(key);
@@ -354,8 +394,7 @@ impl<'a> Writer<'a> {
                 return Ok(Some(Change::KmsKey(Box::new(drift))));
             }
         }
-        let text = format!("KMS took every call, and the key is {left} all the same; look at it in the KMS console");
-        Err(Problem { text, denied_by: None })
+        Err(Problem { text: kms_key::unmoved(&left), denied_by: None })
     }
 
     /// The change as it is to be written now; `None` when it is no longer needed. A merged document is always read again

@@ -93,20 +93,21 @@ async fn tell(guardrail: &Guardrail, task: &Task, report: &Report, page: &mut Pa
         let is_news = echo::is_news(&report, errand.is_own(role, region));
         let alert = alert::alert(&report, place, errand.is_sweep()).filter(|_| is_news);
         return told(match alert {
-            Some(alert) => Some(topic::publish(guardrail, topic, &alert).await),
+            Some(alert) => Some(topic::publish(guardrail, topic, &alert, false).await.map_err(|it| it.error)),
             None => None,
         });
     };
     let mut published = None;
     // Once, and once more for what came meanwhile.
     loop {
+        let is_hinted = topic::are_hinted(&facts);
         let news = report.about(std::mem::take(&mut facts), page.look());
         let is_news = !news.facts.is_empty() || echo::is_news(&news, errand.is_own(role, region));
         let alert = alert::alert(&news, place, false).filter(|_| is_news);
         let Some(alert) = alert else { return told(published) };
-        if let Err(error) = topic::publish(guardrail, topic, &alert).await {
-            page.release().await;
-            return told(Some(Err(error)));
+        if let Err(untold) = topic::publish(guardrail, topic, &alert, is_hinted).await {
+            page.release(untold.is_hinted).await;
+            return told(Some(Err(untold.error)));
         }
         published = Some(Ok(()));
         facts = page.confirm().await;

@@ -38,7 +38,7 @@ use crate::{
     api::{done, output, unless_absent},
     control,
     store::{registry, uses},
-    topic,
+    topic::{self, Untold},
     work::{own_key, page::Page},
 };
 
@@ -162,16 +162,17 @@ async fn tell(guardrail: &Guardrail, mut watched: Watched, at_all: bool) -> Resu
     let mut page = Page::open(guardrail, &Subject::Guardrail, None).await;
     let Some(mut facts) = page.record_parts(&mut watched, at_all).await else {
         if watched.outcome != WatchOutcome::Whole {
-            publish(guardrail, topic, &watched).await.map_err(WatchError::Untold)?;
+            publish(guardrail, topic, &watched, false).await.map_err(|it| WatchError::Untold(it.error))?;
             watched.notified = true;
         }
         return Ok(watched);
     };
     // Once, and once more for what came meanwhile.
     while !facts.is_empty() {
-        if let Err(error) = publish(guardrail, topic, &watched.about(facts, page.look())).await {
-            page.release().await;
-            return Err(WatchError::Untold(error));
+        let is_hinted = topic::are_hinted(&facts);
+        if let Err(untold) = publish(guardrail, topic, &watched.about(facts, page.look()), is_hinted).await {
+            page.release(untold.is_hinted).await;
+            return Err(WatchError::Untold(untold.error));
         }
         watched.notified = true;
         facts = page.confirm().await;
@@ -179,18 +180,18 @@ async fn tell(guardrail: &Guardrail, mut watched: Watched, at_all: bool) -> Resu
     Ok(watched)
 }
 
-async fn publish(guardrail: &Guardrail, topic: &TopicArn, news: &Watched) -> Result<(), ApiError> {
+async fn publish(guardrail: &Guardrail, topic: &TopicArn, news: &Watched, is_hinted: bool) -> Result<(), Untold> {
     let place = guardrail.config.place();
     let alert = alert::watch_alert(news, place);
-    if second::is_for_both(news) {
+    if second::is_for_both(news) && !is_hinted {
         // First, so that the first topic hears when the second one does not work.
         if let Err(error) = topic::publish_without_details(guardrail, &alert, None).await {
             let mut news = news.clone();
             news.findings.push(chain::second_topic_refuses(&error));
-            return topic::publish(guardrail, topic, &alert::watch_alert(&news, place)).await;
+            return topic::publish(guardrail, topic, &alert::watch_alert(&news, place), is_hinted).await;
         }
     }
-    topic::publish(guardrail, topic, &alert).await
+    topic::publish(guardrail, topic, &alert, is_hinted).await
 }
 
 /// An error when something was tried in vain, so that Lambda tries again.

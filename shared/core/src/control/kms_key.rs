@@ -341,6 +341,11 @@ pub fn must_be_read_again(drift: &Drift<KmsKey>) -> bool {
     matches!(drift.observed.state.way_back(), WayBack::Calls(_))
 }
 
+/// What is wrong when KMS took every call and the key is as it was.
+pub fn unmoved(state: &KeyState) -> String {
+    format!("KMS took every call, and the key is {state} all the same; look at it in the KMS console")
+}
+
 /// Which statements KMS most likely refused the policy for, given its error code, and what to do.
 pub fn suspects(policy: &Policy, code: &str) -> Option<String> {
     let labels = policy.dead_principals();

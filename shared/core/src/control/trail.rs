@@ -193,6 +193,11 @@ pub fn calls(drift: &Drift<Option<Trail>, Trail>) -> Vec<TrailCall> {
     calls
 }
 
+/// Whether the calls prove nothing by themselves: StartLogging succeeds also where it changes nothing.
+pub fn must_be_read_again(drift: &Drift<Option<Trail>, Trail>) -> bool {
+    calls(drift).contains(&TrailCall::StartLogging)
+}
+
 /// What of a drift no call restores.
 pub fn unrestorable(drift: &Drift<Option<Trail>, Trail>) -> Option<TrailRefusal> {
     let Drift { observed, desired } = drift;
@@ -269,6 +274,11 @@ mod tests {
     fn each_part_that_drifts_is_restored_by_its_own_call() {
         assert_eq!(restore(Some(good())), []);
         assert_eq!(restore(Some(Trail { is_logging: false, ..good() })), [TrailCall::StartLogging]);
+        let again = |observed: Option<Trail>| {
+            must_be_read_again(&Drift { desired: Trail::requiring(observed.as_ref(), &required()), observed })
+        };
+        assert!(again(Some(Trail { is_logging: false, ..good() })) && again(None));
+        assert!(!again(Some(Trail { log_file_validation_enabled: false, ..good() })));
         let update = |update| [TrailCall::Update(update)];
         assert_eq!(
             restore(Some(Trail { is_multi_region_trail: false, ..good() })),

@@ -13,8 +13,8 @@ pub const REREAD_OF_GOOD: Duration = Duration::from_secs(2);
 /// Before each look at what was just created: AWS takes a moment to know it everywhere.
 pub const SETTLING: [Duration; 5] = doubling(Duration::from_millis(200));
 
-/// Before each look at a key that was just enabled.
-pub const KEY_SETTLING: [Duration; 5] = {
+/// Before each look at a key that was just enabled, or a trail that was just started.
+pub const RESTART_SETTLING: [Duration; 5] = {
     let [first, second, third, fourth, _] = SETTLING;
     [Duration::ZERO, first, second, third, fourth]
 };

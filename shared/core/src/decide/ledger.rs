@@ -189,9 +189,12 @@ impl Item {
         self.claimed(look, now)
     }
 
-    /// The item when people could not be told.
-    pub fn released(mut self, look: &str) -> Self {
-        self.telling.take_if(|it| it.look == look);
+    /// The item when people could not be told. `is_hinted`: they know at least that there is something.
+    pub fn released(mut self, look: &str, is_hinted: bool) -> Self {
+        if let Some(claim) = self.telling.take_if(|it| it.look == look) {
+            let claimed = self.untold.iter_mut().filter(|it| claim.facts.contains(&it.id));
+            claimed.for_each(|it| it.is_hinted |= is_hinted);
+        }
         self
     }
 
@@ -498,6 +501,7 @@ pub(super) fn fact(look: &str, now: Timestamp, kind: FactKind, about: &str, text
         calls: Vec::new(),
         text: text.chars().take(MAX_TEXT).collect(),
         critical: kind == FactKind::Fight,
+        is_hinted: false,
     }
 }
 

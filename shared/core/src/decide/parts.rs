@@ -219,7 +219,7 @@ mod tests {
         let untold = tampered(67, vec![]);
         let looked =
             LookedAtParts { id: "dead", now: at(67), account: "111122223333", watched: &untold, at_all: false };
-        item = item.recorded_of_parts(&looked).released("dead");
+        item = item.recorded_of_parts(&looked).released("dead", false);
         assert_eq!(told(&mut item, 68, &untold, false), both[..1]);
     }
 

@@ -149,6 +149,9 @@ pub struct Fact {
     /// Somebody has to get up for it.
     #[serde(default)]
     pub critical: bool,
+    /// People know from the second topic that there is something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_hinted: bool,
 }
 
 impl Fact {

@@ -313,6 +313,7 @@ mod tests {
                 calls: Vec::new(),
                 text: String::new(),
                 critical: false,
+                is_hinted: false,
             };
             advice(&Report { facts: vec![fact], ..report(BucketOutcome::Compliant, vec![]) })
         };
@@ -349,6 +350,7 @@ mod tests {
             calls: called("PutBucketVersioning", "Terraform/1.13.4").into_iter().collect(),
             text: String::new(),
             critical: true,
+            is_hinted: false,
         };
         let fought = advice(&Report { facts: vec![fight], ..report(BucketOutcome::Compliant, vec![]) });
         assert!(fought.contains("versioning_configuration { status = \"Enabled\" }"), "{fought}");

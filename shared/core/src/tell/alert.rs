@@ -1040,6 +1040,7 @@ mod tests {
             calls: Vec::new(),
             text: text.to_owned(),
             critical,
+            is_hinted: false,
         };
         let told = |outcome, facts: Vec<Fact>, error: Option<&str>| {
             let ledger_error = error.map(str::to_owned);

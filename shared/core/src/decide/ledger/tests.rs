@@ -103,7 +103,7 @@ fn what_another_look_has_restored_is_its_to_tell() {
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]).record(Item::default());
     told(&mut item, "a", 0.6);
     assert_eq!(by_another(&mut item), NOTHING);
-    let late = Look { by_another: true, ..Look::new("c", 5.0, &[(VERSIONING, Outcome::Restored)]) };
+    let late = Look { by_another: true, ..Look::new("c", 6.0, &[(VERSIONING, Outcome::Restored)]) };
     assert_eq!(late.tell(&mut item), ["Restored versioning"], "it had drifted again");
 }
 
@@ -125,7 +125,10 @@ fn what_a_dead_look_did_not_tell_the_next_one_does() {
     assert_eq!(Look::new("b", 59.0, &[]).tell(&mut item), NOTHING, "it may be telling");
     assert_eq!(Look::new("c", 60.0, &[]).tell(&mut item), ["Restored versioning"]);
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]).record(Item::default());
-    item = item.released("x").released("a");
+    item = item.released("x", true);
+    assert!(!item.untold[0].is_hinted, "it is not its to say");
+    item = item.released("a", true);
+    assert!(item.untold.iter().all(|it| it.is_hinted), "no hint is given twice");
     assert_eq!(Look::new("b", 1.0, &[]).tell(&mut item), ["Restored versioning"], "it could not publish");
 }
 
@@ -154,7 +157,7 @@ fn what_may_have_been_written_and_nobody_heard_of_is_told_when_it_is_good() {
     failed.report.findings[0].written = change.map(Written::Here);
     let mut intended = Item::default();
     intended.intents.insert("a".to_owned(), Intent::new(vec![VERSIONING, Control::Lifecycle], at(0.1)));
-    let item = failed.record(intended.clone()).released("a");
+    let item = failed.record(intended.clone()).released("a", false);
     let mut good = item.clone();
     assert_eq!(Look::new("b", 1.0, &[]).tell(&mut good), ["Interrupted versioning"]);
     assert!(!good.is_open());
@@ -217,13 +220,13 @@ fn what_is_changed_after_another_looks_write_is_another_restore() {
 
 #[test]
 fn what_nobody_was_told_of_needs_no_end() {
-    let item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default()).released("a");
+    let item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default()).released("a", false);
     let mut good = item.clone();
     assert_eq!(Look::new("b", 1.0, &[]).tell(&mut good), NOTHING);
     // People know of another state.
     let mut other = Item::default();
     assert_eq!(Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).tell(&mut other), ["Opened versioning"]);
-    other = Look::new("b", 1.0, &[(VERSIONING, Outcome::Unreadable)]).record(other).released("b");
+    other = Look::new("b", 1.0, &[(VERSIONING, Outcome::Unreadable)]).record(other).released("b", false);
     assert_eq!(Look::new("c", 2.0, &[]).tell(&mut other), ["Cleared versioning"]);
     // Somebody may be telling it just now.
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Failed)]).record(Item::default());
@@ -440,7 +443,7 @@ fn the_end_of_an_exemption_is_told_once_also_when_nothing_has_drifted() {
     };
     let mut item = Item::default();
     assert_eq!(look("a", 0.0).tell(&mut item), NOTHING);
-    let unheard = look("b", 29.0 * DAY).record(item).released("b");
+    let unheard = look("b", 29.0 * DAY).record(item).released("b", false);
     // Whoever made it publishes later, and what was not told is not lost.
     item = unheard;
     assert_eq!(look("c", 29.1 * DAY).tell(&mut item), ["Exemption exemption of versioning"]);
