@@ -26,7 +26,7 @@ const MAX_RECEIVES: u32 = 20;
 const BATCH: usize = 10;
 
 /// A call, as CloudTrail tells of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Event {
     pub(crate) number: usize,
     /// When the call was made.

@@ -415,8 +415,9 @@ impl Simulation {
         for ((bucket, control), story) in stories {
             // What was written when the ledger could not be told is lost with the process, or with the message to people.
             let ledger = [Kind::LedgerDown, Kind::LedgerUnanswered];
+            let is_cut = self.replaced.get().is_some();
             let is_lost = self.dice.has_happened(&ledger, bucket)
-                && self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket);
+                && (is_cut || self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket));
             if !is_lost
                 && let Some(untold) = story.restored.iter().find(|it| **it > story.told_until + SKEW.unsigned_abs())
                 && !story.is_fought_over
@@ -425,7 +426,7 @@ impl Simulation {
                 self.violated(bucket, Hold::Told, what);
             }
             let most = story.restored.len() + story.mended + story.needless;
-            if story.told > most && !self.dice.has_happened(&failing, bucket) {
+            if story.told > most && !is_cut && !self.dice.has_happened(&failing, bucket) {
                 let what = format!("{control} was told as restored {} times, and was {most} times", story.told);
                 self.violated(bucket, Hold::ToldOnce, what);
             }

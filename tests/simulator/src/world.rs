@@ -68,7 +68,7 @@ pub(crate) struct Library {
     pub(crate) buckets: Vec<Guarded>,
     pub(crate) role: RoleArn,
     /// One event of each kind of call.
-    calls: RefCell<HashMap<(usize, Control, Writer, bool, bool), event::Event>>,
+    calls: RefCell<HashMap<Event, event::Event>>,
     stored: RefCell<Shelves>,
 }
 
@@ -163,10 +163,10 @@ impl Library {
                 let bucket = self.buckets[bucket].registration.bucket.clone();
                 message::Message::Request(Request { subject: Subject::Bucket(bucket), dry_run: false })
             }
-            Body::Event(Event { number, made, bucket, control, writer, marked, failed }) => {
+            Body::Event(event @ Event { number, made, .. }) => {
                 let mut calls = self.calls.borrow_mut();
-                let call = calls.entry((bucket, control, writer, marked, failed));
-                let mut event = call.or_insert_with(|| self.call(bucket, control, writer, marked, failed)).clone();
+                let kind = Event { number: 0, made: 0, ..event };
+                let mut event = calls.entry(kind).or_insert_with(|| self.call(kind)).clone();
                 event.trigger.event_id = Some(number.to_string());
                 // CloudTrail's times are cut to the second.
                 event.trigger.event_time = Some(timestamp(made / SECOND * SECOND).to_string());
@@ -175,7 +175,7 @@ impl Library {
         }
     }
 
-    fn call(&self, bucket: usize, control: Control, writer: Writer, marked: bool, failed: bool) -> event::Event {
+    fn call(&self, Event { bucket, control, writer, marked, failed, number: _, made: _ }: Event) -> event::Event {
         let issuer = match writer {
             Writer::Guardrail => self.role.to_string(),
             other => format!("arn:aws:iam::{ACCOUNT}:role/{other:?}"),

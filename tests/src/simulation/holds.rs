@@ -29,7 +29,7 @@ pub(super) struct Holds {
     left: BTreeSet<(usize, Control)>,
     /// Events that were deleted because another message of their bucket comes back.
     stands_for: BTreeMap<usize, Vec<Event>>,
-    /// The last read of each control, by invocation, whose write may arrive when it is gone.
+    /// The last read of each control, by invocation.
     seen: BTreeMap<(usize, usize, Control), Seen>,
     /// What each invocation has written last to each bucket.
     last_written: BTreeMap<(usize, usize), Control>,
@@ -45,8 +45,15 @@ pub(super) struct Holds {
     pub(super) lost: usize,
 }
 
+/// When a call was sent, and what was read before.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Sent {
+    pub(super) at: Time,
+    pub(super) seen: Option<Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
     /// When what it showed was certainly so.
     as_of: Time,
     /// When the answer was there.
@@ -63,6 +70,8 @@ struct Story {
     restored: Option<(Time, usize)>,
     /// Until when what people heard of its restores was so.
     told_until: Time,
+    /// People hear of each further restore at doubling distances.
+    is_fought_over: bool,
 }
 
 impl Run {
@@ -95,8 +104,13 @@ impl Run {
         }
     }
 
-    /// A write of ours arrives; `sent`: when it was sent. The document there is the one from before it.
-    pub(super) fn check_write(&self, by: usize, bucket: usize, control: Control, new: &Version, sent: Time) {
+    /// What an invocation read last.
+    pub(super) fn seen(&self, by: usize, bucket: usize, control: Control) -> Option<Seen> {
+        self.holds.borrow().seen.get(&(by, bucket, control)).copied()
+    }
+
+    /// A write of ours arrives. The document there is the one from before it.
+    pub(super) fn check_write(&self, by: usize, bucket: usize, control: Control, new: &Version, sent: &Sent) {
         self.holds.borrow_mut().writes += 1;
         let of_others = |it: &&Message| it.event.as_ref().is_none_or(|it| it.writer != Writer::Guardrail);
         let (all_own, is_unmarked, is_told) = {
@@ -121,7 +135,7 @@ impl Run {
         let there = self.settings.borrow().of(bucket, control).clone();
         let now = self.now();
         let mut holds = self.holds.borrow_mut();
-        let Holds { seen, stories, expected, lost, .. } = &mut *holds;
+        let Holds { stories, expected, lost, .. } = &mut *holds;
         let story = stories.entry((bucket, control)).or_default();
         match there.is_broken {
             true => story.restored = Some((now, by)),
@@ -129,7 +143,7 @@ impl Run {
             false => story.broken += 1,
         }
         let gone: Vec<_> = there.owners.iter().filter(|it| !new.owners.contains(it)).copied().collect();
-        let what = match seen.get(&(by, bucket, control)) {
+        let what = match &sent.seen {
             None => Some((Hold::Needed, format!("{control} was written and never read"))),
             Some(seen) if !seen.is_drift => {
                 Some((Hold::Needed, format!("{control} was written, and had not drifted when it was last read")))
@@ -139,11 +153,11 @@ impl Run {
                 Hold::OwnersKeep,
                 format!("{control}: {gone:?} of the owner's was there when it was read, and was written over"),
             )),
-            Some(seen) if sent > seen.answered => Some((
+            Some(seen) if sent.at > seen.answered => Some((
                 Hold::OwnersKeep,
                 format!(
                     "{control}: {gone:?} of the owner's was written over by what was read {} ms before it was sent",
-                    sent - seen.answered
+                    sent.at - seen.answered
                 ),
             )),
             Some(_) => {
@@ -202,7 +216,10 @@ impl Run {
                 left.insert((bucket, control));
             }
             "could not be restored" | "could not be read" | "is not as it should be" => {}
-            _ => story.told_until = story.told_until.max(at),
+            _ => {
+                story.told_until = story.told_until.max(at);
+                story.is_fought_over |= outcome == "is fought over";
+            }
         }
         let broken = story.broken;
         drop(holds);
@@ -302,7 +319,7 @@ impl Run {
             let holds = self.holds.borrow();
             let is_lost = holds.without_ledger.contains(&by) && holds.silenced.contains(&by);
             drop(holds);
-            if !is_lost {
+            if !is_lost && !story.is_fought_over {
                 let what = format!("{control} was restored at {untold} ms, and nobody was told");
                 self.violated(bucket, Hold::Told, what);
             }

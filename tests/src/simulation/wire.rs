@@ -12,7 +12,9 @@ use guardrail_simulator::{Kind, SECOND, Time, What, Writer};
 use super::{
     Phase, Plant, Run,
     chain::{self, Event},
-    current, number,
+    current,
+    holds::Sent,
+    number,
     settings::{self, Version, control_of},
     sleep, spawn,
 };
@@ -72,10 +74,12 @@ impl HttpConnector for Wire {
         }
         let crashes = run.fails(Kind::Crash, bucket, 500).is_some();
         let fate = run.fate(&call, bucket);
-        let sent = run.now();
+        let at = run.now();
+        // What a write leans on is what was read before it was sent.
+        let sent = Sent { at, seen: control_of(&call.subresource).and_then(|it| run.seen(by, bucket, it)) };
         let mut rng = run.any(bucket);
         let slow = run.fails(Kind::Slow, bucket, 200).map_or(0, |mut rng| rng.u64(SECOND..8 * SECOND));
-        let is_slow = sent < run.slow_until.borrow()[bucket];
+        let is_slow = at < run.slow_until.borrow()[bucket];
         let brownout = if is_slow { rng.u64(SECOND..9 * SECOND) } else { 0 };
         let (there, back) = (rng.u64(5..=LATENCY) + slow + brownout, rng.u64(5..=LATENCY));
         if fate != Fate::Served || there + back > LEDGER_WAITS {
@@ -89,7 +93,7 @@ impl HttpConnector for Wire {
         // What was sent arrives, also when nobody waits for it any more.
         let travels = spawn(async move {
             sleep(there).await;
-            let answer = current().serve(&request, &call, bucket, by, fate, sent);
+            let answer = current().serve(&request, &call, bucket, by, fate, &sent);
             sleep(back).await;
             current().heard(&call, bucket, by);
             answer
@@ -167,7 +171,7 @@ impl Run {
     }
 
     /// A call arrives.
-    fn serve(&self, request: &HttpRequest, call: &Call, bucket: usize, by: usize, fate: Fate, sent: Time) -> Answer {
+    fn serve(&self, request: &HttpRequest, call: &Call, bucket: usize, by: usize, fate: Fate, sent: &Sent) -> Answer {
         let answer = match fate {
             Fate::Reset => Err(ConnectorError::io("connection reset".into())),
             Fate::Refused(status, code) => {
@@ -239,7 +243,7 @@ impl Run {
     }
 
     /// S3 does a write, and CloudTrail tells of it.
-    fn write(&self, request: &HttpRequest, call: &Call, bucket: usize, by: usize, sent: Time) -> Answer {
+    fn write(&self, request: &HttpRequest, call: &Call, bucket: usize, by: usize, sent: &Sent) -> Answer {
         let answer = self.fake.answer(request);
         let is_done = answer.as_ref().is_ok_and(|it| it.status().is_success());
         let agent = request.headers().get("user-agent").unwrap_or_default();
