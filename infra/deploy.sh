@@ -331,6 +331,8 @@ restore_roles() {
 # The second topic has no key that could be broken. That the template names none is nothing to CloudFormation.
 restore_second_topic() {
   local key
+  # In a dry run before the stack has it.
+  [[ $second_topic == arn:* ]] || return 0
   key=$(look_for sns get-topic-attributes --topic-arn "$second_topic" --query Attributes.KmsMasterKeyId)
   [[ -n $key && $key != None ]] || return 0
   run aws sns set-topic-attributes --topic-arn "$second_topic" --attribute-name KmsMasterKeyId --attribute-value ""

@@ -270,9 +270,10 @@ fn sabotage(place: &Place, topics: [&str; 2]) -> Vec<String> {
         );
         let set = ["sns", "set-topic-attributes", "--topic-arn", topic, "--attribute-name"];
         aws(&[&set[..], &["Policy", "--attribute-value", &open]].concat());
-        // So that it falls silent with the key.
-        aws(&[&set[..], &["KmsMasterKeyId", "--attribute-value", "alias/s3-guardrail"]].concat());
     }
+    // So that it falls silent with the key.
+    let set = ["sns", "set-topic-attributes", "--topic-arn", topics[1], "--attribute-name", "KmsMasterKeyId"];
+    aws(&[&set[..], &["--attribute-value", "alias/s3-guardrail"]].concat());
     place.deployment.deafen().unwrap();
     for mapping in place.mappings().split_whitespace() {
         aws(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--no-enabled"]);
