@@ -119,7 +119,7 @@ async fn write_index(ssm: &Client, desired: BTreeMap<String, Users>, at: Timesta
     for change in changes {
         store::uses::change(ssm, change).await?;
     }
-    if is_all { store::uses::swept(ssm, at).await } else { Ok(()) }
+    if is_all && uses::is_stamp_old(&present, at) { store::uses::swept(ssm, at).await } else { Ok(()) }
 }
 
 async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {

@@ -21,6 +21,9 @@ use crate::{
 /// For how long it is believed that nobody uses what it does not name: two sweeps.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(30);
 
+/// A sweep that comes so soon after another does not say again that the index is right.
+const RECENT: SignedDuration = SignedDuration::from_mins(10);
+
 /// The Parameter Store gives ten parameters at once, and one of them says when they were written.
 const MAX_ENTRIES: usize = 9;
 
@@ -131,6 +134,11 @@ pub fn where_users_are(index: &Index, now: Timestamp, failed: bool) -> Where {
         (true, true) => Where::Nowhere,
         (true, false) => Where::Registry,
     }
+}
+
+/// Whether a sweep has to say that the index is right.
+pub fn is_stamp_old(index: &Index, now: Timestamp) -> bool {
+    !index.swept.is_some_and(|it| it <= now && now.duration_since(it) < RECENT)
 }
 
 /// The index of a registry.
@@ -358,6 +366,21 @@ mod tests {
                 place,
                 "{entries:?} {swept:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_sweep_says_that_the_index_is_right_unless_one_has_just_said_so() {
+        let at = |it: &str| format!("2026-11-23T{it}Z").parse::<Timestamp>().unwrap();
+        for (swept, is_old) in [
+            (None, true),
+            (Some("09:50:00"), true),
+            (Some("09:50:01"), false),
+            (Some("10:00:00"), false),
+            (Some("10:00:01"), true),
+        ] {
+            let index = Index { swept: swept.map(at), ..Index::default() };
+            assert_eq!(is_stamp_old(&index, at("10:00:00")), is_old, "{swept:?}");
         }
     }
 
