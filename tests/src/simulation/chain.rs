@@ -236,7 +236,7 @@ fn receive(run: &Rc<Run>, which: Which) -> Option<Vec<Message>> {
     queue.messages.retain(|it| {
         let is_dead = it.visible <= now && it.receives == MAX_RECEIVES;
         if is_dead {
-            dead.push((it.bucket, it.number));
+            dead.push(it.clone());
         }
         !is_dead
     });
@@ -265,9 +265,9 @@ fn receive(run: &Rc<Run>, which: Which) -> Option<Vec<Message>> {
     }
     queue.running += usize::from(!batch.is_empty());
     drop(chain);
-    for (bucket, message) in dead {
-        run.note(bucket, What::Dead { message });
-        run.violated(bucket, Hold::DeadLetters, format!("message {message} is a dead letter"));
+    for message in dead {
+        run.note(message.bucket, What::Dead { message: message.number });
+        run.check_dead(&message);
     }
     (!batch.is_empty()).then_some(batch)
 }

@@ -31,8 +31,8 @@ pub(super) struct Holds {
     stands_for: BTreeMap<usize, Vec<Event>>,
     /// The last read of each control, by invocation.
     seen: BTreeMap<(usize, usize, Control), Seen>,
-    /// What each invocation has written last to each bucket.
-    last_written: BTreeMap<(usize, usize), Control>,
+    /// What each invocation has written last to each bucket, and when that was sent.
+    last_written: BTreeMap<(usize, usize), (Control, Time)>,
     stories: BTreeMap<(usize, Control), Story>,
     /// Invocations that the ledger failed.
     pub(super) without_ledger: BTreeSet<usize>,
@@ -121,15 +121,16 @@ impl Run {
             (
                 !given.iter().any(of_others) && !given.is_empty(),
                 events().filter(own).any(|it| !it.is_marked),
-                events().any(|it| it.control == control),
+                events().any(|it| it.control == control && it.is_done),
             )
         };
         if all_own && (!is_unmarked || is_told) {
             let what = format!("{control} was written on events of the guardrail's own writes");
             self.violated(bucket, Hold::NoEcho, what);
         }
-        let before = self.holds.borrow_mut().last_written.insert((by, bucket), control);
-        if let Some(before) = before.filter(|it| *it > control) {
+        let before = self.holds.borrow_mut().last_written.insert((by, bucket), (control, sent.at));
+        // One that was given up may arrive after the next.
+        if let Some((before, _)) = before.filter(|it| it.0 > control && it.1 < sent.at) {
             self.violated(bucket, Hold::Order, format!("{control} was written after {before}"));
         }
         let there = self.settings.borrow().of(bucket, control).clone();
@@ -251,6 +252,17 @@ impl Run {
                     self.violated(bucket, Hold::InTime, what);
                 }
             }
+        }
+    }
+
+    /// A message is never received again: what it is about is undone, or people know of it.
+    pub(super) fn check_dead(&self, message: &Message) {
+        let Some(Event { bucket, control, number, is_done: true, .. }) = message.event else { return };
+        let version = self.settings.borrow().of(bucket, control).clone();
+        let is_undone = version.event != number || !version.is_broken;
+        if !is_undone && !self.is_known(bucket, control) {
+            let what = format!("event {number} is a dead letter, and nobody was told of {control}");
+            self.violated(bucket, Hold::DeadLetters, what);
         }
     }
 

@@ -23,6 +23,9 @@ use crate::fake::wire::{Call, response};
 /// The longest that a call takes in one direction, unless it is slow.
 const LATENCY: Time = 80;
 
+/// One call in so many, on its way there or back, is the last of its process.
+const CRASHES: u32 = 2_500;
+
 /// How long the functions wait for the ledger's answer.
 const LEDGER_WAITS: Time = 600;
 
@@ -68,11 +71,11 @@ impl HttpConnector for Wire {
         let by = BY.try_with(|it| *it).unwrap_or_default();
         let call = Call::from_request(&request);
         let bucket = run.bucket_of(&call);
-        if run.fails(Kind::Crash, bucket, 500).is_some() {
+        if run.fails(Kind::Crash, bucket, CRASHES).is_some() {
             run.crash(by);
             return HttpConnectorFuture::new(std::future::pending());
         }
-        let crashes = run.fails(Kind::Crash, bucket, 500).is_some();
+        let crashes = run.fails(Kind::Crash, bucket, CRASHES).is_some();
         let fate = run.fate(&call, bucket);
         let at = run.now();
         // What a write leans on is what was read before it was sent.
@@ -228,6 +231,8 @@ impl Run {
         let as_of = now.saturating_sub(stale.map_or(0, |mut rng| rng.u64(1..STALENESS)));
         let settings = self.settings.borrow();
         let (shown, present) = (settings.at(bucket, &call.subresource, as_of), settings.now(bucket, &call.subresource));
+        let is_first =
+            call.subresource == "publicAccessBlock" && self.seen(by, bucket, Control::PublicAccessBlock).is_none();
         if let Some(control) = control_of(&call.subresource) {
             self.reads(by, bucket, control, as_of, shown.is_broken, shown.since != present.since);
         }
@@ -235,7 +240,7 @@ impl Run {
         let answer = self.fake.answer(request);
         settings::set(&self.fake, bucket, &call.subresource, present.text.as_deref());
         drop(settings);
-        if call.subresource == "publicAccessBlock" {
+        if is_first {
             self.looks.set(self.looks.get() + 1);
             self.beside(bucket);
         }
