@@ -30,7 +30,7 @@ use crate::owners;
 const MOVED_ALIAS: &str = "alias/moved";
 
 /// Calls that are no control's.
-const OTHER_CALLS: [&str; 28] = [
+const OTHER_CALLS: [&str; 30] = [
     "CreateBucket",
     "GetBucketWebsite",
     "GetBucketReplication",
@@ -43,7 +43,9 @@ const OTHER_CALLS: [&str; 28] = [
     "CreateBudget",
     "CreateSubscriber",
     "GetParameter",
+    "GetParameters",
     "GetParametersByPath",
+    "DeleteParameter",
     "Publish",
     "PutObject",
     "SendMessageBatch",

@@ -198,7 +198,8 @@ impl Look<'_> {
         if lost.is_empty() {
             return;
         }
-        if there.since <= seen.as_of {
+        // In the same moment it may have been just after.
+        if there.since < seen.as_of {
             let what = format!("{control}: {lost:?} of the owner's was there when it was read, and was written over");
             sim.violated(bucket, Hold::OwnersKeep, what);
         } else if sent > seen.answered {
