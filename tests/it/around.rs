@@ -906,3 +906,22 @@ async fn a_lost_document_of_which_people_could_not_be_told_is_told_by_the_next_s
     assert!(found[0]["problem"].as_str().unwrap().contains("restore-registration acme-data"), "{found}");
     assert_eq!(fake.alerts().len(), 1);
 }
+
+#[tokio::test]
+async fn who_asks_for_the_guardrail_itself_gets_back_what_can_be_put_back() {
+    let fake = with_own_key().await;
+    fake.deploy_rules();
+    let asked = json!({"guardrail": true});
+    assert_eq!(fake.remediate(asked.clone()).await.unwrap()["outcome"], "whole");
+    fake.state().rules.get_mut("s3-guardrail-bucket-changed").unwrap().0["State"] = json!("DISABLED");
+    fake.forget();
+    let answer = fake.remediate(asked).await.unwrap();
+    assert_eq!((&answer["outcome"], &answer["findings"][0]["outcome"]), (&json!("broken"), &json!("restored")));
+    assert_eq!((fake.writes(), fake.alerts().len()), (vec!["EnableRule".to_owned()], 1));
+    // What its role may not read is the sweep's to look at.
+    assert!(
+        !fake.reads().iter().any(|it| ["GetPolicy", "GetQueueAttributes"].contains(&it.as_str())),
+        "{:?}",
+        fake.reads()
+    );
+}

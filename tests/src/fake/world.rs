@@ -278,8 +278,11 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// A parameter's document; of a copy of a registry document, without when it was made.
+/// A parameter's document; of a copy of a registry document, without when it was made, and without when a sweep came.
 pub(super) fn timeless(name: &str, document: &str) -> String {
+    if name == guardrail_core::value::own_parts::SWEPT {
+        return "2026-11-23T09:00:00Z".to_owned();
+    }
     match serde_json::from_str::<Value>(document) {
         Ok(mut copy) if name.starts_with(guardrail_core::edge::registry::COPIES) => {
             copy["since"] = json!("2026-11-23T09:00:00Z");

@@ -109,7 +109,7 @@ pub(super) async fn handle(
     };
     let asks_for_all = |it: &Message| matches!(it, Message::Request(Request { subject: Subject::Guardrail, .. }));
     if messages.iter().any(asks_for_all) {
-        return Ok(json!(watch::check(guardrail, None, Vec::new()).await?));
+        return Ok(json!(watch::mend_what_can_be(guardrail).await?));
     }
     let task = Task { errand: Errand::of(messages, queued), until };
     match about {

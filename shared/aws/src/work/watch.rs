@@ -78,12 +78,7 @@ pub async fn touched(guardrail: &Guardrail, event: &Event) -> Result<Watched, Wa
         WatchOutcome::Unguarded => return Ok(watched),
         WatchOutcome::Attempted | WatchOutcome::Broken | WatchOutcome::Whole => {}
         WatchOutcome::Tampered => {
-            // The key first: without it nobody can be told.
-            watched.findings = own_key::mend(guardrail).await;
-            watched.findings.extend(match wiring(guardrail).await {
-                Ok(wiring) => Box::pin(mend_rules(guardrail, wiring)).await,
-                Err(unknown) => vec![unknown],
-            });
+            watched.findings = put_back(guardrail).await;
             watched.findings.extend(registered);
             if named.iter().any(|it| it.contains(USES)) {
                 watched.findings.push(match uses::distrust(&guardrail.ssm).await {
@@ -146,9 +141,29 @@ pub async fn check(
     findings.extend(trail);
     findings.extend(topics);
     findings.extend(strangers.into_iter().flatten().map(|it| chain::stranger(it)));
-    let outcome = if findings.is_empty() { WatchOutcome::Whole } else { WatchOutcome::Broken };
-    let watched = tell(guardrail, Watched::new(outcome, None, None, findings), strangers.is_some()).await?;
+    let watched = looked(guardrail, findings, strangers.is_some()).await?;
     Ok(Some(watched).filter(|it| it.outcome != WatchOutcome::Whole))
+}
+
+/// Looks at those parts alone that every function can put back, for who asks another one than the sweep.
+pub async fn mend_what_can_be(guardrail: &Guardrail) -> Result<Watched, WatchError> {
+    let findings = put_back(guardrail).await;
+    looked(guardrail, findings, false).await
+}
+
+/// The key first: without it nobody can be told.
+async fn put_back(guardrail: &Guardrail) -> Vec<PartFinding> {
+    let mut findings = own_key::mend(guardrail).await;
+    findings.extend(match wiring(guardrail).await {
+        Ok(wiring) => Box::pin(mend_rules(guardrail, wiring)).await,
+        Err(unknown) => vec![unknown],
+    });
+    findings
+}
+
+async fn looked(guardrail: &Guardrail, findings: Vec<PartFinding>, at_all: bool) -> Result<Watched, WatchError> {
+    let outcome = if findings.is_empty() { WatchOutcome::Whole } else { WatchOutcome::Broken };
+    tell(guardrail, Watched::new(outcome, None, None, findings), at_all).await
 }
 
 /// Tells people what they do not know yet, and writes down that they do. `at_all`: all parts were looked at.
