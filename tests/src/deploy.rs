@@ -161,6 +161,20 @@ impl Deployment {
 
     /// The calls that the guardrail's own role made to change a bucket, from CloudTrail.
     pub fn own_writes(&self, bucket: &str) -> Result<Vec<String>, SetupError> {
+        let own = |it: &&Value| {
+            it.pointer("/userIdentity/sessionContext/sessionIssuer/arn").is_some_and(|it| *it == self.role_arn)
+        };
+        let events = self.events_of(bucket)?;
+        Ok(events.iter().filter(own).filter_map(|it| it["eventName"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// How many calls there were, by anybody, that lead to a look at a bucket.
+    pub fn calls(&self, bucket: &str) -> Result<usize, SetupError> {
+        let is_looked_at = |it: &&Value| it["eventName"].as_str().is_some_and(|it| Control::of_event(it).is_some());
+        Ok(self.events_of(bucket)?.iter().filter(is_looked_at).count())
+    }
+
+    fn events_of(&self, bucket: &str) -> Result<Vec<Value>, SetupError> {
         let attribute = format!("AttributeKey=ResourceName,AttributeValue={bucket}");
         let events = self.aws.aws(
             &self.administrator,
@@ -168,12 +182,7 @@ impl Deployment {
         )?;
         let broken = |error: serde_json::Error| SetupError(format!("lookup-events: {error}"));
         let events: Vec<String> = serde_json::from_str(&events).map_err(broken)?;
-        let events: Vec<Value> =
-            events.iter().map(|it| serde_json::from_str(it)).collect::<Result<_, _>>().map_err(broken)?;
-        let own = |it: &&Value| {
-            it.pointer("/userIdentity/sessionContext/sessionIssuer/arn").is_some_and(|it| *it == self.role_arn)
-        };
-        Ok(events.iter().filter(own).filter_map(|it| it["eventName"].as_str().map(str::to_owned)).collect())
+        events.iter().map(|it| serde_json::from_str(it)).collect::<Result<_, _>>().map_err(broken)
     }
 
     /// A user who may do these things to everything: who breaks things.
