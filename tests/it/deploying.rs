@@ -101,7 +101,11 @@ impl Place {
                 &["sns", "list-subscriptions-by-topic", "--topic-arn", topic],
                 "Subscriptions[].[Protocol, Endpoint]",
             );
-            add(topic, &["sns", "get-topic-attributes", "--topic-arn", topic], "Attributes.[Policy, KmsMasterKeyId]");
+            add(
+                topic,
+                &["sns", "get-topic-attributes", "--topic-arn", topic],
+                "Attributes.[Policy, KmsMasterKeyId || '']",
+            );
         }
         add(
             "mappings",

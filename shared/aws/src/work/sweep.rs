@@ -54,8 +54,12 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     // What is wrong with the chain must not keep the buckets from being swept.
     let mut registry = Registry::default();
     let swept = match send_all(guardrail, &mut registry).await {
-        Ok(buckets) => send_subjects(guardrail, &registry, buckets).await.map(|()| buckets),
+        Ok(buckets) => send_subjects(guardrail, &registry, buckets).await.map(|unwritten| (buckets, unwritten)),
         Err(error) => Err(error),
+    };
+    let (swept, unwritten) = match swept {
+        Ok((buckets, unwritten)) => (Ok(buckets), unwritten),
+        Err(error) => (Err(error), None),
     };
     let ssm = &guardrail.ssm;
     let compared = match &swept {
@@ -70,7 +74,8 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
         }
         Err(error) => (Vec::new(), Some(unreadable(error))),
     };
-    let found = lost.iter().map(|it| chain::unregistered(&it.registration.bucket)).chain(kept).collect();
+    let found =
+        lost.iter().map(|it| chain::unregistered(&it.registration.bucket)).chain(kept).chain(unwritten).collect();
     let strangers = swept.is_ok().then_some(registry.strangers.as_slice());
     let watched = watch::check(guardrail, strangers, found).await;
     // Once people know, and not before.
@@ -98,19 +103,21 @@ struct Registry {
     strangers: Vec<String>,
 }
 
-/// Writes which buckets use what, then sends a message for each key and each trail of them.
-async fn send_subjects(guardrail: &Guardrail, registry: &Registry, sent: usize) -> Result<(), SweepError> {
+/// Writes which buckets use what, then sends a message for each key and each trail of them. What is wrong with the index
+/// is returned: without it, whoever asks reads the registry.
+async fn send_subjects(
+    guardrail: &Guardrail,
+    registry: &Registry,
+    sent: usize,
+) -> Result<Option<PartFinding>, SweepError> {
     let at = guardrail.clock.now();
     let registrations = || registry.documents.values().flatten();
-    // Without the index, whoever asks reads the registry.
-    if let Err(error) = write_index(&guardrail.ssm, uses::index(registrations()), at).await {
-        tracing::warn!(%error, "the index of the registry");
-    }
+    let written = write_index(&guardrail.ssm, uses::index(registrations()), at).await;
     let subjects: Vec<_> = uses::subjects(registrations()).into_iter().collect();
     for subjects in subjects.chunks(BATCH) {
         send(guardrail, subjects).await.map_err(|source| SweepError::Incomplete { sent, source })?;
     }
-    Ok(())
+    Ok(written.err().map(|error| chain::not_indexed(&error)))
 }
 
 async fn write_index(ssm: &Client, desired: BTreeMap<String, Users>, at: Timestamp) -> Result<(), ApiError> {

@@ -54,6 +54,12 @@ pub fn distrusted() -> PartFinding {
     PartFinding::new("index of the registry", PartOutcome::Restored, problem)
 }
 
+/// That a sweep could not write it.
+pub fn not_indexed(error: &ApiError) -> PartFinding {
+    let problem = format!("{error}; until it can be written, the registry itself is read for every key and trail");
+    PartFinding::new("index of the registry", PartOutcome::Failed, problem)
+}
+
 /// The same when it could not be said that it is not to be believed.
 pub fn still_believed(error: &ApiError) -> PartFinding {
     let problem = format!("it may hide whose keys and trails are whose until the next sweep: {error}");
