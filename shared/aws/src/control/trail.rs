@@ -49,7 +49,9 @@ pub async fn ask_trail(Readers { cloudtrail, .. }: Readers<'_>, trail: &TrailArn
 /// Whether a trail logs.
 pub async fn is_logging(Readers { cloudtrail, .. }: Readers<'_>, trail: &TrailArn) -> Read<bool> {
     let sent = at_home(cloudtrail, trail).get_trail_status().name(trail.as_str()).send().await;
-    output("GetTrailStatus", sent).map(|it| it.is_logging == Some(true))
+    // One that was just created may not be known everywhere.
+    let status = unless_absent("GetTrailStatus", sent, "TrailNotFoundException")?;
+    Ok(status.is_some_and(|it| it.is_logging == Some(true)))
 }
 
 /// Reads the trail; `None`: it does not exist.
