@@ -28,10 +28,10 @@ const USED_BY_AWS: [&str; 15] = [
     // The local AWS records no calls of S3 Control.
     "s3:GetAccessPoint",
     // What it could not keep, the sweep keeps.
-    "KeepCopyOfWhatWasWritten ssm:PutParameter",
+    "KeepCopyOfWhatWasWrittenAndIndexIt ssm:PutParameter",
     // AWS authorizes it for the tags of CreateKey.
     "kms:TagResource",
-    // Without it each bucket of a batch is read by itself.
+    // Without it each bucket of a batch is read by itself, and the registry for each key and trail.
     "ssm:GetParameters",
 ];
 
@@ -158,6 +158,16 @@ fn harm(place: &Place, (key, alias): (&str, &str), action: &str) {
         }
         "ssm:PutParameter" => {
             drop(place.aws(&["ssm", "delete-parameter", "--name", &format!("/s3-guardrail/copies/{BUCKET}")]));
+        }
+        // Only what is in no index is looked for in the registry.
+        "ssm:GetParametersByPath" => {
+            let id = key.rsplit('/').next().unwrap_or_default();
+            let names = ["/s3-guardrail/uses/swept".to_owned(), format!("/s3-guardrail/uses/key/{id}")];
+            place.aws(&["ssm", "delete-parameters", "--names", &names[0], &names[1]]);
+        }
+        "ssm:DeleteParameter" => {
+            let entry = ["--name", "/s3-guardrail/uses/key/nobodys", "--value", r#"{"buckets":["gone"]}"#];
+            place.aws(&[&["ssm", "put-parameter", "--type", "String", "--overwrite"][..], &entry].concat());
         }
         "cloudtrail:CreateTrail" => drop(place.aws(&["cloudtrail", "delete-trail", "--name", &trail])),
         "cloudtrail:UpdateTrail" => {
