@@ -107,6 +107,19 @@ async fn a_key_of_a_document_that_is_gone_is_nobodys() {
     assert!(!restores(&fake).await);
 }
 
+/// A bucket that only observes leans on the key, too: alone it would have the key left as it is.
+#[tokio::test]
+async fn an_index_that_is_not_believed_does_not_hide_one_of_several_buckets() {
+    let fake = crowded().await;
+    let document = json!({"bucket": "observer", "account": ACCOUNT, "key_arn": KEY, "mode": "observe"});
+    fake.state().parameters.insert("/s3-guardrail/buckets/observer".to_owned(), document.to_string());
+    let entry = format!("{USES}key/{}", KEY.rsplit('/').next().unwrap());
+    fake.state().parameters.insert(entry.clone(), json!({"buckets": ["observer"]}).to_string());
+    fake.deploy_rules();
+    fake.remediate(call("ssm", "PutParameter", json!({ "name": entry }))).await.unwrap();
+    assert!(restores(&fake).await);
+}
+
 /// Who deletes the entry of a key and then the key would be seen by the next sweep only.
 #[tokio::test]
 async fn who_writes_the_index_is_told_and_it_is_not_believed_until_the_next_sweep() {

@@ -2,7 +2,7 @@
 //!
 //! Every account has many keys that are none of a guarded bucket's, and a call about any of them leads here. So that it
 //! costs one call to know, the registry is indexed by what its buckets use. The index is a hint: what it names is looked up
-//! in the documents, and that it names nothing is believed for as long as a sweep has just written it.
+//! in the documents, and it is believed for as long as a sweep has just written it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// For how long it is believed that nobody uses what it does not name: two sweeps.
+/// For how long it is believed: two sweeps.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(30);
 
 /// A sweep that comes so soon after another does not say again that the index is right.
@@ -121,7 +121,8 @@ impl Named {
 
 /// Where the buckets are that use something. `failed`: the call that names it changed nothing.
 pub fn where_users_are(index: &Index, now: Timestamp, failed: bool) -> Where {
-    let is_fresh = index.swept.is_some_and(|it| it <= now && now.duration_since(it) < BELIEVED);
+    // What it names may be as wrong as what it does not name: of two buckets the one that only observes, say.
+    let is_believed = failed || index.swept.is_some_and(|it| it <= now && now.duration_since(it) < BELIEVED);
     let mut buckets = BTreeSet::new();
     for users in index.entries.values() {
         match users {
@@ -129,10 +130,10 @@ pub fn where_users_are(index: &Index, now: Timestamp, failed: bool) -> Where {
             Users::Buckets(these) => buckets.extend(these.iter().cloned()),
         }
     }
-    match (buckets.is_empty(), is_fresh || failed) {
-        (false, _) => Where::In(buckets),
+    match (is_believed, buckets.is_empty()) {
         (true, true) => Where::Nowhere,
-        (true, false) => Where::Registry,
+        (true, false) => Where::In(buckets),
+        (false, _) => Where::Registry,
     }
 }
 
@@ -350,8 +351,9 @@ mod tests {
         let these = BTreeSet::from(["acme-data".parse().unwrap()]);
         let found = named(Users::Buckets(these.clone()));
         for (entries, swept, failed, place) in [
-            (found.clone(), None, false, Where::In(these.clone())),
-            (found, Some(at("09:59:00")), true, Where::In(these)),
+            (found.clone(), Some(at("09:59:00")), false, Where::In(these.clone())),
+            (found.clone(), None, false, Where::Registry),
+            (found, None, true, Where::In(these)),
             (named(Users::TooMany), Some(at("09:59:00")), false, Where::Registry),
             (BTreeMap::new(), Some(at("09:30:01")), false, Where::Nowhere),
             (BTreeMap::new(), Some(at("09:30:00")), false, Where::Registry),
