@@ -120,6 +120,23 @@ async fn an_index_that_is_not_believed_does_not_hide_one_of_several_buckets() {
     assert!(restores(&fake).await);
 }
 
+/// Messages about one key are one look; whoever names a key of ours beside many others must not crowd it out.
+#[tokio::test]
+async fn a_key_is_found_among_as_many_names_as_a_batch_has() {
+    let fake = crowded().await;
+    let ours = KEY.rsplit('/').next().unwrap();
+    let linked = |target: &str| call("kms", "UpdateAlias", json!({"aliasName": "alias/theirs", "targetKeyId": target}));
+    let theirs = (0..9).map(|n| linked(&format!("0000{n}")));
+    let records: Vec<_> = theirs
+        .chain([linked(ours)])
+        .enumerate()
+        .map(|(n, it)| json!({"messageId": n.to_string(), "body": it.to_string()}))
+        .collect();
+    fake.state().key.as_mut().unwrap().rotation = false;
+    fake.remediate(json!({ "Records": records })).await.unwrap();
+    assert!(fake.state().key.as_ref().unwrap().rotation);
+}
+
 /// Who deletes the entry of a key and then the key would be seen by the next sweep only.
 #[tokio::test]
 async fn who_writes_the_index_is_told_and_it_is_not_believed_until_the_next_sweep() {

@@ -1,13 +1,11 @@
 //! The index of the registry in the Parameter Store: which buckets use a key, an alias, a trail.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_ssm::{
     Client,
     types::{Parameter, ParameterType},
 };
 use guardrail_core::{
-    decide::uses::{Index, IndexChange, Users, entries},
+    decide::uses::{Index, IndexChange, Users, additions, entries},
     edge::registry::Registration,
     value::{
         failure::ApiError,
@@ -19,11 +17,17 @@ use jiff::Timestamp;
 
 use crate::api;
 
-/// What these parameters say, nine at most, and when a sweep last wrote them. One that nobody can read says nothing.
-pub async fn read(ssm: &Client, names: Vec<String>) -> Result<Index, ApiError> {
-    let names = names.into_iter().chain([SWEPT.to_owned()]).collect();
-    let sent = ssm.get_parameters().set_names(Some(names)).send().await;
-    Ok(index(api::output("GetParameters", sent)?.parameters.unwrap_or_default()))
+/// What these parameters say, and when a sweep last wrote them. One that nobody can read says nothing.
+pub async fn read(ssm: &Client, names: &[String]) -> Result<Index, ApiError> {
+    let mut found = Vec::new();
+    let all: Vec<_> = [SWEPT.to_owned()].into_iter().chain(names.iter().cloned()).collect();
+    // The Parameter Store gives ten at once.
+    for names in all.chunks(10) {
+        let names = names.to_vec();
+        let sent = ssm.get_parameters().set_names(Some(names)).send().await;
+        found.extend(api::output("GetParameters", sent)?.parameters.unwrap_or_default());
+    }
+    Ok(index(found))
 }
 
 /// All of it.
@@ -80,23 +84,11 @@ pub async fn distrust(ssm: &Client) -> Result<(), ApiError> {
 
 /// Adds a bucket to what its document names.
 pub async fn include(ssm: &Client, registration: &Registration) -> Result<(), ApiError> {
-    let names = entries(registration);
-    for names in names.chunks(9) {
-        let present = read(ssm, names.to_vec()).await?.entries;
-        for (name, users) in missing(&present, names, registration) {
-            change(ssm, IndexChange::Put(name, users)).await?;
-        }
+    let present = read(ssm, &entries(registration)).await?.entries;
+    for addition in additions(&present, registration) {
+        change(ssm, addition).await?;
     }
     Ok(())
-}
-
-fn missing(present: &BTreeMap<String, Users>, names: &[String], registration: &Registration) -> Vec<(String, Users)> {
-    let none = Users::Buckets([].into());
-    let with = |name: &String| {
-        let users = present.get(name).unwrap_or(&none).with(&registration.bucket)?;
-        Some((name.clone(), users))
-    };
-    names.iter().filter_map(with).collect()
 }
 
 async fn put(ssm: &Client, name: &str, description: &str, value: String) -> Result<(), ApiError> {

@@ -85,7 +85,7 @@ async fn registrations(guardrail: &Guardrail, named: &Named, task: &Task) -> Res
     let Guardrail { ssm, config, .. } = guardrail;
     let names = named.entries(&config.region);
     let failed = !task.errand.events.is_empty() && task.errand.events.iter().all(|it| it.trigger.error_code.is_some());
-    let found = match uses::read(ssm, names).await {
+    let found = match uses::read(ssm, &names).await {
         Ok(index) => where_users_are(&index, guardrail.clock.now(), failed),
         Err(error) => {
             tracing::warn!(%error, "the index of the registry");

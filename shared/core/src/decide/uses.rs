@@ -24,9 +24,6 @@ const BELIEVED: SignedDuration = SignedDuration::from_mins(30);
 /// A sweep that comes so soon after another does not say again that the index is right.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
-/// The Parameter Store gives ten parameters at once, and one of them says when they were written.
-const MAX_ENTRIES: usize = 9;
-
 /// The Parameter Store takes three writes a second; the next sweep does the rest.
 const CHANGES_PER_SWEEP: usize = 30;
 
@@ -104,7 +101,7 @@ impl Named {
         };
         let (Self::Key(names) | Self::Trail(names)) = self;
         let entries: BTreeSet<_> = names.iter().filter_map(entry).filter(|it| is_parameter(it)).collect();
-        entries.into_iter().take(MAX_ENTRIES).collect()
+        entries.into_iter().collect()
     }
 
     /// What of it is a bucket's.
@@ -153,6 +150,16 @@ pub fn index<'a>(registrations: impl IntoIterator<Item = &'a Registration>) -> B
     buckets.into_iter().map(|(entry, buckets)| (entry, Users::of(buckets))).collect()
 }
 
+/// What adds a bucket to the entries of what its document names. `present`: these, as far as they are there.
+pub fn additions(present: &BTreeMap<String, Users>, registration: &Registration) -> Vec<IndexChange> {
+    let none = Users::Buckets(BTreeSet::new());
+    let with = |name: String| {
+        let users = present.get(&name).unwrap_or(&none).with(&registration.bucket)?;
+        Some(IndexChange::Put(name, users))
+    };
+    entries(registration).into_iter().filter_map(with).collect()
+}
+
 /// What leads from the index that is there to the one that should be, as far as a sweep gets; and whether that is all.
 pub fn changes(present: &BTreeMap<String, Users>, desired: BTreeMap<String, Users>) -> (Vec<IndexChange>, bool) {
     let stale = present.keys().filter(|it| !desired.contains_key(*it)).cloned().map(IndexChange::Delete);
@@ -183,7 +190,7 @@ impl Users {
     }
 
     /// The same with one bucket more; `None`: it is there.
-    pub fn with(&self, bucket: &BucketName) -> Option<Self> {
+    fn with(&self, bucket: &BucketName) -> Option<Self> {
         match self {
             Self::TooMany => None,
             Self::Buckets(buckets) if buckets.contains(bucket) => None,
@@ -340,7 +347,7 @@ mod tests {
             assert_eq!(named.entries(REGION), Vec::<String>::new(), "{named:?}");
         }
         let many: Vec<_> = (0..64).map(|it| format!("k{it}")).collect();
-        assert_eq!(Named::Key(many).entries(REGION).len(), MAX_ENTRIES);
+        assert_eq!(Named::Key(many).entries(REGION).len(), 64, "none is crowded out");
     }
 
     #[test]
@@ -402,9 +409,9 @@ mod tests {
         let put = |entry: String| IndexChange::Put(entry.clone(), both[&entry].clone());
         assert_eq!(changes(&one, both.clone()), [of_alias("team/acme"), of_key("k"), of_trail("t")].map(put));
         assert_eq!(changes(&one, index([&other])).last(), Some(&IndexChange::Delete(of_key("former"))));
-        let grown = one[&of_key("k")].with(&other.bucket);
-        assert_eq!(grown.as_ref(), both.get(&of_key("k")));
-        assert_eq!(grown.unwrap().with(&other.bucket), None);
+        assert_eq!(additions(&one, &other), [of_alias("team/acme"), of_key("k"), of_trail("t")].map(put));
+        assert_eq!(additions(&both, &other), []);
+        assert_eq!(additions(&BTreeMap::new(), &registration()), changes(&BTreeMap::new(), one.clone()));
     }
 
     #[test]
