@@ -137,6 +137,22 @@ async fn a_key_is_found_among_as_many_names_as_a_batch_has() {
     assert!(fake.state().key.as_ref().unwrap().rotation);
 }
 
+#[tokio::test]
+async fn what_is_registered_while_a_sweep_goes_on_stays_in_the_index() {
+    let fake = crowded().await;
+    let entry = format!("{USES}key/new");
+    let written = entry.clone();
+    // The sweep has read that page of the registry by then.
+    fake.before("SendMessageBatch", move |state| {
+        let key = "arn:aws:kms:eu-west-2:111122223333:key/new";
+        let document = json!({"bucket": "aaa-data", "account": ACCOUNT, "key_arn": key});
+        state.parameters.insert("/s3-guardrail/buckets/aaa-data".to_owned(), document.to_string());
+        state.parameters.insert(written.clone(), json!({"buckets": ["aaa-data"]}).to_string());
+    });
+    let _ = sweep(&fake, json!({})).await;
+    assert!(fake.state().parameters.contains_key(&entry));
+}
+
 /// Who deletes the entry of a key and then the key would be seen by the next sweep only.
 #[tokio::test]
 async fn who_writes_the_index_is_told_and_it_is_not_believed_until_the_next_sweep() {

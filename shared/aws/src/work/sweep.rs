@@ -10,7 +10,7 @@ use guardrail_core::{
     decide::{
         chain,
         copies::{Compared, compare},
-        uses::{self, Users},
+        uses::{self, Index},
     },
     edge::{
         event::{Event, InputError},
@@ -53,15 +53,17 @@ pub async fn sweep(guardrail: &Guardrail, input: Value) -> Result<Value, SweepEr
     }
     // What is wrong with the chain must not keep the buckets from being swept.
     let mut registry = Registry::default();
-    let swept = match send_all(guardrail, &mut registry).await {
-        Ok(buckets) => send_subjects(guardrail, &registry, buckets).await.map(|unwritten| (buckets, unwritten)),
-        Err(error) => Err(error),
-    };
-    let (swept, unwritten) = match swept {
-        Ok((buckets, unwritten)) => (Ok(buckets), unwritten),
-        Err(error) => (Err(error), None),
-    };
+    let mut unwritten = None;
     let ssm = &guardrail.ssm;
+    // Before the registry: what the event of a document adds meanwhile is not taken for outdated.
+    let index = store::uses::read_all(ssm).await;
+    let swept = async {
+        let buckets = send_all(guardrail, &mut registry).await?;
+        let written = write_index(guardrail, index, &registry).await;
+        unwritten = written.err().map(|error| chain::not_indexed(&error));
+        send_subjects(guardrail, &registry, buckets).await.map(|()| buckets)
+    };
+    let swept = swept.await;
     let compared = match &swept {
         Ok(_) => copies(ssm).await.map(|it| compare(&registry.documents, it)),
         // What was not seen of the registry is not gone.
@@ -103,30 +105,33 @@ struct Registry {
     strangers: Vec<String>,
 }
 
-/// Writes which buckets use what, then sends a message for each key and each trail of them. What is wrong with the index
-/// is returned: without it, whoever asks reads the registry.
-async fn send_subjects(
-    guardrail: &Guardrail,
-    registry: &Registry,
-    sent: usize,
-) -> Result<Option<PartFinding>, SweepError> {
-    let at = guardrail.clock.now();
-    let registrations = || registry.documents.values().flatten();
-    let written = write_index(&guardrail.ssm, uses::index(registrations()), at).await;
-    let subjects: Vec<_> = uses::subjects(registrations()).into_iter().collect();
-    for subjects in subjects.chunks(BATCH) {
-        send(guardrail, subjects).await.map_err(|source| SweepError::Incomplete { sent, source })?;
+impl Registry {
+    fn valid(&self) -> impl Iterator<Item = &Registration> {
+        self.documents.values().flatten()
     }
-    Ok(written.err().map(|error| chain::not_indexed(&error)))
 }
 
-async fn write_index(ssm: &Client, desired: BTreeMap<String, Users>, at: Timestamp) -> Result<(), ApiError> {
-    let present = store::uses::read_all(ssm).await?;
-    let (changes, is_all) = uses::changes(&present.entries, desired);
+/// Writes which buckets use what. Without it, whoever asks reads the registry.
+async fn write_index(
+    guardrail: &Guardrail,
+    index: Result<Index, ApiError>,
+    registry: &Registry,
+) -> Result<(), ApiError> {
+    let (index, ssm, now) = (index?, &guardrail.ssm, guardrail.clock.now());
+    let (changes, is_all) = uses::changes(&index.entries, uses::index(registry.valid()));
     for change in changes {
         store::uses::change(ssm, change).await?;
     }
-    if is_all && uses::is_stamp_old(&present, at) { store::uses::swept(ssm, at).await } else { Ok(()) }
+    if is_all && uses::is_stamp_old(&index, now) { store::uses::swept(ssm, now).await } else { Ok(()) }
+}
+
+/// Sends a message for each key and each trail that buckets lean on, once the buckets are `sent`.
+async fn send_subjects(guardrail: &Guardrail, registry: &Registry, sent: usize) -> Result<(), SweepError> {
+    let subjects: Vec<_> = uses::subjects(registry.valid()).into_iter().collect();
+    for subjects in subjects.chunks(BATCH) {
+        send(guardrail, subjects).await.map_err(|source| SweepError::Incomplete { sent, source })?;
+    }
+    Ok(())
 }
 
 async fn copies(ssm: &Client) -> Result<BTreeMap<BucketName, Kept>, ApiError> {
