@@ -7,7 +7,9 @@
 mod actors;
 mod chain;
 mod holds;
+mod registry;
 mod settings;
+mod shared;
 mod wire;
 
 use std::{
@@ -23,7 +25,7 @@ use aws_sdk_s3::config::{Credentials, IdentityCache, SharedAsyncSleep, SharedCre
 use aws_smithy_async::{rt::sleep::TokioSleep, time::TimeSource};
 use fastrand::Rng;
 use guardrail::{Guardrail, clock::Clock};
-use guardrail_core::control::table::Control;
+use guardrail_core::{control::table::Control, value::own_parts::SWEPT};
 use guardrail_simulator::{Choice, Dice, Hold, Kind, MINUTE, Note, Notes, SECOND, Time, What, timestamp};
 use serde_json::json;
 use tokio::{
@@ -32,7 +34,7 @@ use tokio::{
 };
 
 use self::{chain::Chain, holds::Holds, settings::Settings, wire::Wire};
-use crate::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, TOPIC, World, patient};
+use crate::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, KEY, TOPIC, TRAIL, World, patient};
 
 /// Between two sweeps.
 const SWEEP: Time = 15 * MINUTE;
@@ -60,6 +62,47 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { buckets: 2, hours: None, plant: None, only: None, trace: false }
+    }
+}
+
+/// What happens has a place: a bucket's number, or one of these after the last one's.
+impl Options {
+    /// Everything that is neither a bucket's, nor what the buckets lean on.
+    fn elsewhere(&self) -> usize {
+        self.buckets
+    }
+
+    /// The key of all buckets.
+    fn key(&self) -> usize {
+        self.buckets + 1
+    }
+
+    /// The trail of all buckets.
+    fn trail(&self) -> usize {
+        self.buckets + 2
+    }
+
+    /// What is guarded.
+    fn guarded(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.buckets).chain([self.key(), self.trail()])
+    }
+
+    /// Where a control is that a bucket's number, or this, is given for.
+    fn place_of(&self, bucket: usize, control: Control) -> usize {
+        match control {
+            Control::KmsKey => self.key(),
+            Control::Trail => self.trail(),
+            _ => bucket,
+        }
+    }
+
+    /// What of a place is guarded.
+    fn controls(&self, place: usize) -> Vec<Control> {
+        match place {
+            _ if place == self.key() => vec![Control::KmsKey],
+            _ if place == self.trail() => vec![Control::Trail],
+            _ => Control::OF_BUCKET.to_vec(),
+        }
     }
 }
 
@@ -124,7 +167,10 @@ impl Simulator {
         fake.deploy_rules();
         for bucket in 0..options.buckets {
             let name = name(bucket);
-            let document = json!({"bucket": name, "account": ACCOUNT, "key_arn": KEY});
+            let document = json!({
+                "bucket": name, "account": ACCOUNT, "key_arn": KEY, "key_alias": ALIAS, "trail_arn": TRAIL,
+                "log_bucket": format!("{BUCKET}-logs"),
+            });
             fake.state().parameters.insert(parameter(bucket), document.to_string());
             if bucket == 0 {
                 fake.state().bucket = Some([].into());
@@ -157,6 +203,7 @@ impl Simulator {
                     .await
                     .expect("a bare bucket can be restored");
             }
+            Box::pin(guardrail::work::sweep::sweep(&run.guardrail, json!({}))).await.expect("what was made is whole");
         });
         let world = fake.state().world();
         Self { world, ..this }
@@ -172,9 +219,11 @@ impl Simulator {
         let fake = FakeAws::default();
         fake.state().set_world(self.world.clone());
         fake.state().ledger = Some([].into());
+        // The sweep that made the index was the one before this history.
+        fake.state().parameters.insert(SWEPT.to_owned(), timestamp(0).to_string());
         let run = Run::new(self, fake, seed, options);
         let run = self.within(run, async |run| {
-            run.settings.borrow_mut().begin(&run.fake, options.buckets);
+            run.settings.borrow_mut().begin(&run.fake, options);
             run.phase.set(Phase::Stormy);
             actors::begin(run);
             schedule(run).await;
@@ -334,7 +383,7 @@ impl Run {
             chain: RefCell::default(),
             settings: RefCell::default(),
             holds: RefCell::default(),
-            slow_until: RefCell::new(vec![0; options.buckets + 1]),
+            slow_until: RefCell::new(vec![0; options.trail() + 1]),
             active: options.hours.map_or(5 * MINUTE, |it| it * 60 * MINUTE),
             calls: Cell::new(0),
             looks: Cell::new(0),
@@ -351,7 +400,7 @@ impl Run {
         now
     }
 
-    /// Notes what happens to a bucket; the number after the last one's is everything else's.
+    /// Notes what happens at a place.
     fn note(&self, bucket: usize, what: What) {
         self.notes.borrow_mut().add(Note { at: self.now(), bucket, what });
     }
