@@ -115,11 +115,13 @@ pub enum Plant {
     DeafTopic,
     /// S3 says that a write was done now and then, and did not do it.
     LyingWrites,
+    /// The index of the registry is as old as it is, and a sweep is always said to have just written it.
+    StaleIndex,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NamelessEchoes, Self::DeafTopic, Self::LyingWrites];
+    pub const ALL: [Self; 4] = [Self::NamelessEchoes, Self::DeafTopic, Self::LyingWrites, Self::StaleIndex];
 }
 
 /// What came of a history.

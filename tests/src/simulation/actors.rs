@@ -26,7 +26,7 @@ const ACTORS: [(Kind, Time); 9] = [
     (Kind::Bootstraps, 60 * MINUTE),
     (Kind::Brownout, 15 * MINUTE),
     (Kind::Forgets, 20 * MINUTE),
-    (Kind::Misleads, 10 * MINUTE),
+    (Kind::Misleads, 5 * MINUTE),
 ];
 
 /// The same at what all buckets lean on.

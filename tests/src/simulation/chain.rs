@@ -414,11 +414,16 @@ impl Run {
 
     /// A message can be received again after so many seconds.
     pub(super) fn put_back(&self, receipt: &str, seconds: i64) {
-        let visible = self.now() + u64::try_from(seconds).unwrap_or_default() * SECOND;
+        let wait = u64::try_from(seconds).unwrap_or_default() * SECOND;
+        let visible = self.now() + wait;
         let mut chain = self.chain.borrow_mut();
-        let mut messages = chain.queues.iter_mut().flat_map(|it| &mut it.messages);
-        if let Some(message) = messages.find(|it| it.number.to_string() == receipt) {
-            message.visible = visible;
+        for which in [Which::Events, Which::Work] {
+            let mut messages = chain.queues[which as usize].messages.iter_mut();
+            if let Some(message) = messages.find(|it| it.number.to_string() == receipt) {
+                message.visible = visible;
+                // A call that was given up may arrive when its invocation is over.
+                wake(&current(), which, wait);
+            }
         }
     }
 }

@@ -34,17 +34,17 @@ fn entries(control: Control) -> Vec<String> {
 pub(super) async fn mislead(run: &Rc<Run>, rng: &mut Rng) {
     let control = if rng.bool() { Control::KmsKey } else { Control::Trail };
     let entries = entries(control);
-    let entry = entries[rng.usize(..entries.len())].clone();
-    let buckets = match rng.u8(..3) {
-        0 => None,
-        // One of them alone, or of a bucket that has nothing to do with it.
-        1 => Some(name(rng.usize(..run.options.buckets))),
-        _ => Some("theirs".to_owned()),
+    let entry = if rng.u8(..4) == 0 { entries.last() } else { entries.first() }.cloned().unwrap_or_default();
+    let buckets = match rng.u8(..4) {
+        0 | 1 => None,
+        // Of a bucket that has nothing to do with it, or one of several alone.
+        2 => Some("theirs".to_owned()),
+        _ => Some(name(rng.usize(..run.options.buckets))),
     };
     let text = buckets.map(|it| json!({ "buckets": [it] }).to_string());
     run.write_parameter(Writer::Insider, entry, text);
-    if rng.u8(..4) > 0 {
-        sleep(rng.u64(SECOND..40 * SECOND)).await;
+    if rng.u8(..8) > 0 {
+        sleep(rng.u64(SECOND..MINUTE)).await;
         run.harm(control, rng);
     }
 }

@@ -6,8 +6,8 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
-use guardrail_core::{control::table::Control, decide::echo::ECHO_APP_NAME};
-use guardrail_simulator::{Kind, SECOND, Time, What, Writer};
+use guardrail_core::{control::table::Control, decide::echo::ECHO_APP_NAME, value::own_parts::SWEPT};
+use guardrail_simulator::{Kind, SECOND, Time, What, Writer, timestamp};
 use serde_json::json;
 
 use super::{
@@ -247,6 +247,9 @@ impl Run {
                     self.write(request, call, bucket, by, sent)
                 }
             }
+            Fate::Served | Fate::Unanswered if self.has(Plant::StaleIndex) && call.operation == "GetParameters" => {
+                self.answer_as_if_just_swept(request)
+            }
             Fate::Served | Fate::Unanswered => self.fake.answer(request),
         };
         self.calls.set(self.calls.get() + 1);
@@ -264,6 +267,18 @@ impl Run {
         self.note(bucket, What::Answered { by, call, answer: said });
         self.take_in();
         if fate == Fate::Unanswered { Err(ConnectorError::io("connection reset".into())) } else { answer }
+    }
+
+    fn answer_as_if_just_swept(&self, request: &HttpRequest) -> Answer {
+        let now = timestamp(self.now()).to_string();
+        let before = self.fake.state().parameters.insert(SWEPT.to_owned(), now);
+        let answer = self.fake.answer(request);
+        let mut state = self.fake.state();
+        match before {
+            Some(before) => drop(state.parameters.insert(SWEPT.to_owned(), before)),
+            None => drop(state.parameters.remove(SWEPT)),
+        }
+        answer
     }
 
     /// What a call has left in the fake goes on from there.
