@@ -14,7 +14,7 @@ mod wire;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
     time::{Duration, SystemTime},
@@ -133,6 +133,9 @@ pub struct History {
     pub length: u64,
     /// Calls of AWS that the functions made.
     pub calls: usize,
+    /// What is billed, by service and operation: these calls, of the ledger each item that is read, and what EventBridge
+    /// and Lambda do with queues.
+    pub billed: BTreeMap<String, usize>,
     pub looks: usize,
     pub invocations: usize,
     /// Writes of settings by the guardrail.
@@ -236,6 +239,7 @@ impl Simulator {
             digest: notes.digest(),
             length: run.ended.get(),
             calls: run.calls.get(),
+            billed: run.billed.take(),
             looks: run.looks.get(),
             invocations: run.chain.borrow().invocations(),
             writes,
@@ -291,6 +295,7 @@ struct Run {
     /// Until when actors act.
     active: Time,
     calls: Cell<usize>,
+    billed: RefCell<BTreeMap<String, usize>>,
     looks: Cell<usize>,
     has_panicked: Cell<bool>,
 }
@@ -388,6 +393,7 @@ impl Run {
             slow_until: RefCell::new(vec![0; options.trail() + 1]),
             active: options.hours.map_or(5 * MINUTE, |it| it * 60 * MINUTE),
             calls: Cell::new(0),
+            billed: RefCell::default(),
             looks: Cell::new(0),
             has_panicked: Cell::new(false),
             options: options.clone(),
@@ -400,6 +406,11 @@ impl Run {
         let now = Time::try_from(elapsed.as_millis()).unwrap_or(Time::MAX);
         self.hand.set(now);
         now
+    }
+
+    /// Counts what AWS charges for.
+    fn bill(&self, service: &str, operation: &str, times: usize) {
+        *self.billed.borrow_mut().entry(format!("{service} {operation}")).or_default() += times;
     }
 
     /// Notes what happens at a place.

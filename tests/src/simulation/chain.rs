@@ -167,6 +167,8 @@ pub(super) fn tell(run: &Rc<Run>, event: Event, user_agent: &str) {
             sleep(wait).await;
             this.chain.borrow_mut().under_way -= 1;
             this.note(bucket, What::Arrived { event: number });
+            this.bill("events", "delivered", 1);
+            this.bill("sqs", "SendMessage", 1);
             send(&this, Which::Events, body, bucket, Some(event));
         });
     }
@@ -285,6 +287,9 @@ fn receive(run: &Rc<Run>, which: Which) -> Option<Vec<Message>> {
     }
     queue.running += usize::from(!batch.is_empty());
     drop(chain);
+    if !batch.is_empty() {
+        run.bill("sqs", "ReceiveMessage", 1);
+    }
     for message in dead {
         run.note(message.bucket, What::Dead { message: message.number });
         run.check_dead(&message);
@@ -375,6 +380,9 @@ fn settle(run: &Run, which: Which, by: usize, batch: &[Message], back: &BTreeSet
         messages.iter().filter(|it| is_answered(it)).map(|it| (it.bucket, it.number, it.visible)).collect();
     messages.retain(|it| !is_answered(it) || back.contains(&it.number));
     drop(chain);
+    if back.len() < batch.len() {
+        run.bill("sqs", "DeleteMessageBatch", 1);
+    }
     for (bucket, message, visible) in answered {
         let what = match back.contains(&message) {
             true => What::Back { by, message, wait: visible.saturating_sub(now) },

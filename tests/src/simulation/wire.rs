@@ -253,6 +253,8 @@ impl Run {
             Fate::Served | Fate::Unanswered => self.fake.answer(request),
         };
         self.calls.set(self.calls.get() + 1);
+        let items = if call.operation == "BatchGetItem" { call.body.matches("\"subject\"").count() } else { 1 };
+        self.bill(if call.is_s3() { "s3" } else { &call.service }, &call.operation, items);
         if call.service == "ssm" && !call.is_read() {
             self.see_registry();
         }
