@@ -26,14 +26,24 @@ fn ask(arguments: &[&str], query: &str) -> String {
     aws(&[arguments, &["--output", "text", "--query", query]].concat())
 }
 
-/// A bucket with a key and a trail of its own, so that other tests notice nothing.
-fn guard(bucket: &str) -> String {
+/// A bucket with a key of its own, so that other tests notice nothing.
+fn guard(bucket: &str, trail: &str) -> String {
     let request = json!({
-        "bucket": bucket, "key_alias": format!("alias/{bucket}"), "trail": format!("{bucket}-trail"),
+        "bucket": bucket, "key_alias": format!("alias/{bucket}"), "trail": trail,
         "log_bucket": "it-logs", "inventory_bucket": "it-inventory",
     });
     let built = deployment().invoke("guardrail-bootstrap", &request).unwrap().unwrap();
     built["resources"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// So far every event has led to its look: what is told of the next call names that call, and none before it.
+async fn all_is_answered() {
+    until("every event is answered", || {
+        let queue = attributes("s3-guardrail-events");
+        let counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        counts.iter().all(|it| queue[it] == "0")
+    })
+    .await;
 }
 
 async fn until(what: &str, is: impl Fn() -> bool) {
@@ -51,7 +61,7 @@ fn restored(received: &Received, control: &str) -> bool {
 
 #[tokio::test]
 async fn whatever_happens_to_the_key_is_undone_and_told() {
-    let key = guard("it-key");
+    let key = guard("it-key", "it-trail");
     let inbox = deployment().inbox("it-key", Some("it-key")).await.unwrap();
     let describe = ["kms", "describe-key", "--key-id", &key];
     let state = || ask(&describe, "KeyMetadata.KeyState");
@@ -74,7 +84,7 @@ async fn whatever_happens_to_the_key_is_undone_and_told() {
         .await;
 
     // Another one: after three restores within an hour each is braked.
-    let key = guard("it-other-key");
+    let key = guard("it-other-key", "it-trail");
     mallory(&["kms", "delete-alias", "--alias-name", "alias/it-other-key"]);
     let alias = ["kms", "list-aliases", "--key-id", &key];
     until("named", || ask(&alias, "Aliases[].AliasName") == "alias/it-other-key").await;
@@ -100,7 +110,8 @@ async fn whatever_happens_to_the_key_is_undone_and_told() {
 
 #[tokio::test]
 async fn whatever_happens_to_the_trail_is_undone_and_told() {
-    guard("it-trails");
+    // Trails of their own; an account may have no more than five in a region, those of other tests included.
+    guard("it-trails", "it-trails-trail");
     let inbox = deployment().inbox("it-trails", Some("it-trails")).await.unwrap();
     let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/it-trails-trail");
     let logging = |trail: &str| {
@@ -112,6 +123,7 @@ async fn whatever_happens_to_the_trail_is_undone_and_told() {
             )
             .is_ok_and(|it| it == "True")
     };
+    all_is_answered().await;
     aws(&["cloudtrail", "stop-logging", "--name", &trail]);
     until("logging", || logging(&trail)).await;
     let told = alert(&inbox, |it| restored(it, "trail")).await;
@@ -140,16 +152,20 @@ async fn whatever_happens_to_the_trail_is_undone_and_told() {
     until("selecting writes", || selectors().contains("it-trails/") && selectors().contains("ReadOnly")).await;
 
     // Another one: after three restores within an hour each is braked.
-    guard("it-other-trails");
+    guard("it-other-trails", "it-other-trails-trail");
     let trail = trail.replace("it-trails", "it-other-trails");
     aws(&["cloudtrail", "delete-trail", "--name", &trail]);
     until("made again", || logging(&trail)).await;
     assert_eq!(ask(&["cloudtrail", "get-trail", "--name", &trail], "Trail.S3BucketName"), "it-logs");
 }
 
+/// Held by who breaks a part of the guardrail, or sweeps: a sweep would put it back before whoever hears of the call does.
+static PARTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// What is done to a part, and what is told of it; parts that other tests do not need.
 #[tokio::test]
 async fn tampering_is_told_with_its_actor_and_undone_where_that_is_safe() {
+    let _parts = PARTS.lock().await;
     let inbox = deployment().inbox("it-tampering", None).await.unwrap();
     let actor = format!("arn:aws:iam::{ACCOUNT}:root");
     let state = |rule: &str| ask(&["events", "describe-rule", "--name", rule], "State");
@@ -273,6 +289,7 @@ fn put_parameter(bucket: &str, document: &str) {
 
 #[tokio::test]
 async fn the_sweep_finds_what_no_event_told_and_marks_it() {
+    let _parts = PARTS.lock().await;
     deployment().guard("it-swept").unwrap();
     let inbox = deployment().inbox("it-swept", Some("it-swept")).await.unwrap();
     let broken = deployment().inbox("it-swept-broken", Some("it-swept-broken")).await.unwrap();

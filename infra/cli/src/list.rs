@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use guardrail::{api, store::ledger};
 use guardrail_core::{
-    decide::known::{Known, Matter, State, subjects},
+    decide::known::{self, Known, Matter, State, subjects},
     edge::registry::{Mode, Registration},
     outcome::{exemption::Exemption, ledger::Item},
-    value::names::BucketName,
+    value::{names::BucketName, subject::Subject},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::{
     args::ListArguments,
     diff::{ADDED, CHANGED, REMOVED, painted},
     error::CliError,
+    output::complain,
     session::Session,
 };
 
@@ -49,15 +50,19 @@ pub(crate) async fn run(session: &Session, arguments: ListArguments) -> Result<E
     let ListArguments { live, json } = arguments;
     let now = Timestamp::now();
     let registered = registered(session).await?;
-    let rows = match live {
-        true => live::rows(session, registered).await,
+    let (rows, own) = match live {
+        true => (live::rows(session, registered).await, Vec::new()),
         false => rows(session, registered, now).await?,
     };
-    let exit = rows.iter().map(|it| exit(it.state)).max().unwrap_or(Exit::Compliant);
+    let states = rows.iter().map(|it| it.state).chain(own.iter().map(|it| it.state));
+    let exit = states.map(exit).max().unwrap_or(Exit::Compliant);
     if json {
         session.print_json(&rows)?;
     } else {
         session.print(&table(&rows, &session.guardrail.config.parameter_prefix, now))?;
+    }
+    for matter in &own {
+        complain("the guardrail itself", &detail(matter, now));
     }
     Ok(exit)
 }
@@ -97,10 +102,10 @@ async fn registered(session: &Session) -> Result<Registered, CliError> {
     Ok(documents(session).await?.into_iter().map(parsed).collect())
 }
 
-/// A row a bucket, as the ledger has it.
-async fn rows(session: &Session, registered: Registered, now: Timestamp) -> Result<Vec<Row>, CliError> {
+/// A row a bucket, as the ledger has it, and what is wrong with the guardrail itself.
+async fn rows(session: &Session, registered: Registered, now: Timestamp) -> Result<(Vec<Row>, Vec<Matter>), CliError> {
     let valid = registered.iter().filter_map(|(_, it)| it.as_ref().ok());
-    let subjects: Vec<_> = valid.flat_map(subjects).map(|it| it.to_string()).collect();
+    let subjects: Vec<_> = valid.flat_map(subjects).chain([Subject::Guardrail]).map(|it| it.to_string()).collect();
     let table = session.ledger.as_str();
     let items = ledger::read(&session.guardrail, table, &subjects).await;
     let items = items.map_err(|source| CliError::Ledger { table: session.ledger.clone(), source })?;
@@ -114,7 +119,9 @@ async fn rows(session: &Session, registered: Registered, now: Timestamp) -> Resu
             Row { details, ledger, ..row(name, Some(registration), state, now) }
         }
     };
-    Ok(registered.into_iter().map(row).collect())
+    let own = items.get(&Subject::Guardrail.to_string()).and_then(|it| it.as_ref().ok());
+    let own = own.map(known::of_guardrail).unwrap_or_default();
+    Ok((registered.into_iter().map(row).collect(), own))
 }
 
 fn row(bucket: String, registration: Option<Registration>, state: State, now: Timestamp) -> Row {
@@ -288,7 +295,7 @@ mod tests {
         let session = session(fake);
         let registered = registered(&session).await.unwrap();
         let now = Timestamp::now() + later;
-        (rows(&session, registered, now).await.unwrap(), now)
+        (rows(&session, registered, now).await.unwrap().0, now)
     }
 
     async fn sweep(fake: &FakeAws) {
@@ -322,6 +329,22 @@ mod tests {
         sweep(&fake).await;
         let (rows, _) = listed(&fake, SignedDuration::ZERO).await;
         assert_eq!((rows[0].state, exit(rows[0].state)), (State::Exempt, Exit::Compliant), "{rows:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_broken_of_the_guardrail_itself_is_no_good_list() {
+        let fake = FakeAws::compliant().await;
+        fake.state().ledger = Some([].into());
+        sweep(&fake).await;
+        let list = async || run(&session(&fake), ListArguments { live: false, json: false }).await.unwrap();
+        assert_eq!(list().await, Exit::Compliant);
+        // Nothing is deployed.
+        guardrail::work::sweep::sweep(&fake.guardrail(), json!({})).await.unwrap();
+        let registered = registered(&session(&fake)).await.unwrap();
+        let own = rows(&session(&fake), registered, Timestamp::now()).await.unwrap().1;
+        let part = own.iter().find(|it| it.about == "the account's trails").unwrap();
+        assert!(part.state == State::Failed && part.told.is_some() && part.note.is_some(), "{own:?}");
+        assert_eq!(list().await, Exit::Error);
     }
 
     #[tokio::test]

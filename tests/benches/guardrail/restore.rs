@@ -1,11 +1,12 @@
 //! A whole reconcile over the fake AWS: round trips and calls.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
-use guardrail_core::control::table::Control;
+use guardrail_core::{control::table::Control, decide::plan};
 use guardrail_tests::{
     fake::{BUCKET, FakeAws, World},
     local_aws::SetupError,
@@ -24,6 +25,12 @@ const TIMES: usize = 5;
 /// The call that is answered, whatever is off.
 const EVENT: &str = include_str!("../../../events/put-bucket-policy.json");
 
+/// A compliant bucket, and what the ledger has of it from a look today.
+struct Start {
+    world: World,
+    ledger: BTreeMap<String, Value>,
+}
+
 /// A bucket, what is off in it, and what the function is asked.
 struct Case {
     what: String,
@@ -41,28 +48,31 @@ struct Measured {
 }
 
 pub(crate) async fn section(goals: &mut Vec<Goal>) -> Result<String, SetupError> {
-    let compliant = FakeAws::compliant().await.state().world();
     let event: Value = serde_json::from_str(EVENT).map_err(|error| SetupError(error.to_string()))?;
+    let start = Start::looked_at(&event).await?;
     let case = |what: &str, off: &[Control], asked: &Value, beside: usize| {
         let (what, off, asked) = (what.to_owned(), off.to_vec(), asked.clone());
         Case { what, off, asked, beside }
     };
     let asked = json!({"bucket": BUCKET});
     let mut cases = vec![case("nothing", &[], &event, 1), case("nothing, asked by a person", &[], &asked, 2)];
-    // Reads, what is said before, what came of it, the alert, that people know; a policy is read again.
-    cases.extend(Control::OF_BUCKET.iter().map(|it| case(it.id(), &[*it], &event, 6)));
-    cases.push(case("all seven", &Control::OF_BUCKET, &event, 6));
+    // Reads, what is said before, what came of it, the alert, that people know; policy and rules are read again.
+    let beside = |off: &[Control]| 5 + off.iter().filter(|it| plan::is_read_before_write(**it)).count();
+    let drifted = |what: &str, off: &[Control]| case(what, off, &event, beside(off));
+    cases.extend(Control::OF_BUCKET.iter().map(|it| drifted(it.id(), &[*it])));
+    cases.push(drifted("all seven", &Control::OF_BUCKET));
     let mut text = "## Restoring\n\n\
         An event, answered by the function with the real SDK over a fake AWS whose every call takes 0, 20 or 50 ms. Round trips:\n\
         what 50 ms a call adds to 0 ms, in calls' time. All reads go out at once; writes to one bucket are serial; the alert and\n\
         the record of the history go out at once. A person also gets key and trail, which only the registry's document names:\n\
-        one more. With the ledger: before its writes a look says so there, and afterwards what it came to. The connections are warm: a cold one takes two more (TCP, TLS 1.3), once before the reads, which open\n\
-        theirs at once, and once before the alert.\n\n\
+        one more. The ledger is read with the rest; before its writes a look says there that they come, afterwards what came\n\
+        of them, and that people know. The bucket was looked at today. The connections are warm: a cold one takes two more\n\
+        (TCP, TLS 1.3), once before the reads, which open theirs at once, and once before the alert.\n\n\
         | off the baseline | reads | serial writes | all calls | 0 ms | 20 ms | 50 ms | round trips | goal |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     let mut slowest = 0.0_f64;
     for case in cases {
-        let Measured { elapsed: [zero, twenty, fifty], reads, writes, calls } = case.measure(&compliant).await?;
+        let Measured { elapsed: [zero, twenty, fifty], reads, writes, calls } = case.measure(&start).await?;
         let milliseconds = |it: Duration| it.as_secs_f64() * 1000.0;
         let round_trips = (milliseconds(fifty) - milliseconds(zero)) / 50.0;
         let goal = case.beside + writes;
@@ -86,17 +96,17 @@ pub(crate) async fn section(goals: &mut Vec<Goal>) -> Result<String, SetupError>
         }
     }
     goals.push(at_most("round trips beside the writes when one control has drifted, the slowest", 6, slowest));
-    text.push_str(&batches(&compliant, goals).await?);
+    text.push_str(&batches(&start, goals).await?);
     Ok(text)
 }
 
 /// What is in one batch is one look, and of looks at once one tells.
-async fn batches(compliant: &World, goals: &mut Vec<Goal>) -> Result<String, SetupError> {
+async fn batches(start: &Start, goals: &mut Vec<Goal>) -> Result<String, SetupError> {
     let mut text = "\nAll seven controls off, seven events in one batch; then four such batches at once, each call taking 20 ms:\n\n\
         | batches | writes | alerts |\n|---|---|---|\n"
         .to_owned();
     for (at_once, alerts) in [(1, 1), (4, 2)] {
-        let fake = broken(compliant, &Control::OF_BUCKET);
+        let fake = start.without(&Control::OF_BUCKET);
         fake.state().latency = Duration::from_millis(20);
         let guardrails: Vec<_> = (0..at_once).map(|_| fake.guardrail()).collect();
         let looks = guardrails.iter().map(|it| {
@@ -149,16 +159,30 @@ fn seven() -> Value {
     json!({"Records": Control::OF_BUCKET.iter().enumerate().map(event).collect::<Vec<_>>()})
 }
 
-/// The bucket without the settings of these controls, and an empty ledger.
-fn broken(compliant: &World, off: &[Control]) -> FakeAws {
-    let fake = FakeAws::default();
-    let mut world = compliant.clone();
-    for control in off {
-        world.bucket.get_or_insert_default().remove(subresource(*control));
+impl Start {
+    async fn looked_at(event: &Value) -> Result<Self, SetupError> {
+        let fake = FakeAws::compliant().await;
+        fake.state().ledger = Some([].into());
+        fake.remediate(event.clone()).await.map_err(SetupError)?;
+        let state = fake.state();
+        let ledger = state.ledger.clone().filter(|it| !it.is_empty());
+        Ok(Self {
+            world: state.world(),
+            ledger: ledger.ok_or_else(|| SetupError("no look was written down".to_owned()))?,
+        })
     }
-    fake.state().set_world(world);
-    fake.state().ledger = Some([].into());
-    fake
+
+    /// The bucket without the settings of these controls.
+    fn without(&self, off: &[Control]) -> FakeAws {
+        let fake = FakeAws::default();
+        let mut world = self.world.clone();
+        for control in off {
+            world.bucket.get_or_insert_default().remove(subresource(*control));
+        }
+        fake.state().set_world(world);
+        fake.state().ledger = Some(self.ledger.clone());
+        fake
+    }
 }
 
 fn at_most(what: &'static str, goal: usize, measured: f64) -> Goal {
@@ -168,12 +192,12 @@ fn at_most(what: &'static str, goal: usize, measured: f64) -> Goal {
 }
 
 impl Case {
-    async fn measure(&self, compliant: &World) -> Result<Measured, SetupError> {
+    async fn measure(&self, from: &Start) -> Result<Measured, SetupError> {
         let mut fake = FakeAws::default();
         let mut elapsed = [Duration::MAX; 3];
         for (latency, quickest) in LATENCIES.into_iter().zip(&mut elapsed) {
             for _ in 0..TIMES {
-                fake = broken(compliant, &self.off);
+                fake = from.without(&self.off);
                 let guardrail = fake.guardrail();
                 fake.state().latency = Duration::from_millis(latency);
                 let start = Instant::now();

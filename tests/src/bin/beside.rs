@@ -30,7 +30,10 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-const BUCKET: &str = "beside-one";
+/// Ten buckets for the events of one control, and ten for the events of all: a ledger that sees a control restored three
+/// times within an hour takes it for a fight.
+const EVENT: &str = "beside-event-";
+const ALL: &str = "beside-all-";
 const FLEET: &str = "beside-fleet-";
 const FLEETS: [usize; 3] = [1, 100, 1_000];
 /// How many calls of our own go out at once when a fleet is made or broken.
@@ -54,9 +57,10 @@ async fn main() -> ExitCode {
 
 async fn beside() -> Result<String, SetupError> {
     let binaries = deploy::build()?;
-    let aws = LocalAws::start(&workspace().join("target/local-aws/beside"))?;
+    // Custodian lists buckets without pages.
+    let aws = LocalAws::start_with(&workspace().join("target/local-aws/beside"), &["--bucket-quota", "10000"])?;
     let deployment = Deployment::new(aws, &binaries)?;
-    let built = deployment.invoke("guardrail-bootstrap", &json!({"bucket": BUCKET}))?.map_err(SetupError)?;
+    let built = deployment.guard("beside-one")?;
     // Nothing but what is measured here may restore anything.
     deployment.deafen()?;
     let key = built["resources"][0]["id"].as_str().unwrap_or_default().to_owned();
@@ -147,8 +151,8 @@ impl Place {
         let events: serde_json::Map<String, Value> =
             Control::OF_BUCKET.into_iter().map(|it| (it.id().to_owned(), json!(it.vocabulary().events))).collect();
         let values = json!({
-            "BUCKETS": "^beside-(one|fleet-\\d+)$", "KEY": self.key, "ACCOUNT": ACCOUNT,
-            "INVENTORY": format!("{BUCKET}-inventory"), "events": events,
+            "BUCKETS": "^beside-(event|all|fleet)-\\d+$", "KEY": self.key, "ACCOUNT": ACCOUNT,
+            "INVENTORY": "it-inventory", "events": events,
         });
         let script = workspace().join("tests/beside/policies.py");
         run(Command::new(&self.python).arg(script).arg(&self.folder).arg(values.to_string())).map(drop)
@@ -216,30 +220,35 @@ impl Place {
         Ok(if left.is_empty() { "nothing".to_owned() } else { left.join(", ") })
     }
 
-    /// One program, started for the event of a control [`TIMES`] times, and then asked that often while it runs.
+    /// One program, started for the event of a control [`TIMES`] times, and then asked that often while it runs; each time
+    /// about another bucket.
     async fn answer(
         &self,
         program: impl Fn() -> Command,
+        buckets: &str,
         drifted: &[Control],
-        event: &Value,
     ) -> Result<Answered, SetupError> {
+        let control = if let [control] = drifted { *control } else { Control::BucketPolicy };
         let mut cold = Took::default();
         let mut warm = Took::default();
         let mut running = None;
-        for _ in 0..TIMES {
-            self.drift(BUCKET, drifted).await?;
+        for n in 0..TIMES {
+            let bucket = format!("{buckets}{n}");
+            self.drift(&bucket, drifted).await?;
             let (start, before) = (Instant::now(), self.requests());
             let function = running.insert(Function::start(&self.deployment, program(), None)?);
-            function.invoke(event)?;
+            done(&function.invoke(&event(control, &bucket))?.1)?;
             cold.wall += start.elapsed();
             cold.cpu += function.cpu()?;
             cold.calls += self.requests() - before;
         }
         let Some(function) = running else { return Ok(Answered { cold, warm }) };
-        for _ in 0..TIMES {
-            self.drift(BUCKET, drifted).await?;
+        for n in 0..TIMES {
+            let bucket = format!("{buckets}{n}");
+            self.drift(&bucket, drifted).await?;
             let (before, cpu) = (self.requests(), function.cpu()?);
-            let (wall, _) = function.invoke(event)?;
+            let (wall, answer) = function.invoke(&event(control, &bucket))?;
+            done(&answer)?;
             warm.wall += wall;
             warm.cpu += function.cpu()? - cpu;
             warm.calls += self.requests() - before;
@@ -253,8 +262,12 @@ impl Place {
     /// Event mode, a control at a time and all at once.
     async fn events(&self) -> Result<(String, Goals), SetupError> {
         let judge = Function::start(&self.deployment, self.ours(), None)?;
-        self.drift(BUCKET, &[Control::BucketPolicy, Control::Lifecycle]).await?;
-        judge.invoke(&json!({"bucket": BUCKET}))?;
+        for bucket in (0..TIMES).flat_map(|n| [format!("{EVENT}{n}"), format!("{ALL}{n}")]) {
+            self.create(&bucket).await?;
+            self.drift(&bucket, &[Control::BucketPolicy, Control::Lifecycle]).await?;
+            self.deployment.guard(&bucket)?;
+        }
+        let one = format!("{EVENT}0");
         let mut text = "\n## One event\n\n\
             From the event to the answer; cold: from the start of the process. CPU: user and system time of the process. \
             Means of ten.\n\n\
@@ -263,29 +276,31 @@ impl Place {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for control in Control::OF_BUCKET {
             eprintln!("event: {control}");
-            let event = event(control);
-            let answered = self.answer(|| self.ours(), &[control], &event).await?;
-            row(&mut text, control.id(), "guardrail", &answered, &self.left(&judge, BUCKET)?);
+            let answered = self.answer(|| self.ours(), EVENT, &[control]).await?;
+            row(&mut text, control.id(), "guardrail", &answered, &self.left(&judge, &one)?);
             if control == Control::ObjectOwnership {
                 let _ = writeln!(text, "| {control} | Custodian | - | - | - | - | - | - | has no action for it |");
                 continue;
             }
             ours.push(answered);
-            let answered = self.answer(|| self.custodians(control), &[control], &event).await?;
-            row(&mut text, control.id(), "Custodian", &answered, &self.left(&judge, BUCKET)?);
+            let answered = self.answer(|| self.custodians(control), EVENT, &[control]).await?;
+            row(&mut text, control.id(), "Custodian", &answered, &self.left(&judge, &one)?);
             theirs.push(answered);
-            judge.invoke(&json!({"bucket": BUCKET}))?;
+            for n in 0..TIMES {
+                done(&judge.invoke(&json!({"bucket": format!("{EVENT}{n}")}))?.1)?;
+            }
         }
         eprintln!("event: all at once");
-        let answered = self.answer(|| self.ours(), &Control::OF_BUCKET, &event(Control::BucketPolicy)).await?;
-        row(&mut text, "all seven", "guardrail", &answered, &self.left(&judge, BUCKET)?);
-        self.drift(BUCKET, &Control::OF_BUCKET).await?;
+        let one = format!("{ALL}0");
+        let answered = self.answer(|| self.ours(), ALL, &Control::OF_BUCKET).await?;
+        row(&mut text, "all seven", "guardrail", &answered, &self.left(&judge, &one)?);
+        self.drift(&one, &Control::OF_BUCKET).await?;
         let mut sum = Took::default();
         for control in Control::OF_BUCKET.into_iter().filter(|it| *it != Control::ObjectOwnership) {
             let function = Function::start(&self.deployment, self.custodians(control), None)?;
             // Warm, as far as it can be without doing its work: what it imports.
             let (before, cpu) = (self.requests(), function.cpu()?);
-            let (wall, _) = function.invoke(&event(control))?;
+            let (wall, _) = function.invoke(&event(control, &one))?;
             sum.wall = sum.wall.max(wall);
             sum.cpu += function.cpu()? - cpu;
             sum.peak += function.peak_megabytes()?;
@@ -298,9 +313,8 @@ impl Place {
             milliseconds(sum.cpu),
             sum.calls,
             sum.peak,
-            self.left(&judge, BUCKET)?
+            self.left(&judge, &one)?
         );
-        judge.invoke(&json!({"bucket": BUCKET}))?;
 
         let total = |of: &[Answered], what: fn(&Answered) -> f64| of.iter().map(what).sum::<f64>();
         let ratio = |what: fn(&Answered) -> f64| total(&theirs, what) / total(&ours, what);
@@ -365,8 +379,8 @@ impl Place {
         let create = self.s3.create_bucket().bucket(bucket).create_bucket_configuration(place.build());
         create.send().await.map_err(|error| SetupError(format!("{bucket}: {error}")))?;
         let document = json!({
-            "bucket": bucket, "account": ACCOUNT, "key_arn": self.key, "log_bucket": format!("{BUCKET}-logs"),
-            "inventory": {"bucket": format!("{BUCKET}-inventory")},
+            "bucket": bucket, "account": ACCOUNT, "key_arn": self.key, "log_bucket": "it-logs",
+            "inventory": {"bucket": "it-inventory"},
         });
         let name = format!("/s3-guardrail/buckets/{bucket}");
         let put = self.ssm.put_parameter().name(name).r#type(ParameterType::String).value(document.to_string());
@@ -422,13 +436,18 @@ impl Place {
     }
 }
 
-fn event(control: Control) -> Value {
+/// An error when an answer says that the work was not done.
+fn done(answer: &str) -> Result<(), SetupError> {
+    if answer.contains("errorMessage") { Err(SetupError(answer.to_owned())) } else { Ok(()) }
+}
+
+fn event(control: Control, bucket: &str) -> Value {
     let name = control.vocabulary().events[0];
     let sample = Path::new("events").join("put-bucket-policy.json");
     let text = std::fs::read_to_string(workspace().join(sample)).unwrap_or_default();
     let mut event: Value = serde_json::from_str(&text).unwrap_or_default();
     event["detail"]["eventName"] = json!(name);
-    event["detail"]["requestParameters"] = json!({"bucketName": BUCKET});
+    event["detail"]["requestParameters"] = json!({"bucketName": bucket});
     event
 }
 

@@ -110,6 +110,19 @@ impl Known {
     }
 }
 
+/// What of the guardrail's own parts is not as it should be, from the item about it.
+pub fn of_guardrail(item: &Item) -> Vec<Matter> {
+    let matter = |(part, open): (&String, &Open)| Matter {
+        of: None,
+        about: clean(part),
+        state: if open.kind == OpenKind::Unreadable { State::Unreadable } else { State::Failed },
+        since: Some(open.since),
+        told: open.told,
+        note: Some(clean(&open.state)),
+    };
+    item.open.iter().map(matter).collect()
+}
+
 fn of_item(item: &Item, of: Option<&String>, registration: &Registration, now: Timestamp) -> Vec<Matter> {
     let matter = |about: &str, state| Matter {
         of: of.cloned(),
