@@ -27,7 +27,7 @@ struct Arguments {
     /// The only acts and faults that may happen
     #[arg(long, value_name = "CHOICES")]
     only: Option<String>,
-    /// Say what happens
+    /// Say what happens; the three numbers after the buckets' are everything else, their key and their trail
     #[arg(long)]
     trace: bool,
 }
