@@ -12,7 +12,13 @@ use guardrail_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Plant, clock::SECOND, dice::Kind, invocation::Invocation, notes::What};
+use crate::{
+    Plant,
+    clock::{SECOND, unless},
+    dice::Kind,
+    invocation::Invocation,
+    notes::What,
+};
 
 /// How often a look decides again because somebody else wrote its item.
 const TRIES: usize = 8;
@@ -60,19 +66,26 @@ impl Clerk<'_> {
         let (sim, bucket) = (&self.by.sim, self.bucket);
         self.by.travel(bucket).await;
         if sim.fails(Kind::LedgerDown, bucket, 60).is_some() {
-            sim.note(bucket, What::NoLedger { by: self.by.number });
             sim.clock.sleep(SECOND).await;
+            self.unheard();
             return Err(Unreachable);
         }
         let done = work(&sim.ledger);
         self.by.travel(bucket).await;
         match sim.fails(Kind::LedgerUnanswered, bucket, 120) {
             Some(_) => {
-                sim.note(bucket, What::NoLedger { by: self.by.number });
+                self.unheard();
                 Err(Unreachable)
             }
             None => Ok(done),
         }
+    }
+
+    /// The ledger is not heard of.
+    fn unheard(&self) {
+        let Self { by, bucket, .. } = self;
+        by.sim.note(*bucket, What::NoLedger { by: by.number });
+        by.sim.holds.borrow_mut().unheard_ledgers.insert(*bucket);
     }
 
     /// Reads the item; `None`: it cannot be used.
@@ -92,7 +105,9 @@ impl Clerk<'_> {
             ledger.put(self.bucket, item);
             ledger.item(self.bucket)
         });
-        let begun = begun.await.ok();
+        // No restore waits for the ledger.
+        let begun = unless(self.by.sim.clock.sleep(SECOND), begun).await;
+        let begun = begun.inspect_err(|()| self.unheard()).ok().and_then(Result::ok);
         self.page.replace(begun.clone());
         Some(begun?.1)
     }

@@ -1,5 +1,7 @@
 //! The decisions: from what should be and what is to what to do, in which order. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -30,6 +32,9 @@ use crate::{
         policy::Policy,
     },
 };
+
+/// What was read so long before its write is read again.
+const LONG: Duration = Duration::from_secs(5);
 
 /// How a reconcile is to take what it finds.
 #[derive(Clone, Debug)]
@@ -238,9 +243,11 @@ pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Cha
     (observed.as_ref() != Some(&desired)).then(|| Change::Trail(Box::new(Drift { observed, desired })))
 }
 
-/// Whether a control is a document that others write into, too: it is read once more right before it is written.
-pub fn is_read_before_write(control: Control) -> bool {
-    matches!(control, Control::BucketPolicy | Control::Lifecycle | Control::KmsKey | Control::Trail)
+/// Whether a control is read once more right before it is written: a document that others write into, too; and what has
+/// `waited` for the writes before it, as somebody else may have restored it, and it may have drifted again since.
+pub fn is_read_before_write(control: Control, waited: Duration) -> bool {
+    let is_shared = matches!(control, Control::BucketPolicy | Control::Lifecycle | Control::KmsKey | Control::Trail);
+    is_shared || waited >= LONG
 }
 
 /// An error when a part that was known `before` could not be read `now`: it would look as if it had been restored.
@@ -387,6 +394,13 @@ mod tests {
 
     fn absent<T>() -> Read<T> {
         Err(refused("NoSuchBucket"))
+    }
+
+    #[test]
+    fn a_shared_document_and_what_waited_for_other_writes_is_read_again_before_its_write() {
+        let is_read = |control, seconds| is_read_before_write(control, Duration::from_secs(seconds));
+        assert_eq!([0, 4, 5].map(|it| is_read(Control::Versioning, it)), [false, false, true]);
+        assert!(is_read(Control::Lifecycle, 0));
     }
 
     #[test]
