@@ -19,7 +19,6 @@ use guardrail_core::{
     outcome::{
         finding::{Finding, Outcome},
         ledger::{Item, Restore, Span},
-        observed::Observation,
         report::Report,
         step::{Change, Step},
     },
@@ -34,7 +33,7 @@ use crate::{
     invocation::Invocation,
     ledger::Clerk,
     notes::{Shows, What},
-    world::{Stored, Version, Writer, observed, written},
+    world::{Stored, Version, Writer, written},
 };
 
 /// A look that is under way.
@@ -220,9 +219,8 @@ impl<'a> Look<'a> {
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
         let stance = Stance { registration: &registration, now: self.by.clock(), dry_run: false, past: &self.past };
-        let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone()))).collect();
-        let seen = observed(read).map(Observation::from).unwrap_or_default();
-        plan::plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
+        let verdicts = sim.library.verdicts(self.bucket, read);
+        plan::steps(&sim.library.buckets[self.bucket].baseline, verdicts, &stance)
     }
 
     /// All reads go out at once.

@@ -48,13 +48,23 @@ pub struct Stance<'a> {
 
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
 pub fn plan(baseline: &Baseline, seen: Observation, stance: &Stance<'_>) -> Vec<Step> {
+    steps(baseline, verdicts(baseline, seen), stance)
+}
+
+/// What to think of everything that was seen, in the order in which it is restored.
+pub fn verdicts(baseline: &Baseline, seen: Observation) -> Vec<Verdict> {
     let Observation { bucket, kms_key, trail } = seen;
     let key = kms_key.as_ref().and_then(|it| it.as_ref().ok());
     let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it, key)).collect::<Vec<_>>();
     let kms_key = kms_key.into_iter().flat_map(|it| key_verdicts(baseline, it));
     let trail = trail.into_iter().flat_map(|it| trail_verdicts(baseline, it));
-    let verdicts = bucket.into_iter().chain(kms_key).chain(trail);
+    bucket.into_iter().chain(kms_key).chain(trail).collect()
+}
+
+/// What to do about what is thought of it.
+pub fn steps(baseline: &Baseline, verdicts: Vec<Verdict>, stance: &Stance<'_>) -> Vec<Step> {
     verdicts
+        .into_iter()
         .filter_map(|verdict| match verdict {
             Verdict::Good => None,
             Verdict::Drifted(change) => match change.unrestorable(baseline) {
@@ -127,8 +137,11 @@ fn unread_acl(ownership: &Read<ObjectOwnership>) -> Verdict {
 }
 
 /// What to think of a control.
-enum Verdict {
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is as it should be.
     Good,
+    /// It is not, and this restores it.
     Drifted(Change),
     /// It may be as it should be, and is of no use so.
     Useless(Change, Refusal),
