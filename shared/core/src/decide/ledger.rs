@@ -136,19 +136,7 @@ impl Item {
     pub fn recorded(mut self, looked: &Looked<'_>) -> Self {
         let Looked { id, now, report, .. } = *looked;
         let mut facts = self.interrupted(looked);
-        let is_unsettled = |control: &Control| {
-            let of = report.findings.iter().find(|it| it.control == *control);
-            of.is_some_and(|it| it.outcome == Outcome::Failed && matches!(it.written, Some(Written::Here(_))))
-        };
-        self.intents.retain(|look, it| {
-            if look == id {
-                // Whether it was written, the next look sees.
-                it.controls.retain(is_unsettled);
-                it.until = now;
-                return !it.controls.is_empty();
-            }
-            now < it.until
-        });
+        self.settle_intents(looked);
         self.remember_calls(&report.calls, now);
         facts.extend(self.restored(looked));
         facts.extend(self.standing(looked));
@@ -251,6 +239,35 @@ impl Item {
             self.telling = (!facts.is_empty()).then(|| Claim { look: look.to_owned(), facts, until: now + CLAIM });
         }
         self
+    }
+
+    /// Of the intents of looks that died, and of its own, a look keeps what may have been written: until it is good, or
+    /// restored anew, nobody knows.
+    fn settle_intents(&mut self, looked: &Looked<'_>) {
+        let Looked { id, now, report, .. } = *looked;
+        let finding = |control: &Control| report.findings.iter().find(|it| it.control == *control);
+        let is_unsettled = |look: &str, control: &Control| match finding(control) {
+            Some(it) if look == id => it.outcome == Outcome::Failed && matches!(it.written, Some(Written::Here(_))),
+            Some(it) => it.outcome != Outcome::Restored,
+            None => look != id && !report.read.contains(control),
+        };
+        let mut unsettled: Option<Intent> = None;
+        self.intents.retain(|look, it| {
+            if look != id && now < it.until {
+                return true;
+            }
+            it.controls.retain(|control| is_unsettled(look, control));
+            if !it.controls.is_empty() {
+                let intent = unsettled.get_or_insert_with(|| Intent { controls: Vec::new(), until: now, ..it.clone() });
+                intent.controls.extend(it.controls.drain(..));
+            }
+            false
+        });
+        if let Some(mut intent) = unsettled {
+            intent.controls.sort();
+            intent.controls.dedup();
+            self.intents.insert(id.to_owned(), intent);
+        }
     }
 
     /// What looks that died had begun to restore, and is good.

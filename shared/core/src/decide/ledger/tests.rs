@@ -189,6 +189,23 @@ fn what_may_have_been_written_and_nobody_heard_of_is_told_when_it_is_good() {
     assert!(!item.is_open());
 }
 
+/// Another look had read what was there before that write, and had no time left; a third knew nothing at all.
+#[test]
+fn what_may_have_been_written_stays_so_until_a_look_finds_it_good() {
+    let mut item = Item::default();
+    item.intents.insert("dead".to_owned(), Intent::new(vec![VERSIONING], at(0.0)));
+    let late = Look::new("b", 120.0, &[(VERSIONING, Outcome::Failed)]);
+    item = late.record(item).released("b", false);
+    let nothing = report(&[]);
+    for id in ["c", "d"] {
+        let blind = Looked { id, now: at(130.0), account: "111122223333", report: &nothing };
+        item = item.recorded(&blind).released(id, false);
+    }
+    assert_eq!(item.intents.len(), 1, "however many looks end so");
+    assert_eq!(Look::new("e", 140.0, &[]).tell(&mut item), ["Interrupted versioning"]);
+    assert!(!item.is_open());
+}
+
 #[test]
 fn what_stays_as_it_is_is_told_once_a_day_and_when_it_is_over() {
     let failed = |id, seconds| Look::new(id, seconds, &[(VERSIONING, Outcome::Failed)]);
