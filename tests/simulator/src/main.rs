@@ -99,7 +99,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         for (hold, violation) in &history.violations {
             let (count, _) = kinds.entry(*hold).or_insert((0, seed));
             *count += 1;
-            if *count <= 1000 {
+            if *count <= 3 {
                 println!("seed {seed}: {hold:?}: {violation}");
             }
         }
