@@ -38,10 +38,10 @@ impl Ledger {
         self.items.borrow().get(&bucket).cloned().unwrap_or_default()
     }
 
-    fn put(&self, bucket: usize, item: Item) {
+    fn put(&self, bucket: usize, item: Rc<Item>) {
         let mut items = self.items.borrow_mut();
         let stored = items.entry(bucket).or_default();
-        *stored = (stored.0 + 1, Rc::new(item));
+        *stored = (stored.0 + 1, item);
     }
 }
 
@@ -102,7 +102,7 @@ impl Clerk<'_> {
         let begun = self.call(|ledger| {
             let mut item = (*ledger.item(self.bucket).1).clone();
             item.intents.insert(self.id.clone(), intent);
-            ledger.put(self.bucket, item);
+            ledger.put(self.bucket, Rc::new(item));
             ledger.item(self.bucket)
         });
         // No restore waits for the ledger.
@@ -123,7 +123,7 @@ impl Clerk<'_> {
             let is_written = self.call(|ledger| {
                 let is_same = ledger.item(self.bucket).0 == version;
                 if is_same {
-                    ledger.put(self.bucket, (*new).clone());
+                    ledger.put(self.bucket, Rc::clone(&new));
                 }
                 is_same
             });

@@ -259,7 +259,7 @@ impl Item {
             it.controls.retain(|control| is_unsettled(look, control));
             if !it.controls.is_empty() {
                 let intent = unsettled.get_or_insert_with(|| Intent { controls: Vec::new(), until: now, ..it.clone() });
-                intent.controls.extend(it.controls.drain(..));
+                intent.controls.append(&mut it.controls);
             }
             false
         });
