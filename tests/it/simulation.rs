@@ -9,6 +9,7 @@ const BREAKS: [(Plant, Hold, u64); Plant::ALL.len()] = [
     (Plant::NamelessEchoes, Hold::NoEcho, 8),
     (Plant::DeafTopic, Hold::Told, 4),
     (Plant::LyingWrites, Hold::InTime, 8),
+    (Plant::StaleIndex, Hold::InTime, 8),
 ];
 
 #[test]

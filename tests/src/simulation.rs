@@ -7,12 +7,14 @@
 mod actors;
 mod chain;
 mod holds;
+mod registry;
 mod settings;
+mod shared;
 mod wire;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
     time::{Duration, SystemTime},
@@ -23,7 +25,7 @@ use aws_sdk_s3::config::{Credentials, IdentityCache, SharedAsyncSleep, SharedCre
 use aws_smithy_async::{rt::sleep::TokioSleep, time::TimeSource};
 use fastrand::Rng;
 use guardrail::{Guardrail, clock::Clock};
-use guardrail_core::control::table::Control;
+use guardrail_core::{control::table::Control, value::own_parts::SWEPT};
 use guardrail_simulator::{Choice, Dice, Hold, Kind, MINUTE, Note, Notes, SECOND, Time, What, timestamp};
 use serde_json::json;
 use tokio::{
@@ -32,7 +34,7 @@ use tokio::{
 };
 
 use self::{chain::Chain, holds::Holds, settings::Settings, wire::Wire};
-use crate::fake::{ACCOUNT, BUCKET, FakeAws, FakeKey, KEY, TOPIC, World, patient};
+use crate::fake::{ACCOUNT, ALIAS, BUCKET, FakeAws, FakeKey, KEY, TOPIC, TRAIL, World, patient};
 
 /// Between two sweeps.
 const SWEEP: Time = 15 * MINUTE;
@@ -63,6 +65,47 @@ impl Default for Options {
     }
 }
 
+/// What happens has a place: a bucket's number, or one of these after the last one's.
+impl Options {
+    /// Everything that is neither a bucket's, nor what the buckets lean on.
+    fn elsewhere(&self) -> usize {
+        self.buckets
+    }
+
+    /// The key of all buckets.
+    fn key(&self) -> usize {
+        self.buckets + 1
+    }
+
+    /// The trail of all buckets.
+    fn trail(&self) -> usize {
+        self.buckets + 2
+    }
+
+    /// What is guarded.
+    fn guarded(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.buckets).chain([self.key(), self.trail()])
+    }
+
+    /// Where a control is that a bucket's number, or this, is given for.
+    fn place_of(&self, bucket: usize, control: Control) -> usize {
+        match control {
+            Control::KmsKey => self.key(),
+            Control::Trail => self.trail(),
+            _ => bucket,
+        }
+    }
+
+    /// What of a place is guarded.
+    fn controls(&self, place: usize) -> Vec<Control> {
+        match place {
+            _ if place == self.key() => vec![Control::KmsKey],
+            _ if place == self.trail() => vec![Control::Trail],
+            _ => Control::OF_BUCKET.to_vec(),
+        }
+    }
+}
+
 /// A defect on purpose, of what stands around the functions: they are the real ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
@@ -72,11 +115,13 @@ pub enum Plant {
     DeafTopic,
     /// S3 says that a write was done now and then, and did not do it.
     LyingWrites,
+    /// The index of the registry is as old as it is, and a sweep is always said to have just written it.
+    StaleIndex,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NamelessEchoes, Self::DeafTopic, Self::LyingWrites];
+    pub const ALL: [Self; 4] = [Self::NamelessEchoes, Self::DeafTopic, Self::LyingWrites, Self::StaleIndex];
 }
 
 /// What came of a history.
@@ -88,6 +133,9 @@ pub struct History {
     pub length: u64,
     /// Calls of AWS that the functions made.
     pub calls: usize,
+    /// What is billed, by service and operation: these calls, of the ledger each item that is read, and what EventBridge
+    /// and Lambda do with queues.
+    pub billed: BTreeMap<String, usize>,
     pub looks: usize,
     pub invocations: usize,
     /// Writes of settings by the guardrail.
@@ -124,7 +172,10 @@ impl Simulator {
         fake.deploy_rules();
         for bucket in 0..options.buckets {
             let name = name(bucket);
-            let document = json!({"bucket": name, "account": ACCOUNT, "key_arn": KEY});
+            let document = json!({
+                "bucket": name, "account": ACCOUNT, "key_arn": KEY, "key_alias": ALIAS, "trail_arn": TRAIL,
+                "log_bucket": format!("{BUCKET}-logs"),
+            });
             fake.state().parameters.insert(parameter(bucket), document.to_string());
             if bucket == 0 {
                 fake.state().bucket = Some([].into());
@@ -157,6 +208,7 @@ impl Simulator {
                     .await
                     .expect("a bare bucket can be restored");
             }
+            Box::pin(guardrail::work::sweep::sweep(&run.guardrail, json!({}))).await.expect("what was made is whole");
         });
         let world = fake.state().world();
         Self { world, ..this }
@@ -172,9 +224,11 @@ impl Simulator {
         let fake = FakeAws::default();
         fake.state().set_world(self.world.clone());
         fake.state().ledger = Some([].into());
+        // The sweep that made the index was the one before this history.
+        fake.state().parameters.insert(SWEPT.to_owned(), timestamp(0).to_string());
         let run = Run::new(self, fake, seed, options);
         let run = self.within(run, async |run| {
-            run.settings.borrow_mut().begin(&run.fake, options.buckets);
+            run.settings.borrow_mut().begin(&run.fake, options);
             run.phase.set(Phase::Stormy);
             actors::begin(run);
             schedule(run).await;
@@ -185,6 +239,7 @@ impl Simulator {
             digest: notes.digest(),
             length: run.ended.get(),
             calls: run.calls.get(),
+            billed: run.billed.take(),
             looks: run.looks.get(),
             invocations: run.chain.borrow().invocations(),
             writes,
@@ -240,6 +295,7 @@ struct Run {
     /// Until when actors act.
     active: Time,
     calls: Cell<usize>,
+    billed: RefCell<BTreeMap<String, usize>>,
     looks: Cell<usize>,
     has_panicked: Cell<bool>,
 }
@@ -334,9 +390,10 @@ impl Run {
             chain: RefCell::default(),
             settings: RefCell::default(),
             holds: RefCell::default(),
-            slow_until: RefCell::new(vec![0; options.buckets + 1]),
+            slow_until: RefCell::new(vec![0; options.trail() + 1]),
             active: options.hours.map_or(5 * MINUTE, |it| it * 60 * MINUTE),
             calls: Cell::new(0),
+            billed: RefCell::default(),
             looks: Cell::new(0),
             has_panicked: Cell::new(false),
             options: options.clone(),
@@ -351,7 +408,12 @@ impl Run {
         now
     }
 
-    /// Notes what happens to a bucket; the number after the last one's is everything else's.
+    /// Counts what AWS charges for.
+    fn bill(&self, service: &str, operation: &str, times: usize) {
+        *self.billed.borrow_mut().entry(format!("{service} {operation}")).or_default() += times;
+    }
+
+    /// Notes what happens at a place.
     fn note(&self, bucket: usize, what: What) {
         self.notes.borrow_mut().add(Note { at: self.now(), bucket, what });
     }

@@ -283,15 +283,17 @@ fn estimate(usage: &Usage) -> Vec<Line> {
     // Every restore comes back as an event.
     let bucket_looks = 2.0 * events + sweeps * buckets as f64;
     let looks = 2.0 * events + sweeps * subjects;
-    // One that finds nothing new is written down once a day.
-    let writes = WRITES_A_RESTORE * events + subjects * sweeps.min(DAYS);
+    // One that finds nothing new is written down once a day. The guardrail's own parts have an item, too.
+    let writes = WRITES_A_RESTORE * events + (subjects + 1.0) * sweeps.min(DAYS);
     let gb_of_items = if looks > 0.0 { subjects * ITEM_KB / 1e6 } else { 0.0 };
+    // Its alias is asked for beside it.
+    let reads_of_key = (Control::KmsKey.vocabulary().reads().count() + 1) as f64;
     let reads = Control::OF_BUCKET.iter().map(|it| it.vocabulary().reads().count()).sum::<usize>() as f64;
     // Reconciles and Gone whenever it looks; four more in an hour with a restore.
     let metric_hours = 2.0 * (2.0 * events + sweeps).min(HOURS) + 4.0 * events.min(HOURS);
     let quantities = [
         keys as f64,
-        requests * KMS_SHARE,
+        requests * KMS_SHARE + sweeps * keys as f64 * reads_of_key,
         requests,
         trails.saturating_sub(1) as f64 * management_events_per_month as f64,
         requests * GB_PER_EVENT + replaced_gb_per_month as f64,
@@ -304,7 +306,7 @@ fn estimate(usage: &Usage) -> Vec<Line> {
         events,
         if sweeps > 0.0 { 3.0 * looks + EMPTY_RECEIVES } else { 0.0 },
         2.0 * events,
-        looks * READ_UNITS_A_LOOK,
+        (looks + sweeps) * READ_UNITS_A_LOOK,
         writes * ITEM_KB,
         gb_of_items,
         gb_of_items,
@@ -338,9 +340,14 @@ fn table(lines: &[Line]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use clap::Parser;
     use expect_test::expect;
-    use guardrail_tests::fake::{BUCKET, FakeAws, ROLE};
+    use guardrail_tests::{
+        fake::{BUCKET, FakeAws, ROLE},
+        simulation::{History, Options, Simulator},
+    };
     use serde_json::Value;
 
     use super::*;
@@ -359,7 +366,7 @@ mod tests {
         expect![[r#"
             WHAT                                                   A MONTH                     DOLLARS
             KMS key                                                      1  key-months            1.00
-            KMS requests                                            100000  requests              0.30 ?
+            KMS requests                                            111680  requests              0.34 ?
             CloudTrail data events                                10000000  events               10.00
             CloudTrail management events, further copies                 0  events                0.00
             S3 storage                                                   2  GB-months             0.05 ?
@@ -372,11 +379,11 @@ mod tests {
             SNS e-mails                                                100  e-mails               0.00 ?
             SQS requests                                           1340880  requests              0.54 ?
             EventBridge, events of AWS                                 200  events                0.00 ?
-            DynamoDB reads                                            8960  read units            0.00 ?
-            DynamoDB writes                                           1170  write units           0.00 ?
+            DynamoDB reads                                           11880  read units            0.00 ?
+            DynamoDB writes                                           1260  write units           0.00 ?
             DynamoDB storage                                         0.000  GB-months             0.00 ?
             DynamoDB point-in-time recovery                          0.000  GB-months             0.00 ?
-            Total, us-east-1, without free tiers                                                 12.77
+            Total, us-east-1, without free tiers                                                 12.81
             ?: a price that was not read in AWS's own words. COSTS.md says where each is from.
         "#]]
         .assert_eq(&table(&estimate(&usage(""))));
@@ -389,7 +396,7 @@ mod tests {
         for (more, moved) in [
             ("--objects 2000000", &[5][..]),
             ("--requests-per-month 20000000", &[1, 2, 4]),
-            ("--keys 2", &[0, 7, 8, 10, 12, 14, 15, 16, 17]),
+            ("--keys 2", &[0, 1, 7, 8, 10, 12, 14, 15, 16, 17]),
             ("--trails 2", &[3, 7, 8, 10, 12, 14, 15, 16, 17]),
             ("--replaced-gb-per-month 100", &[4]),
             ("--buckets 2", &[6, 7, 8, 10, 12, 14, 15, 16, 17]),
@@ -434,6 +441,50 @@ mod tests {
         assert_eq!(ledger_calls(&fake, call(ROLE)).await, (1, 0), "its own event");
         let size = fake.state().ledger.iter().flatten().map(|it| it.1.to_string().len()).max().unwrap();
         assert!((size as f64) < ITEM_KB * 1000.0, "{size} bytes");
+    }
+
+    /// A history of the real functions in which nothing goes wrong, and an insider's first act is all that happens, or not.
+    fn quiet(buckets: usize, is_broken: bool) -> History {
+        const SEED: u64 = 3;
+        let options = || Options { buckets, ..Options::default() };
+        let simulator = Simulator::new(options());
+        let mut acts =
+            simulator.history(SEED).happened.into_iter().filter(|it| it.to_string().starts_with("insider:0:"));
+        let only = acts.next().filter(|_| is_broken).into_iter().collect();
+        simulator.history_of(SEED, &Options { only: Some(Rc::new(only)), ..options() })
+    }
+
+    #[test]
+    fn what_a_quiet_history_is_billed_is_what_is_estimated() {
+        for (buckets, is_broken) in [(1, false), (3, false), (1, true)] {
+            let History { billed, invocations, .. } = quiet(buckets, is_broken);
+            let billed = |begin: &str| -> f64 {
+                let named = billed.iter().filter(|(name, _)| name.starts_with(begin));
+                named.map(|it| *it.1 as f64).sum()
+            };
+            let (events, sweeps) = (u64::from(is_broken), billed("cloudtrail DescribeTrails"));
+            assert!(sweeps >= 3.0);
+            let estimated = |item: &str, sweeps: f64| {
+                let more = format!("--buckets {buckets} --events-per-month {events} --sweeps-per-month {sweeps}");
+                let lines = estimate(&usage(&format!("{more} --objects 0 --requests-per-month 0")));
+                lines.into_iter().find(|it| it.price.item == item).unwrap().quantity
+            };
+            for (item, begins) in [
+                ("S3 configuration reads", "s3 Get"),
+                ("KMS requests", "kms "),
+                ("DynamoDB reads", "dynamodb BatchGetItem"),
+                ("SNS e-mails", "sns Publish"),
+                ("EventBridge, events of AWS", "events delivered"),
+            ] {
+                assert_eq!(billed(begins), estimated(item, sweeps), "{item} of {buckets} buckets, {events} events");
+            }
+            // All of it is one day.
+            let written = billed("dynamodb PutItem") + billed("dynamodb UpdateItem");
+            assert_eq!(written * ITEM_KB, estimated("DynamoDB writes", 1.0), "{buckets} buckets, {events} events");
+            // Lambda takes several messages at once where it can.
+            assert!((invocations as f64) <= estimated("Lambda requests", sweeps));
+            assert!(billed("sqs ") <= estimated("SQS requests", sweeps) - EMPTY_RECEIVES);
+        }
     }
 
     #[test]

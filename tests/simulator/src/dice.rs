@@ -66,6 +66,9 @@ kinds! {
     // Faults that the SDK meets by itself, in its own tier alone.
     Throttled "call-throttled",
     Reset "connection-reset",
+    // Acts of that tier.
+    Forgets "registry-document-lost",
+    Misleads "insider-at-the-index",
 }
 
 /// One choice of a history: of its kind at its place, the `nth` at this time. It does not depend on what came before.

@@ -134,6 +134,12 @@ pub enum What {
         event: usize,
     },
     Redeployed,
+    /// Somebody writes or deletes a parameter of the guardrail's.
+    Parameter {
+        writer: Writer,
+        parameter: String,
+        event: usize,
+    },
     /// A call of an invocation's, and what came of it.
     Answered {
         by: usize,
@@ -223,6 +229,7 @@ impl fmt::Display for What {
             Self::Attempted { control, event } => {
                 write!(f, "an insider tries to write {control} and may not (event {event})")
             }
+            Self::Parameter { writer, parameter, event } => write!(f, "{writer} changes {parameter} (event {event})"),
             Self::Redeployed => f.write_str("all functions are replaced"),
             Self::Answered { by, call, answer } => write!(f, "invocation {by} calls {call}: {answer}"),
             Self::Violated { what } => write!(f, "VIOLATED: {what}"),

@@ -64,7 +64,7 @@ pub(crate) struct Call {
     pub(super) region: String,
     /// Of its URI.
     pub(super) path: String,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Call {

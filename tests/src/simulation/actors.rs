@@ -1,6 +1,6 @@
 //! Everybody else: owners, infrastructure code, a second tool, an insider, an operator, and S3 on a bad day.
 
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 
 use fastrand::Rng;
 use guardrail_core::control::table::Control;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{
     Run, any_control,
     chain::{Event, tell},
-    parameter,
+    parameter, registry,
     settings::{self, Version, control_of},
     sleep, spawn,
 };
 use crate::control;
 
 /// Each acts again after up to so long.
-const ACTORS: [(Kind, Time); 7] = [
+const ACTORS: [(Kind, Time); 9] = [
     (Kind::Owner, 4 * MINUTE),
     (Kind::Robot, 16 * MINUTE),
     (Kind::Tool, 16 * MINUTE),
@@ -25,7 +25,12 @@ const ACTORS: [(Kind, Time); 7] = [
     (Kind::Exempts, 40 * MINUTE),
     (Kind::Bootstraps, 60 * MINUTE),
     (Kind::Brownout, 15 * MINUTE),
+    (Kind::Forgets, 20 * MINUTE),
+    (Kind::Misleads, 5 * MINUTE),
 ];
+
+/// The same at what all buckets lean on.
+const ACTORS_AT_SHARED: [(Kind, Time); 2] = [(Kind::Insider, 5 * MINUTE), (Kind::Owner, 6 * MINUTE)];
 
 /// An owner has no more in one document.
 const MOST_ENTRIES: usize = 5;
@@ -33,20 +38,26 @@ const MOST_ENTRIES: usize = 5;
 /// Everybody begins.
 pub(super) fn begin(run: &Rc<Run>) {
     for (kind, within) in ACTORS {
-        let this = Rc::clone(run);
-        spawn(async move {
-            let mut rng = this.any(1_000 + kind as usize);
-            loop {
-                sleep(rng.u64(SECOND..within)).await;
-                if this.now() > this.active {
-                    return;
-                }
-                let bucket = rng.usize(..this.options.buckets);
-                if let Some(rng) = this.dice.act(kind, bucket) {
-                    act(&this, kind, bucket, rng).await;
-                }
-            }
-        });
+        let buckets = run.options.buckets;
+        spawn(go_on(Rc::clone(run), kind, within, 1_000, 0..buckets));
+    }
+    for (kind, within) in ACTORS_AT_SHARED {
+        spawn(go_on(Rc::clone(run), kind, within, 1_100, run.options.key()..run.options.trail() + 1));
+    }
+}
+
+/// Somebody acts again and again. `dice`: where theirs are.
+async fn go_on(run: Rc<Run>, kind: Kind, within: Time, dice: usize, places: Range<usize>) {
+    let mut rng = run.any(dice + kind as usize);
+    loop {
+        sleep(rng.u64(SECOND..within)).await;
+        if run.now() > run.active {
+            return;
+        }
+        let place = rng.usize(places.clone());
+        if let Some(rng) = run.dice.act(kind, place) {
+            act(&run, kind, place, rng).await;
+        }
     }
 }
 
@@ -57,10 +68,10 @@ async fn act(run: &Rc<Run>, kind: Kind, bucket: usize, mut rng: Rng) {
         Kind::Robot => run.apply_plan(Writer::Robot, bucket, |owners| owners.is_some()),
         Kind::Tool => run.apply_plan(Writer::Tool, bucket, |owners| owners != Some(1)),
         Kind::Insider => {
-            run.insider(bucket, any_control(&mut rng), &mut rng);
+            run.insider(bucket, &mut rng);
             while run.fails(Kind::Again, bucket, 3).is_some() {
                 sleep(rng.u64(50..2 * SECOND)).await;
-                run.insider(bucket, any_control(&mut rng), &mut rng);
+                run.insider(bucket, &mut rng);
             }
         }
         Kind::Exempts => run.exempt(bucket, &mut rng),
@@ -70,6 +81,8 @@ async fn act(run: &Rc<Run>, kind: Kind, bucket: usize, mut rng: Rng) {
             run.slow_until.borrow_mut()[bucket] = until;
         }
         Kind::Bootstraps => restore_by_hand(run, bucket, &mut rng).await,
+        Kind::Forgets => registry::forget(run, bucket, &mut rng).await,
+        Kind::Misleads => registry::mislead(run, &mut rng).await,
         _ => {}
     }
 }
@@ -77,6 +90,9 @@ async fn act(run: &Rc<Run>, kind: Kind, bucket: usize, mut rng: Rng) {
 /// Adds a statement or a rule of their own, and drops their oldest if they have some, in a read, a moment's thought and a
 /// write.
 async fn owner(run: &Rc<Run>, bucket: usize, thought: Time, rng: &mut Rng) {
+    if let [control @ (Control::KmsKey | Control::Trail)] = run.options.controls(bucket)[..] {
+        return run.add_to_shared(control, thought, rng).await;
+    }
     let control = if rng.bool() { Control::BucketPolicy } else { Control::Lifecycle };
     let read = run.settings.borrow().of(bucket, control).clone();
     sleep(rng.u64(20..thought)).await;
@@ -130,7 +146,9 @@ impl Run {
         let name = names.iter().find(|it| it.starts_with("Delete") == deletes).unwrap_or(&names[0]);
         let event = Event {
             number,
+            source: "s3",
             name: (*name).to_owned(),
+            parameters: json!({"bucketName": super::name(bucket)}),
             made: now,
             bucket,
             control,
@@ -149,7 +167,14 @@ impl Run {
     }
 
     /// Takes something off the baseline.
-    fn insider(self: &Rc<Self>, bucket: usize, control: Control, rng: &mut Rng) {
+    fn insider(self: &Rc<Self>, place: usize, rng: &mut Rng) {
+        match self.options.controls(place)[..] {
+            [control @ (Control::KmsKey | Control::Trail)] => self.harm(control, rng),
+            _ => self.drift(place, any_control(rng), rng),
+        }
+    }
+
+    fn drift(self: &Rc<Self>, bucket: usize, control: Control, rng: &mut Rng) {
         let subresource = control::subresource(control).unwrap_or_default();
         let keeps_owners = rng.bool();
         let is_merged = matches!(control, Control::BucketPolicy | Control::Lifecycle);
@@ -168,7 +193,7 @@ impl Run {
         let until = timestamp(self.now() + last).to_string();
         let mut state = self.fake.state();
         if let Some(text) = state.parameters.get_mut(&parameter(bucket)) {
-            let mut document: Value = serde_json::from_str(text).unwrap_or_default();
+            let Ok(mut document) = serde_json::from_str::<Value>(text) else { return };
             document["exemptions"] =
                 json!([{"control": control, "until": until, "reason": "a move", "approved_by": "an operator"}]);
             *text = document.to_string();
@@ -187,8 +212,11 @@ impl Run {
     pub(super) fn time_a_call_into(&self, bucket: usize, control: Control, echo: Time) {
         let Some(mut rng) = self.fails(Kind::Timed, bucket, 8) else { return };
         let wait = echo.saturating_sub(rng.u64(200..6 * SECOND));
-        let control = if rng.bool() { control } else { any_control(&mut rng) };
-        self.act_in(wait, async move |run| run.insider(bucket, control, &mut rng));
+        let is_same = rng.bool() && bucket < self.options.buckets;
+        self.act_in(wait, async move |run| match is_same {
+            true => run.drift(bucket, control, &mut rng),
+            false => run.insider(bucket, &mut rng),
+        });
     }
 
     /// Somebody acts after a while, unless actors rest by then.

@@ -12,8 +12,8 @@ use guardrail_simulator::{Hold, Kind, MINUTE, SECOND, Time, What, Writer, timest
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Plant, Run, current, name, number, sleep, spawn, wire::BY};
-use crate::fake::ROLE;
+use super::{Plant, Run, current, number, sleep, spawn, wire::BY};
+use crate::fake::{KEY, ROLE, TRAIL};
 
 /// For how long nobody else gets a message that was received.
 const VISIBILITY: Time = 180 * SECOND;
@@ -30,7 +30,11 @@ const BATCH: usize = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) number: usize,
+    /// Of which service.
+    pub(super) source: &'static str,
     pub(super) name: String,
+    /// What it names.
+    pub(super) parameters: Value,
     /// When the call was made.
     pub(super) made: Time,
     pub(super) bucket: usize,
@@ -136,7 +140,7 @@ impl Chain {
 /// CloudTrail tells EventBridge of a call: after some seconds, late, twice, or not at all.
 pub(super) fn tell(run: &Rc<Run>, event: Event, user_agent: &str) {
     let (bucket, number) = (event.bucket, event.number);
-    if run.fails(Kind::Lost, bucket, 50).is_some() {
+    if run.fails(Kind::Lost, bucket, 50).is_some() || !run.is_recorded() {
         run.unheard(bucket, event.control);
         return run.note(bucket, What::Lost { event: number });
     }
@@ -163,6 +167,8 @@ pub(super) fn tell(run: &Rc<Run>, event: Event, user_agent: &str) {
             sleep(wait).await;
             this.chain.borrow_mut().under_way -= 1;
             this.note(bucket, What::Arrived { event: number });
+            this.bill("events", "delivered", 1);
+            this.bill("sqs", "SendMessage", 1);
             send(&this, Which::Events, body, bucket, Some(event));
         });
     }
@@ -170,18 +176,29 @@ pub(super) fn tell(run: &Rc<Run>, event: Event, user_agent: &str) {
 
 /// The event as EventBridge brings it.
 fn record(run: &Run, event: &Event, user_agent: &str) -> Value {
-    let Event { number, name: event_name, made, bucket, control: _, writer, is_marked: _, is_done } = event;
+    let Event {
+        number,
+        source,
+        name: event_name,
+        parameters,
+        made,
+        bucket: _,
+        control: _,
+        writer,
+        is_marked: _,
+        is_done,
+    } = event;
     let role = match writer {
         Writer::Guardrail if !run.has(Plant::NamelessEchoes) => ROLE.to_owned(),
         other => format!("arn:aws:iam::111122223333:role/{other:?}"),
     };
     let session = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/");
     let mut detail = json!({
-        "eventVersion": "1.11", "eventSource": "s3.amazonaws.com", "eventName": event_name,
+        "eventVersion": "1.11", "eventSource": format!("{source}.amazonaws.com"), "eventName": event_name,
         "eventID": format!("event-{number}"), "sourceIPAddress": "203.0.113.17", "userAgent": user_agent,
         // CloudTrail's times are cut to the second.
         "eventTime": timestamp(made / SECOND * SECOND).to_string(),
-        "requestParameters": {"bucketName": name(*bucket)}, "readOnly": false, "managementEvent": true,
+        "requestParameters": parameters, "readOnly": false, "managementEvent": true,
         "userIdentity": {
             "type": "AssumedRole", "arn": format!("{session}/session"),
             "sessionContext": {"sessionIssuer": {"type": "Role", "arn": role}},
@@ -190,14 +207,19 @@ fn record(run: &Run, event: &Event, user_agent: &str) -> Value {
     if !is_done {
         detail["errorCode"] = json!("AccessDenied");
     }
-    json!({"detail-type": "AWS API Call via CloudTrail", "source": "aws.s3", "detail": detail})
+    json!({"detail-type": "AWS API Call via CloudTrail", "source": format!("aws.{source}"), "detail": detail})
 }
 
 /// A message of the sweep's is in the queue.
 pub(super) fn take_request(body: String) {
-    let named = serde_json::from_str::<Value>(&body).ok().and_then(|it| number(it["bucket"].as_str()?));
     let run = current();
-    let bucket = named.unwrap_or(run.options.buckets);
+    let request: Value = serde_json::from_str(&body).unwrap_or_default();
+    let bucket = match request["bucket"].as_str().and_then(number) {
+        Some(bucket) => bucket,
+        None if request["key"] == KEY => run.options.key(),
+        None if request["trail"] == TRAIL => run.options.trail(),
+        None => run.options.elsewhere(),
+    };
     send(&run, Which::Work, body, bucket, None);
 }
 
@@ -265,6 +287,9 @@ fn receive(run: &Rc<Run>, which: Which) -> Option<Vec<Message>> {
     }
     queue.running += usize::from(!batch.is_empty());
     drop(chain);
+    if !batch.is_empty() {
+        run.bill("sqs", "ReceiveMessage", 1);
+    }
     for message in dead {
         run.note(message.bucket, What::Dead { message: message.number });
         run.check_dead(&message);
@@ -305,7 +330,7 @@ async fn work<T>(run: &Rc<Run>, bucket: usize, by: usize, crash: &Notify, work: 
 /// One invocation of `guardrail-remediate`, from its start to what becomes of its messages.
 async fn invoke(run: Rc<Run>, which: Which, batch: Vec<Message>) {
     let first = batch[0].bucket;
-    let (number, crash) = run.chain.borrow_mut().begin();
+    let (begun, (number, crash)) = (run.now(), run.chain.borrow_mut().begin());
     let events: Vec<_> = batch.iter().filter_map(|it| Some(it.event.as_ref()?.number)).collect();
     let requests = batch.len() - events.len();
     run.note(first, What::Invoked { by: number, events, requests });
@@ -318,7 +343,7 @@ async fn invoke(run: Rc<Run>, which: Which, batch: Vec<Message>) {
             Ok(answer) => answer["batchItemFailures"].as_array().into_iter().flatten().filter_map(failed).collect(),
             Err(_) => batch.iter().map(|it| it.number).collect(),
         };
-        run.check_answered(&batch, &back);
+        run.check_answered(&batch, &back, begun);
         settle(&run, which, number, &batch, &back);
     }
     let mut chain = run.chain.borrow_mut();
@@ -355,6 +380,9 @@ fn settle(run: &Run, which: Which, by: usize, batch: &[Message], back: &BTreeSet
         messages.iter().filter(|it| is_answered(it)).map(|it| (it.bucket, it.number, it.visible)).collect();
     messages.retain(|it| !is_answered(it) || back.contains(&it.number));
     drop(chain);
+    if back.len() < batch.len() {
+        run.bill("sqs", "DeleteMessageBatch", 1);
+    }
     for (bucket, message, visible) in answered {
         let what = match back.contains(&message) {
             true => What::Back { by, message, wait: visible.saturating_sub(now) },
@@ -369,7 +397,7 @@ pub(super) fn sweep(run: &Rc<Run>) {
     run.chain.borrow_mut().sweeping += 1;
     let this = Rc::clone(run);
     spawn(async move {
-        let place = this.options.buckets;
+        let place = this.options.elsewhere();
         for wait in [MINUTE, 2 * MINUTE, 0] {
             this.note(place, What::Swept);
             let (number, crash) = this.chain.borrow_mut().begin();
@@ -394,11 +422,16 @@ impl Run {
 
     /// A message can be received again after so many seconds.
     pub(super) fn put_back(&self, receipt: &str, seconds: i64) {
-        let visible = self.now() + u64::try_from(seconds).unwrap_or_default() * SECOND;
+        let wait = u64::try_from(seconds).unwrap_or_default() * SECOND;
+        let visible = self.now() + wait;
         let mut chain = self.chain.borrow_mut();
-        let mut messages = chain.queues.iter_mut().flat_map(|it| &mut it.messages);
-        if let Some(message) = messages.find(|it| it.number.to_string() == receipt) {
-            message.visible = visible;
+        for which in [Which::Events, Which::Work] {
+            let mut messages = chain.queues[which as usize].messages.iter_mut();
+            if let Some(message) = messages.find(|it| it.number.to_string() == receipt) {
+                message.visible = visible;
+                // A call that was given up may arrive when its invocation is over.
+                wake(&current(), which, wait);
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use guardrail::work::remediate::reconcile_bucket;
 use guardrail_core::{control::table::Control, outcome::report::BucketOutcome};
-use guardrail_simulator::{Hold, Shows, Time, What, Writer, since_begin};
-use serde_json::Value;
+use guardrail_simulator::{Hold, SECOND, Shows, Time, What, Writer, since_begin};
+use serde_json::{Value, json};
 
 use super::{
     Run,
@@ -16,6 +16,10 @@ use super::{
     name,
     settings::Version,
 };
+use crate::fake::{KEY, TRAIL};
+
+/// The longest from when an invocation begins to what it tells.
+const LONGEST: Time = 121 * SECOND;
 
 /// What is counted and remembered to see whether it holds.
 #[derive(Debug, Default)]
@@ -29,11 +33,13 @@ pub(super) struct Holds {
     left: BTreeSet<(usize, Control)>,
     /// Events that were deleted because another message of their bucket comes back.
     stands_for: BTreeMap<usize, Vec<Event>>,
-    /// The last read of each control, by invocation.
-    seen: BTreeMap<(usize, usize, Control), Seen>,
+    /// The last read of each setting, or part of one, by invocation.
+    seen: BTreeMap<(usize, usize, &'static str), Seen>,
     /// What each invocation has written last to each bucket, and when that was sent.
     last_written: BTreeMap<(usize, usize), (Control, Time)>,
     stories: BTreeMap<(usize, Control), Story>,
+    /// Until when the registry or its index led nobody, or not everybody, to a place; `Time::MAX`: it does not yet.
+    pub(super) hidden_until: BTreeMap<usize, Time>,
     /// Invocations that the ledger failed.
     pub(super) without_ledger: BTreeSet<usize>,
     /// Invocations that could not tell people, or were gone before.
@@ -52,13 +58,23 @@ pub(super) struct Sent {
     pub(super) seen: Option<Seen>,
 }
 
+/// What a call reads, or leans on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) control: Control,
+    /// What of it shows in one answer.
+    pub(super) of: &'static str,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     /// When what it showed was certainly so.
-    as_of: Time,
+    pub(super) as_of: Time,
     /// When the answer was there.
-    answered: Time,
-    is_drift: bool,
+    pub(super) answered: Time,
+    pub(super) is_drift: bool,
+    /// Nothing was there.
+    pub(super) is_absent: bool,
 }
 
 /// What became of one control.
@@ -89,24 +105,23 @@ impl Run {
     }
 
     /// An invocation is shown a control.
-    pub(super) fn reads(&self, by: usize, bucket: usize, control: Control, as_of: Time, is_drift: bool, stale: bool) {
-        let shows = if is_drift { Shows::Drift } else { Shows::Good };
-        self.note(bucket, What::Read { by, control, shows, stale });
-        let seen = Seen { as_of, answered: self.now(), is_drift };
-        self.holds.borrow_mut().seen.insert((by, bucket, control), seen);
+    pub(super) fn reads(&self, by: usize, bucket: usize, read: Reading, seen: Seen, stale: bool) {
+        let shows = if seen.is_drift { Shows::Drift } else { Shows::Good };
+        self.note(bucket, What::Read { by, control: read.control, shows, stale });
+        self.holds.borrow_mut().seen.insert((by, bucket, read.of), seen);
     }
 
     /// The answer of that read is there.
-    pub(super) fn answered(&self, by: usize, bucket: usize, control: Control) {
+    pub(super) fn answered(&self, by: usize, bucket: usize, read: Reading) {
         let now = self.now();
-        if let Some(seen) = self.holds.borrow_mut().seen.get_mut(&(by, bucket, control)) {
+        if let Some(seen) = self.holds.borrow_mut().seen.get_mut(&(by, bucket, read.of)) {
             seen.answered = now;
         }
     }
 
     /// What an invocation read last.
-    pub(super) fn seen(&self, by: usize, bucket: usize, control: Control) -> Option<Seen> {
-        self.holds.borrow().seen.get(&(by, bucket, control)).copied()
+    pub(super) fn seen(&self, by: usize, bucket: usize, read: Reading) -> Option<Seen> {
+        self.holds.borrow().seen.get(&(by, bucket, read.of)).copied()
     }
 
     /// A write of ours arrives. The document there is the one from before it.
@@ -154,7 +169,8 @@ impl Run {
                 Hold::OwnersKeep,
                 format!("{control}: {gone:?} of the owner's was there when it was read, and was written over"),
             )),
-            Some(seen) if sent.at > seen.answered => Some((
+            // A key's policy and a trail's selectors are read beside their other parts, and written after those.
+            Some(seen) if sent.at > seen.answered && bucket < self.options.buckets => Some((
                 Hold::OwnersKeep,
                 format!(
                     "{control}: {gone:?} of the owner's was written over by what was read {} ms before it was sent",
@@ -179,6 +195,7 @@ impl Run {
         let message: Value = message.get("Message").and_then(|it| serde_json::from_str(it).ok()).unwrap_or_default();
         let alert: Value = message["default"].as_str().and_then(|it| serde_json::from_str(it).ok()).unwrap_or_default();
         let Some(bucket) = alert["bucket"].as_str().and_then(super::number) else { return };
+        let place = self.told_of(&alert, bucket);
         let control = |it: &Value| Control::ALL.into_iter().find(|control| Some(control.id()) == it.as_str());
         for finding in alert["findings"].as_array().into_iter().flatten() {
             let Some(control) = control(&finding["control"]) else { continue };
@@ -190,7 +207,7 @@ impl Run {
                 Some("unstable") => "did not stay as it was restored",
                 _ => "is not as it should be",
             };
-            self.hear(bucket, control, outcome, self.now());
+            self.hear(place(control), control, outcome, self.now());
         }
         for fact in alert["facts"].as_array().into_iter().flatten() {
             let Some(control) = control(&fact["about"]) else { continue };
@@ -203,8 +220,36 @@ impl Run {
                 Some("interrupted") => "is good again, after a look that did not end",
                 _ => continue,
             };
-            self.hear(bucket, control, heard, at);
+            self.hear(place(control), control, heard, at);
         }
+    }
+
+    /// Of what is about the key or the trail, people are told once for all buckets.
+    fn told_of(&self, alert: &Value, bucket: usize) -> impl Fn(Control) -> usize + use<> {
+        let options = self.options.clone();
+        let control = [Control::KmsKey, Control::Trail]
+            .into_iter()
+            .find(|it| alert["subject"].as_str() == Some(&self.subject(options.place_of(0, *it))));
+        if let Some(control) = control {
+            self.see_registry();
+            let place = options.place_of(0, control);
+            let named = alert["buckets"].as_array().cloned().unwrap_or_default();
+            let left_out = (0..options.buckets).map(name).find(|it| !named.contains(&json!(it)));
+            let begun = self.now().saturating_sub(LONGEST);
+            if let Some(left_out) = left_out.filter(|_| !self.was_hidden(place, begun)) {
+                let what = format!("people are told of {control}, and not that it is {left_out}'s, too: {named:?}");
+                self.violated(place, Hold::Told, what);
+            }
+        } else if alert["findings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|it| it["control"] == "kms-key" || it["control"] == "trail")
+        {
+            let what = "people are told of the key or the trail as of one bucket's".to_owned();
+            self.violated(bucket, Hold::Told, what);
+        }
+        move |control| options.place_of(bucket, control)
     }
 
     fn hear(&self, bucket: usize, control: Control, outcome: &'static str, at: Time) {
@@ -231,9 +276,10 @@ impl Run {
     }
 
     /// What becomes of an invocation's messages: an event is deleted only when what it did is undone or told, or when
-    /// another message of its bucket comes back for it.
-    pub(super) fn check_answered(&self, batch: &[Message], back: &BTreeSet<usize>) {
-        for bucket in 0..self.options.buckets {
+    /// another message of its bucket comes back for it. `begun`: when the invocation did.
+    pub(super) fn check_answered(&self, batch: &[Message], back: &BTreeSet<usize>, begun: Time) {
+        self.see_registry();
+        for bucket in self.options.guarded() {
             let messages = || batch.iter().filter(|it| it.bucket == bucket);
             let mut events: Vec<Event> = messages().filter_map(|it| it.event.clone()).collect();
             let mut holds = self.holds.borrow_mut();
@@ -246,7 +292,10 @@ impl Run {
             for Event { control, number, .. } in events.into_iter().filter(|it| it.is_done) {
                 let version = self.settings.borrow().of(bucket, control).clone();
                 let is_undone = version.event != number || !version.is_broken;
-                if !is_undone && !self.is_known(bucket, control) {
+                if !is_undone && self.was_hidden(bucket, begun) {
+                    // The next sweep finds it.
+                    self.unheard(bucket, control);
+                } else if !is_undone && !self.is_known(bucket, control) {
                     let what =
                         format!("event {number} is deleted, and what it did to {control} is neither undone nor told");
                     self.violated(bucket, Hold::InTime, what);
@@ -277,8 +326,23 @@ impl Run {
     }
 
     fn drifted(&self) -> Vec<(usize, Control)> {
-        let all = (0..self.options.buckets).flat_map(|bucket| Control::OF_BUCKET.map(|it| (bucket, it)));
+        let controls = |place| self.options.controls(place).into_iter().map(move |it| (place, it));
+        let all = self.options.guarded().flat_map(controls);
         all.filter(|(bucket, control)| self.settings.borrow().of(*bucket, *control).is_broken).collect()
+    }
+
+    /// Whether an invocation that began then may not have found what is there.
+    fn was_hidden(&self, place: usize, begun: Time) -> bool {
+        self.holds.borrow().hidden_until.get(&place).is_some_and(|it| *it >= begun)
+    }
+
+    /// What the ledger calls it.
+    fn subject(&self, place: usize) -> String {
+        match place {
+            _ if place == self.options.key() => format!("key:{KEY}"),
+            _ if place == self.options.trail() => format!("trail:{TRAIL}"),
+            _ => format!("bucket:{}", name(place)),
+        }
     }
 
     /// Whether people know that a control stays off its baseline, or the ledger holds it open, so that every sweep looks.
@@ -287,7 +351,7 @@ impl Run {
             return true;
         }
         let state = self.fake.state();
-        let item = state.ledger.as_ref().and_then(|it| it.get(&format!("bucket:{}", name(bucket))));
+        let item = state.ledger.as_ref().and_then(|it| it.get(&self.subject(bucket)));
         let open = item.and_then(|it| it["open"]["M"][control.id()]["M"]["state"]["S"].as_str());
         // What was left to another look is not answered.
         open.is_some_and(|it| !it.starts_with("WouldRestore"))
@@ -302,6 +366,15 @@ impl Run {
             if report.outcome != BucketOutcome::Compliant {
                 let what = format!("{} when everything is at rest: {}", name, serde_json::json!(report));
                 self.violated(bucket, Hold::Baseline, what);
+            }
+        }
+        for place in [self.options.key(), self.options.trail()] {
+            for control in self.options.controls(place) {
+                let version = self.settings.borrow().of(place, control).clone();
+                if version.is_broken {
+                    let what = format!("{control} when everything is at rest: {:?}", version.text);
+                    self.violated(place, Hold::Baseline, what);
+                }
             }
         }
         let expected = std::mem::take(&mut self.holds.borrow_mut().expected);
@@ -342,7 +415,8 @@ impl Run {
     fn check_ledger(&self) {
         let items = self.fake.state().ledger.clone().unwrap_or_default();
         for (subject, item) in items {
-            let bucket = subject.strip_prefix("bucket:").and_then(super::number).unwrap_or(self.options.buckets);
+            let mut guarded = self.options.guarded();
+            let bucket = guarded.find(|it| self.subject(*it) == subject).unwrap_or(self.options.elsewhere());
             let is_empty = |it: &Value| it.as_array().is_none_or(Vec::is_empty);
             if !is_empty(&item["untold"]["L"]) || item["intents"]["M"].as_object().is_some_and(|it| !it.is_empty()) {
                 let what = format!("the ledger's item is not at rest: {item}");

@@ -6,7 +6,7 @@ use guardrail_core::control::table::Control;
 use guardrail_simulator::Time;
 use serde_json::{Value, json};
 
-use super::name;
+use super::{Options, name, shared};
 use crate::{
     control,
     fake::{FakeAws, World},
@@ -48,9 +48,9 @@ pub(super) fn control_of(subresource: &str) -> Option<Control> {
 
 impl Settings {
     /// All as they are, on their baseline.
-    pub(super) fn begin(&mut self, fake: &FakeAws, buckets: usize) {
-        for bucket in 0..buckets {
-            for subresource in documents() {
+    pub(super) fn begin(&mut self, fake: &FakeAws, options: &Options) {
+        for bucket in options.guarded() {
+            for subresource in documents_at(options, bucket) {
                 let text = document(fake, bucket, subresource);
                 let version = Version { since: 0, event: 0, text, is_broken: false, owners: vec![] };
                 let place = (bucket, subresource.to_owned());
@@ -76,7 +76,7 @@ impl Settings {
     }
 
     pub(super) fn of(&self, bucket: usize, control: Control) -> &Version {
-        self.now(bucket, control::subresource(control).expect("it is a setting of the bucket"))
+        self.now(bucket, document_of(control))
     }
 
     pub(super) fn good(&self, bucket: usize, subresource: &str) -> Option<String> {
@@ -93,13 +93,37 @@ impl Settings {
     }
 }
 
+/// Where a control's setting is: as S3 calls it, or all of the key or the trail.
+pub(super) fn document_of(control: Control) -> &'static str {
+    match control {
+        Control::KmsKey => shared::KEY_DOCUMENT,
+        Control::Trail => shared::TRAIL_DOCUMENT,
+        _ => control::subresource(control).unwrap_or_default(),
+    }
+}
+
+/// What is there of a place.
+fn documents_at(options: &Options, place: usize) -> Vec<&'static str> {
+    if place < options.buckets {
+        documents().collect()
+    } else {
+        options.controls(place).into_iter().map(document_of).collect()
+    }
+}
+
 /// A document as it is.
 pub(super) fn document(fake: &FakeAws, bucket: usize, subresource: &str) -> Option<String> {
+    if let Some(text) = shared::document(fake, subresource) {
+        return text;
+    }
     fake.state().in_bucket(&name(bucket), |it| it.bucket.as_ref()?.get(subresource).cloned())
 }
 
 /// Puts one behind the guardrail's back.
 pub(super) fn set(fake: &FakeAws, bucket: usize, subresource: &str, text: Option<&str>) {
+    if shared::set(fake, subresource, text) {
+        return;
+    }
     fake.state().in_bucket(&name(bucket), |it| it.set(subresource, text));
 }
 
@@ -117,7 +141,7 @@ pub(super) fn broken(control: Control) -> Vec<(String, Option<String>)> {
 }
 
 /// The number of an entry that is the owner's.
-fn owners_number(name: &str) -> Option<u16> {
+pub(super) fn owners_number(name: &str) -> Option<u16> {
     name.strip_prefix("Owner")?.parse().ok()
 }
 
@@ -125,12 +149,12 @@ fn rule_number(rule: &str) -> Option<u16> {
     owners_number(rule.split_once("<ID>")?.1.split_once("</ID>")?.0)
 }
 
-fn statements(policy: &str) -> Vec<Value> {
+pub(super) fn statements(policy: &str) -> Vec<Value> {
     let policy: Value = serde_json::from_str(policy).unwrap_or_default();
     policy["Statement"].as_array().cloned().unwrap_or_default()
 }
 
-fn statement_number(statement: &Value) -> Option<u16> {
+pub(super) fn statement_number(statement: &Value) -> Option<u16> {
     owners_number(statement["Sid"].as_str()?)
 }
 
@@ -138,6 +162,7 @@ fn statement_number(statement: &Value) -> Option<u16> {
 pub(super) fn owners(subresource: &str, text: Option<&str>) -> Vec<u16> {
     match (subresource, text) {
         ("policy", Some(text)) => statements(text).iter().filter_map(statement_number).collect(),
+        (shared::KEY_DOCUMENT | shared::TRAIL_DOCUMENT, Some(text)) => shared::owners(text),
         ("lifecycle", Some(text)) => text.split("<Rule>").skip(1).filter_map(rule_number).collect(),
         _ => Vec::new(),
     }

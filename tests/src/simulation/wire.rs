@@ -6,19 +6,24 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
-use guardrail_core::{control::table::Control, decide::echo::ECHO_APP_NAME};
-use guardrail_simulator::{Kind, SECOND, Time, What, Writer};
+use guardrail_core::{control::table::Control, decide::echo::ECHO_APP_NAME, value::own_parts::SWEPT};
+use guardrail_simulator::{Kind, SECOND, Time, What, Writer, timestamp};
+use serde_json::json;
 
 use super::{
     Phase, Plant, Run,
     chain::{self, Event},
     current,
-    holds::Sent,
+    holds::{Reading, Seen, Sent},
     number,
     settings::{self, Version, control_of},
+    shared::{self, Part},
     sleep, spawn,
 };
-use crate::fake::wire::{Call, response};
+use crate::fake::{
+    KEY, TRAIL,
+    wire::{Call, response},
+};
 
 /// The longest that a call takes in one direction, unless it is slow.
 const LATENCY: Time = 80;
@@ -79,7 +84,7 @@ impl HttpConnector for Wire {
         let fate = run.fate(&call, bucket);
         let at = run.now();
         // What a write leans on is what was read before it was sent.
-        let sent = Sent { at, seen: control_of(&call.subresource).and_then(|it| run.seen(by, bucket, it)) };
+        let sent = Sent { at, seen: reading(&call).and_then(|it| run.seen_by_write(by, bucket, it)) };
         let mut rng = run.any(bucket);
         let slow = run.fails(Kind::Slow, bucket, 200).map_or(0, |mut rng| rng.u64(SECOND..8 * SECOND));
         let is_slow = at < run.slow_until.borrow()[bucket];
@@ -126,10 +131,52 @@ pub(super) fn control_of_call(call: &Call) -> Option<Control> {
     if call.subresource == "acl" { Some(Control::ObjectOwnership) } else { control_of(&call.subresource) }
 }
 
+/// What a call reads, or what a write leans on; `None`: no more is known of it.
+fn reading(call: &Call) -> Option<Reading> {
+    match Part::of_call(call) {
+        Some(part) => Some(Reading { control: part.control(), of: part.name() }),
+        None => control_of(&call.subresource).map(|it| Reading { control: it, of: settings::document_of(it) }),
+    }
+}
+
+/// The document that a call reads or changes; `None`: none that has versions.
+fn document_of_call(call: &Call) -> Option<&str> {
+    match Part::of_call(call) {
+        Some(part) => Some(settings::document_of(part.control())),
+        None => Some(call.subresource.as_str()).filter(|it| !it.is_empty()),
+    }
+}
+
+/// CloudTrail tells of a call of ours, as far as a rule asks for it: what only restores a key or a trail is left out.
+fn tell_of_own(event: Event, user_agent: &str) {
+    let is_shared = matches!(event.control, Control::KmsKey | Control::Trail);
+    if !is_shared || event.control.vocabulary().events.contains(&event.name.as_str()) {
+        chain::tell(&current(), event, user_agent);
+    }
+}
+
 impl Run {
-    /// Which bucket a call is about; the number after the last one's is everything else's.
+    /// Where a call belongs.
     fn bucket_of(&self, call: &Call) -> usize {
-        number(&call.bucket).filter(|it| *it < self.options.buckets).unwrap_or(self.options.buckets)
+        match Part::of_call(call) {
+            Some(part) => self.options.place_of(0, part.control()),
+            None => number(&call.bucket).filter(|it| *it < self.options.buckets).unwrap_or(self.options.elsewhere()),
+        }
+    }
+
+    /// What an invocation read last of what it writes. A trail that one answer does not know is written as a whole.
+    fn seen_by_write(&self, by: usize, place: usize, reading: Reading) -> Option<Seen> {
+        let own = self.seen(by, place, reading);
+        let parts =
+            Part::ALL.into_iter().filter(|it| it.control() == Control::Trail && reading.control == Control::Trail);
+        let absent = parts.filter_map(|it| self.seen(by, place, Reading { control: Control::Trail, of: it.name() }));
+        let absent = || absent.into_iter().find(|it| it.is_absent);
+        own.filter(|it| it.is_drift).or_else(absent).or(own)
+    }
+
+    /// Whether a call is about a setting whose versions are known.
+    fn is_about_setting(&self, call: &Call, place: usize) -> bool {
+        place != self.options.elsewhere() && document_of_call(call).is_some()
     }
 
     fn fate(&self, call: &Call, bucket: usize) -> Fate {
@@ -162,10 +209,17 @@ impl Run {
                     Fate::Served
                 }
             }
+            "kms" | "cloudtrail" if call.is_read() && fails(Kind::Unreadable, 200) => {
+                Fate::Refused(400, "AccessDeniedException")
+            }
+            "kms" | "cloudtrail" if !call.is_read() && fails(Kind::Denied, 100) => {
+                Fate::Refused(400, "AccessDeniedException")
+            }
+            "kms" | "cloudtrail" if !call.is_read() && fails(Kind::Unanswered, 50) => Fate::Unanswered,
             "dynamodb" if fails(Kind::LedgerDown, 60) => Fate::Refused(500, "InternalServerError"),
             "dynamodb" if fails(Kind::LedgerUnanswered, 120) => Fate::Unanswered,
             "sns" if fails(Kind::Unpublished, 50) => Fate::Refused(403, "AuthorizationError"),
-            "ssm" | "kms" | "events" | "lambda" if fails(Kind::Throttled, 60) => {
+            "ssm" | "kms" | "cloudtrail" | "events" | "lambda" if fails(Kind::Throttled, 60) => {
                 Fate::Refused(400, "ThrottlingException")
             }
             "sqs" if fails(Kind::Throttled, 60) => Fate::Refused(403, "RequestThrottled"),
@@ -178,24 +232,32 @@ impl Run {
         let answer = match fate {
             Fate::Reset => Err(ConnectorError::io("connection reset".into())),
             Fate::Refused(status, code) => {
-                if bucket < self.options.buckets && !call.is_read() && !call.subresource.is_empty() {
+                if self.is_about_setting(call, bucket) && !call.is_read() {
                     let (control, number) = (control_or_first(call), self.chain.borrow_mut().event_number());
                     self.note(bucket, What::Refused { by, control, code });
-                    chain::tell(&current(), self.event(number, call, false), "aws-sdk-rust/1.3");
+                    tell_of_own(self.event(number, call, false), "aws-sdk-rust/1.3");
                 }
                 Ok(call.error(status, code))
             }
             Fate::LiedAbout => Ok(response(200, "")),
-            Fate::Served | Fate::Unanswered if bucket < self.options.buckets && !call.subresource.is_empty() => {
+            Fate::Served | Fate::Unanswered if self.is_about_setting(call, bucket) => {
                 if call.is_read() {
                     self.read(request, call, bucket, by)
                 } else {
                     self.write(request, call, bucket, by, sent)
                 }
             }
+            Fate::Served | Fate::Unanswered if self.has(Plant::StaleIndex) && call.operation == "GetParameters" => {
+                self.answer_as_if_just_swept(request)
+            }
             Fate::Served | Fate::Unanswered => self.fake.answer(request),
         };
         self.calls.set(self.calls.get() + 1);
+        let items = if call.operation == "BatchGetItem" { call.body.matches("\"subject\"").count() } else { 1 };
+        self.bill(if call.is_s3() { "s3" } else { &call.service }, &call.operation, items);
+        if call.service == "ssm" && !call.is_read() {
+            self.see_registry();
+        }
         let status = answer.as_ref().map_or(0, |it| it.status().as_u16());
         let said = match (fate, status) {
             (Fate::Unanswered, _) => "done, and no answer".to_owned(),
@@ -207,6 +269,18 @@ impl Run {
         self.note(bucket, What::Answered { by, call, answer: said });
         self.take_in();
         if fate == Fate::Unanswered { Err(ConnectorError::io("connection reset".into())) } else { answer }
+    }
+
+    fn answer_as_if_just_swept(&self, request: &HttpRequest) -> Answer {
+        let now = timestamp(self.now()).to_string();
+        let before = self.fake.state().parameters.insert(SWEPT.to_owned(), now);
+        let answer = self.fake.answer(request);
+        let mut state = self.fake.state();
+        match before {
+            Some(before) => drop(state.parameters.insert(SWEPT.to_owned(), before)),
+            None => drop(state.parameters.remove(SWEPT)),
+        }
+        answer
     }
 
     /// What a call has left in the fake goes on from there.
@@ -230,15 +304,22 @@ impl Run {
         let stale = self.fails(Kind::Stale, bucket, 10);
         let as_of = now.saturating_sub(stale.map_or(0, |mut rng| rng.u64(1..STALENESS)));
         let settings = self.settings.borrow();
-        let (shown, present) = (settings.at(bucket, &call.subresource, as_of), settings.now(bucket, &call.subresource));
-        let is_first =
-            call.subresource == "publicAccessBlock" && self.seen(by, bucket, Control::PublicAccessBlock).is_none();
-        if let Some(control) = control_of(&call.subresource) {
-            self.reads(by, bucket, control, as_of, shown.is_broken, shown.since != present.since);
+        let document = document_of_call(call).unwrap_or_default();
+        let (shown, present) = (settings.at(bucket, document, as_of), settings.now(bucket, document));
+        let mut is_first = false;
+        if let Some(reading) = reading(call) {
+            is_first = ["publicAccessBlock", "state", "settings"].contains(&reading.of)
+                && self.seen(by, bucket, reading).is_none();
+            let is_drift = match Part::of_call(call) {
+                Some(part) => part.is_broken(shown.text.as_deref(), self.options.buckets),
+                None => shown.is_broken,
+            };
+            let seen = Seen { as_of, answered: now, is_drift, is_absent: shown.text.is_none() };
+            self.reads(by, bucket, reading, seen, shown.since != present.since);
         }
-        settings::set(&self.fake, bucket, &call.subresource, shown.text.as_deref());
+        settings::set(&self.fake, bucket, document, shown.text.as_deref());
         let answer = self.fake.answer(request);
-        settings::set(&self.fake, bucket, &call.subresource, present.text.as_deref());
+        settings::set(&self.fake, bucket, document, present.text.as_deref());
         drop(settings);
         if is_first {
             self.looks.set(self.looks.get() + 1);
@@ -255,34 +336,43 @@ impl Run {
         let (control, now) = (control_or_first(call), self.now());
         let event = self.chain.borrow_mut().event_number();
         let told = Event { is_marked: agent.contains(ECHO_APP_NAME), ..self.event(event, call, is_done) };
-        if is_done {
-            let text = settings::document(&self.fake, bucket, &call.subresource);
-            let owners = settings::owners(&call.subresource, text.as_deref());
-            let version = Version { since: now, event, text, is_broken: false, owners };
-            if control_of(&call.subresource).is_some() {
+        if is_done && let Some(document) = document_of_call(call) {
+            let text = settings::document(&self.fake, bucket, document);
+            let owners = settings::owners(document, text.as_deref());
+            // One call of several may leave some of a key or a trail.
+            let is_broken =
+                Part::of_call(call).is_some() && shared::is_broken(control, text.as_deref(), self.options.buckets);
+            let version = Version { since: now, event, text, is_broken, owners };
+            if reading(call).is_some() {
                 self.note(bucket, What::Restored { by, control, event });
                 self.check_write(by, bucket, control, &version, sent);
             }
-            self.settings.borrow_mut().put(bucket, &call.subresource, version);
+            self.settings.borrow_mut().put(bucket, document, version);
         }
-        chain::tell(&current(), told, agent);
+        tell_of_own(told, agent);
         answer
     }
 
     fn event(&self, number: usize, call: &Call, is_done: bool) -> Event {
         let (name, made) = (event_name(&call.operation).to_owned(), self.now());
         let (bucket, control) = (self.bucket_of(call), control_or_first(call));
-        Event { number, name, made, bucket, control, writer: Writer::Guardrail, is_marked: false, is_done }
+        let (source, parameters) = match control {
+            Control::KmsKey => ("kms", json!({ "keyId": KEY })),
+            Control::Trail => ("cloudtrail", json!({"name": TRAIL})),
+            _ => ("s3", json!({"bucketName": super::name(bucket)})),
+        };
+        let writer = Writer::Guardrail;
+        Event { number, source, name, parameters, made, bucket, control, writer, is_marked: false, is_done }
     }
 
     /// The answer of a call is there.
     fn heard(&self, call: &Call, bucket: usize, by: usize) {
-        if let Some(control) = control_of(&call.subresource) {
-            self.answered(by, bucket, control);
+        if let Some(reading) = reading(call) {
+            self.answered(by, bucket, reading);
         }
     }
 }
 
 fn control_or_first(call: &Call) -> Control {
-    control_of_call(call).unwrap_or(Control::PublicAccessBlock)
+    Part::of_call(call).map(Part::control).or_else(|| control_of_call(call)).unwrap_or(Control::PublicAccessBlock)
 }
