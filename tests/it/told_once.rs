@@ -252,3 +252,16 @@ async fn what_is_fought_over_is_held_where_its_owner_says_so() {
     broken().await;
     assert_eq!(fake.writes().len(), 5, "it is over");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_another_write_is_read_again_before_its_own() {
+    let fake = compliant().await;
+    drift(&fake, &[Control::PublicAccessBlock, Control::Versioning]);
+    fake.fail("PutPublicAccessBlock", 6, FaultKind::Answer(503, "SlowDown"));
+    // Meanwhile its owner mends the other.
+    let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    fake.before("PutPublicAccessBlock", move |state| state.set("versioning", Some(enabled)));
+    remediate(&fake.guardrail_in_virtual_time(), sweep()).await.unwrap();
+    assert!(!fake.writes().contains(&"PutBucketVersioning".to_owned()), "{:?}", fake.writes());
+    assert_eq!(told(&fake), ["[RESTORED]"]);
+}

@@ -57,7 +57,7 @@ pub(crate) async fn section(goals: &mut Vec<Goal>) -> Result<String, SetupError>
     let asked = json!({"bucket": BUCKET});
     let mut cases = vec![case("nothing", &[], &event, 1), case("nothing, asked by a person", &[], &asked, 2)];
     // Reads, what is said before, what came of it, the alert, that people know; policy and rules are read again.
-    let beside = |off: &[Control]| 5 + off.iter().filter(|it| plan::is_read_before_write(**it)).count();
+    let beside = |off: &[Control]| 5 + off.iter().filter(|it| plan::is_read_before_write(**it, Duration::ZERO)).count();
     let drifted = |what: &str, off: &[Control]| case(what, off, &event, beside(off));
     cases.extend(Control::OF_BUCKET.iter().map(|it| drifted(it.id(), &[*it])));
     cases.push(drifted("all seven", &Control::OF_BUCKET));

@@ -92,6 +92,8 @@ pub(crate) struct Holds {
     stands_for: BTreeMap<usize, Vec<Event>>,
     /// Facts that people were told, by id.
     published: BTreeSet<(usize, String)>,
+    /// Buckets of which a look did not hear what the ledger has.
+    pub(crate) unheard_ledgers: BTreeSet<usize>,
     /// What was broken, restored and told, by control.
     stories: BTreeMap<(usize, Control), Story>,
     /// Each call that CloudTrail may tell of, by the number of its event.
@@ -111,17 +113,51 @@ pub(crate) struct Holds {
 /// What became of one control.
 #[derive(Debug, Default)]
 struct Story {
-    /// When somebody else took it off its baseline, and when somebody else brought it back.
-    broken: Vec<Time>,
+    /// How often somebody else took it off its baseline, and brought it back.
+    broken: usize,
     mended: usize,
-    /// When a write of ours brought it back.
-    restored: Vec<Time>,
+    /// Our writes of it.
+    writes: Vec<Write>,
     /// How often people heard that it was restored, and until when what they heard was so.
     told: usize,
     told_until: Time,
     is_fought_over: bool,
-    /// Writes of ours of what was good already, which an old read did not show.
-    needless: usize,
+}
+
+/// A write of ours.
+#[derive(Debug)]
+struct Write {
+    /// The invocation that made it.
+    by: usize,
+    /// When the read was asked for that showed the drift.
+    asked: Time,
+    /// When others last changed it, as far as the events that led to the look tell.
+    called: Option<Time>,
+    sent: Time,
+    arrived: Time,
+    /// When S3 had answered; `None`: nobody waited for that.
+    ended: Option<Time>,
+    /// It had drifted. Or it was good already, which an old read did not show.
+    is_needed: bool,
+}
+
+impl Write {
+    /// Whether it counts as the restore that another write is, which people were told of: its drift was read before that was
+    /// answered, and no call since that was sent is known. What drifts in between, nobody is told of.
+    /// `off`: by how much clocks differ.
+    fn counts_as(&self, other: &Self, off: Time) -> bool {
+        let is_beside = other.by != self.by && other.arrived <= self.arrived;
+        let is_read_before = other.ended.is_some_and(|it| self.asked < it + off);
+        // CloudTrail's times are cut to the second.
+        is_beside && is_read_before && self.called.is_none_or(|it| it / SECOND <= (other.sent + off) / SECOND)
+    }
+}
+
+impl Story {
+    /// How many of our writes restored it, and how many were of what was good.
+    fn count(&self, is_needed: bool) -> usize {
+        self.writes.iter().filter(|it| it.is_needed == is_needed).count()
+    }
 }
 
 impl Holds {
@@ -130,18 +166,11 @@ impl Holds {
     }
 
     /// `before`: what was there.
-    pub(crate) fn others_write(
-        &mut self,
-        bucket: usize,
-        control: Control,
-        before: &Stored,
-        stored: &Stored,
-        now: Time,
-    ) {
+    pub(crate) fn others_write(&mut self, bucket: usize, control: Control, before: &Stored, stored: &Stored) {
         self.causes += 1;
         let story = self.stories.entry((bucket, control)).or_default();
         match (before.change.is_some(), stored.change.is_some()) {
-            (_, true) => story.broken.push(now),
+            (_, true) => story.broken += 1,
             (true, false) => story.mended += 1,
             (false, false) => {}
         }
@@ -186,14 +215,18 @@ impl Look<'_> {
             return sim.violated(bucket, Hold::Needed, what);
         };
         let there = sim.s3.borrow().now(bucket, control).clone();
-        let mut holds = sim.holds.borrow_mut();
-        let story = holds.stories.entry((bucket, control)).or_default();
-        if there.stored.change.is_some() {
-            story.restored.push(now);
-        } else {
-            story.needless += 1;
-        }
-        drop(holds);
+        let of_others =
+            self.events().filter(|it| it.writer != Writer::Guardrail && it.control == control && !it.failed);
+        let write = Write {
+            by: self.by.number,
+            asked: seen.asked,
+            called: of_others.map(|it| it.made).max(),
+            sent,
+            arrived: now,
+            ended: None,
+            is_needed: there.stored.change.is_some(),
+        };
+        sim.holds.borrow_mut().stories.entry((bucket, control)).or_default().writes.push(write);
         let lost: Vec<_> = there.stored.owners.iter().filter(|it| !stored.owners.contains(it)).copied().collect();
         if lost.is_empty() {
             return;
@@ -214,6 +247,14 @@ impl Look<'_> {
             holds.longest_window = holds.longest_window.max(now - seen.as_of);
             holds.expected[bucket].entry(control).or_default().retain(|it| !lost.contains(it));
         }
+    }
+
+    /// The last write of this look is over.
+    pub(crate) fn ended(&self, control: Control) {
+        let (sim, by) = (&self.by.sim, self.by.number);
+        let mut holds = sim.holds.borrow_mut();
+        let writes = holds.stories.get_mut(&(self.bucket, control)).into_iter().flat_map(|it| &mut it.writes);
+        writes.filter(|it| it.by == by).last().into_iter().for_each(|it| it.ended = Some(sim.clock.now()));
     }
 
     /// Whoever is named for a change of a control has made a call that can have done it.
@@ -250,9 +291,10 @@ impl Look<'_> {
                 drop(holds);
                 let versions = sim.s3.borrow().versions(bucket, control).to_vec();
                 let own = |it: &Event| it.writer == Writer::Guardrail && it.control == control;
-                let written = sim.ledger.item(bucket).1.writes.get(&control).map_or(0, |it| since_begin(it.ended));
+                // What others have written since, it cannot know.
+                let written = self.informed.as_ref().and_then(|it| it.writes.get(&control));
                 let ours = self.events().filter(own).map(|it| it.made).max().unwrap_or_default();
-                let ended = if self.is_informed { ours.max(written) } else { ours };
+                let ended = written.map_or(ours, |it| ours.max(since_begin(it.ended)));
                 if sim.clock.now() + 2 * SKEW.unsigned_abs() < ended + SETTLED {
                     let what =
                         format!("{control} was told as unstable {} ms after it was written", sim.clock.now() - ended);
@@ -377,7 +419,7 @@ impl Simulation {
             Look::check_blame(self, bucket, control, &fact.calls);
             let mut holds = self.holds.borrow_mut();
             let story = holds.stories.entry((bucket, control)).or_default();
-            let broken = story.broken.len() + story.needless;
+            let broken = story.broken + story.count(false);
             match fact.kind {
                 FactKind::Restored => story.told += 1,
                 FactKind::Fight => story.is_fought_over = true,
@@ -415,23 +457,31 @@ impl Simulation {
         let failing = [Kind::Crash, Kind::Unpublished, Kind::LedgerDown, Kind::LedgerUnanswered];
         for ((bucket, control), story) in stories {
             // What was written when the ledger could not be told is lost with the process, or with the message to people.
-            let ledger = [Kind::LedgerDown, Kind::LedgerUnanswered];
             let is_cut = self.replaced.get().is_some();
-            let is_lost = self.dice.has_happened(&ledger, bucket)
+            let is_lost = self.holds.borrow().unheard_ledgers.contains(&bucket)
                 && (is_cut || self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket));
             if !is_lost
-                && let Some(untold) = story.restored.iter().find(|it| **it > story.told_until + SKEW.unsigned_abs())
+                && let Some(untold) = self.untold(bucket, &story)
                 && !story.is_fought_over
             {
-                let what = format!("{control} was restored at {untold} ms, and nobody was told");
+                let what = format!("{control} was restored at {} ms, and nobody was told", untold.arrived);
                 self.violated(bucket, Hold::Told, what);
             }
-            let most = story.restored.len() + story.mended + story.needless;
+            let most = story.writes.len() + story.mended;
             if story.told > most && !is_cut && !self.dice.has_happened(&failing, bucket) {
                 let what = format!("{control} was told as restored {} times, and was {most} times", story.told);
                 self.violated(bucket, Hold::ToldOnce, what);
             }
         }
+    }
+
+    /// A restore that people were not told of, and that is no other's.
+    fn untold<'a>(&self, bucket: usize, story: &'a Story) -> Option<&'a Write> {
+        let off = if self.dice.has_happened(&[Kind::Skewed], bucket) { 2 * SKEW.unsigned_abs() } else { 0 };
+        let is_told = |it: &Write| it.arrived <= story.told_until + SKEW.unsigned_abs();
+        let told = || story.writes.iter().filter(|it| is_told(it));
+        let mut untold = story.writes.iter().filter(|it| it.is_needed && !is_told(it));
+        untold.find(|it| !told().any(|other| it.counts_as(other, off)))
     }
 
     /// Lambda ended an invocation.

@@ -12,7 +12,13 @@ use guardrail_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Plant, clock::SECOND, dice::Kind, invocation::Invocation, notes::What};
+use crate::{
+    Plant,
+    clock::{SECOND, unless},
+    dice::Kind,
+    invocation::Invocation,
+    notes::What,
+};
 
 /// How often a look decides again because somebody else wrote its item.
 const TRIES: usize = 8;
@@ -32,10 +38,10 @@ impl Ledger {
         self.items.borrow().get(&bucket).cloned().unwrap_or_default()
     }
 
-    fn put(&self, bucket: usize, item: Item) {
+    fn put(&self, bucket: usize, item: Rc<Item>) {
         let mut items = self.items.borrow_mut();
         let stored = items.entry(bucket).or_default();
-        *stored = (stored.0 + 1, Rc::new(item));
+        *stored = (stored.0 + 1, item);
     }
 }
 
@@ -60,19 +66,26 @@ impl Clerk<'_> {
         let (sim, bucket) = (&self.by.sim, self.bucket);
         self.by.travel(bucket).await;
         if sim.fails(Kind::LedgerDown, bucket, 60).is_some() {
-            sim.note(bucket, What::NoLedger { by: self.by.number });
             sim.clock.sleep(SECOND).await;
+            self.unheard();
             return Err(Unreachable);
         }
         let done = work(&sim.ledger);
         self.by.travel(bucket).await;
         match sim.fails(Kind::LedgerUnanswered, bucket, 120) {
             Some(_) => {
-                sim.note(bucket, What::NoLedger { by: self.by.number });
+                self.unheard();
                 Err(Unreachable)
             }
             None => Ok(done),
         }
+    }
+
+    /// The ledger is not heard of.
+    fn unheard(&self) {
+        let Self { by, bucket, .. } = self;
+        by.sim.note(*bucket, What::NoLedger { by: by.number });
+        by.sim.holds.borrow_mut().unheard_ledgers.insert(*bucket);
     }
 
     /// Reads the item; `None`: it cannot be used.
@@ -89,10 +102,12 @@ impl Clerk<'_> {
         let begun = self.call(|ledger| {
             let mut item = (*ledger.item(self.bucket).1).clone();
             item.intents.insert(self.id.clone(), intent);
-            ledger.put(self.bucket, item);
+            ledger.put(self.bucket, Rc::new(item));
             ledger.item(self.bucket)
         });
-        let begun = begun.await.ok();
+        // No restore waits for the ledger.
+        let begun = unless(self.by.sim.clock.sleep(SECOND), begun).await;
+        let begun = begun.inspect_err(|()| self.unheard()).ok().and_then(Result::ok);
         self.page.replace(begun.clone());
         Some(begun?.1)
     }
@@ -108,7 +123,7 @@ impl Clerk<'_> {
             let is_written = self.call(|ledger| {
                 let is_same = ledger.item(self.bucket).0 == version;
                 if is_same {
-                    ledger.put(self.bucket, (*new).clone());
+                    ledger.put(self.bucket, Rc::clone(&new));
                 }
                 is_same
             });

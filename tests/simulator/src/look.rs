@@ -13,13 +13,12 @@ use guardrail_core::{
         backoff,
         echo::{Generation, Past},
         errand::Errand,
-        plan::{Stance, plan},
+        plan::{self, Stance},
         settle::{Problem, Restored},
     },
     outcome::{
         finding::{Finding, Outcome},
-        ledger::{Item, Restore},
-        observed::Observation,
+        ledger::{Item, Restore, Span},
         report::Report,
         step::{Change, Step},
     },
@@ -34,7 +33,7 @@ use crate::{
     invocation::Invocation,
     ledger::Clerk,
     notes::{Shows, What},
-    world::{Stored, Version, Writer, observed, written},
+    world::{Stored, Version, Writer, written},
 };
 
 /// A look that is under way.
@@ -56,8 +55,8 @@ pub(crate) struct Look<'a> {
     /// When its first write began.
     begun: Option<Time>,
     pub(crate) clerk: Clerk<'a>,
-    /// Whether the ledger was read.
-    pub(crate) is_informed: bool,
+    /// What the ledger said when it last answered.
+    pub(crate) informed: Option<Rc<Item>>,
     /// When each control was restored.
     pub(crate) restores: BTreeMap<Control, Restore>,
     /// The control that it wrote last.
@@ -67,6 +66,8 @@ pub(crate) struct Look<'a> {
 /// A read.
 #[derive(Debug)]
 pub(crate) struct Seen {
+    /// When it was asked for.
+    pub(crate) asked: Time,
     /// When what it showed was certainly so.
     pub(crate) as_of: Time,
     /// When the answer was there.
@@ -88,11 +89,6 @@ fn unanswered() -> ApiError {
     ApiError::answered("Call", Answer::default(), &std::fmt::Error)
 }
 
-/// Merged with what its owner has of it.
-fn is_merged(control: Control) -> bool {
-    matches!(control, Control::BucketPolicy | Control::Lifecycle)
-}
-
 impl<'a> Look<'a> {
     pub(crate) fn new(by: &'a Invocation, errand: &Errand, messages: &'a [Message], deadline: Time) -> Self {
         let mut past = errand.past(&by.sim.library.role, by.clock());
@@ -104,7 +100,7 @@ impl<'a> Look<'a> {
         let bucket = messages[0].body.bucket();
         Self {
             clerk: Clerk { by, bucket, id: format!("{}-{bucket}", by.number), page: RefCell::default() },
-            is_informed: false,
+            informed: None,
             restores: BTreeMap::new(),
             by,
             bucket,
@@ -131,8 +127,7 @@ impl<'a> Look<'a> {
         self.by.sim.beside(self.bucket);
         let mut steps = self.plan(0).await?;
         if let Some(item) = self.clerk.open().await {
-            self.is_informed = true;
-            self.inform(&item);
+            self.inform(item);
             steps = self.planned();
         }
         let mut intended: Vec<Control> = Vec::new();
@@ -151,14 +146,13 @@ impl<'a> Look<'a> {
             }
             let to_write: Vec<_> = steps.iter().filter(|it| it.is_write()).map(Step::control).collect();
             let is_unstable = steps.iter().any(|it| matches!(it, Step::Unstable(_)));
-            if is_unstable && !std::mem::replace(&mut asked, true) {
-                let item = self.clerk.open().await;
-                self.is_informed = item.is_some();
-                if let Some(item) = item {
-                    self.inform(&item);
-                    steps = self.planned();
-                    continue;
-                }
+            if is_unstable
+                && !std::mem::replace(&mut asked, true)
+                && let Some(item) = self.clerk.open().await
+            {
+                self.inform(item);
+                steps = self.planned();
+                continue;
             }
             // What has begun to drift while it was read again is said, too.
             let is_said = to_write.iter().all(|it| intended.contains(it));
@@ -168,7 +162,7 @@ impl<'a> Look<'a> {
             self.note(What::Intends { by, controls: to_write.len() });
             intended.extend(to_write);
             let Some(item) = self.clerk.begin(intended.clone()).await else { break };
-            self.inform(&item);
+            self.inform(item);
             // What others said meanwhile may be new doubt.
             again = 0;
             steps = self.planned();
@@ -203,9 +197,10 @@ impl<'a> Look<'a> {
     }
 
     /// Adds what the ledger says to what is known of the calls before.
-    fn inform(&mut self, item: &Item) {
+    fn inform(&mut self, item: Rc<Item>) {
         let now = self.by.clock();
         item.inform(&self.clerk.id, &mut self.past, now);
+        self.informed = Some(item);
     }
 
     /// Reads everything after a while.
@@ -224,9 +219,8 @@ impl<'a> Look<'a> {
         let sim = &self.by.sim;
         let registration = sim.registration(self.bucket);
         let stance = Stance { registration: &registration, now: self.by.clock(), dry_run: false, past: &self.past };
-        let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone()))).collect();
-        let seen = observed(read).map(Observation::from).unwrap_or_default();
-        plan(&sim.library.buckets[self.bucket].baseline, seen, &stance)
+        let verdicts = sim.library.verdicts(self.bucket, read);
+        plan::steps(&sim.library.buckets[self.bucket].baseline, verdicts, &stance)
     }
 
     /// All reads go out at once.
@@ -288,7 +282,7 @@ impl<'a> Look<'a> {
             if sim.has(Plant::DeniedIsAbsent)
                 && let Some(stored) = sim.library.unset(bucket, control)
             {
-                self.seen.insert(control, Seen { as_of: now, answered: now, is_drift: true });
+                self.seen.insert(control, Seen { asked: self.asked, as_of: now, answered: now, is_drift: true });
                 return Ok(stored);
             }
             self.seen.remove(&control);
@@ -299,7 +293,7 @@ impl<'a> Look<'a> {
         let is_drift = shown.change.is_some();
         let shows = if is_drift { Shows::Drift } else { Shows::Good };
         sim.note(bucket, What::Read { by, control, shows, stale: as_of < now });
-        self.seen.insert(control, Seen { as_of, answered: now, is_drift });
+        self.seen.insert(control, Seen { asked: self.asked, as_of, answered: now, is_drift });
         Ok(shown)
     }
 
@@ -315,30 +309,34 @@ impl<'a> Look<'a> {
         let control = change.control();
         let sim = Rc::clone(&self.by.sim);
         let begun = *self.begun.get_or_insert(sim.clock.now());
-        let (mut written, mut tried) = (false, 0);
+        let mut tried = 0;
         let mut drift_read = self.asked_all;
+        // The last write that may have been done.
+        let mut written = None;
         loop {
-            if tried > 0 || is_merged(control) && !sim.has(Plant::DropReread) {
-                match self.read_before_write(control, written).await.map(|it| it.change.clone()) {
+            let waited = Duration::from_millis(sim.clock.now() - begun);
+            if tried > 0 || plan::is_read_before_write(control, waited) && !sim.has(Plant::DropReread) {
+                match self.read_before_write(control, written.is_some()).await.map(|it| it.change.clone()) {
                     Ok(Some(fresh)) => (change, drift_read) = (fresh, self.asked),
                     Ok(None) => {
-                        let written_at = written.then(|| self.by.clock());
-                        self.restores.insert(control, Restore { read: self.by.at(drift_read), written: written_at });
-                        return Restored { change, written, result: Ok(()) };
+                        self.restores.insert(control, Restore { read: self.by.at(drift_read), written });
+                        return Restored { change, written: written.is_some(), result: Ok(()) };
                     }
-                    Err(error) => return Restored { change, written, result: Err(error.into()) },
+                    Err(error) => return Restored { change, written: written.is_some(), result: Err(error.into()) },
                 }
             }
+            let sent = self.by.clock();
             let result = self.write(&change).await;
-            written |= result.as_ref().err().is_none_or(ApiError::may_be_done);
+            if result.as_ref().err().is_none_or(ApiError::may_be_done) {
+                written = Some(Span { sent, ended: self.by.clock() });
+            }
             let Err(error) = result else {
-                let written_at = Some(self.by.clock());
-                self.restores.insert(control, Restore { read: self.by.at(drift_read), written: written_at });
-                return Restored { change, written, result: Ok(()) };
+                self.restores.insert(control, Restore { read: self.by.at(drift_read), written });
+                return Restored { change, written: true, result: Ok(()) };
             };
             let spent = Duration::from_millis(sim.clock.now() - begun);
             let Some(wait) = backoff::of_write(&error, tried, spent) else {
-                return Restored { change, written, result: Err(error.into()) };
+                return Restored { change, written: written.is_some(), result: Err(error.into()) };
             };
             sim.clock.sleep(milliseconds(wait)).await;
             tried += 1;
@@ -373,9 +371,11 @@ impl<'a> Look<'a> {
         if sim.fails(Kind::Unanswered, bucket, 50).is_some() {
             self.note(What::Unanswered { by, control });
             sim.clock.sleep(5 * SECOND).await;
+            self.ended(control);
             return Err(unanswered());
         }
         self.by.travel_to_bucket(bucket).await;
+        self.ended(control);
         Ok(())
     }
 

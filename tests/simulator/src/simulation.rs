@@ -118,7 +118,7 @@ impl Simulation {
         let (now, event) = (self.clock.now(), self.chain.borrow_mut().event_number());
         self.note(bucket, What::Called { writer, control, drifts: stored.change.is_some(), event });
         let before = Rc::clone(&self.s3.borrow().now(bucket, control).stored);
-        self.holds.borrow_mut().others_write(bucket, control, &before, &stored, now);
+        self.holds.borrow_mut().others_write(bucket, control, &before, &stored);
         self.s3.borrow_mut().write(bucket, control, Version { event, since: now, writer, stored });
         tell(self, Event { number: event, made: now, bucket, control, writer, marked: false, failed: false });
     }

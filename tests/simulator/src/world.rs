@@ -1,20 +1,28 @@
 //! S3 as it is: each setting with its versions, and who wrote them. A read may show an older one.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     rc::Rc,
 };
 
 use guardrail_core::{
     control::{setting::BucketSetting, table::Control},
-    decide::{baseline::Baseline, echo::ECHO_APP_NAME, plan},
+    decide::{
+        baseline::Baseline,
+        echo::ECHO_APP_NAME,
+        plan::{self, Verdict},
+    },
     edge::{
         event,
         message::{self, Request},
         registry::Registration,
     },
-    outcome::{observed::Observed, setting::Setting, step::Change},
+    outcome::{
+        observed::{Observation, Observed},
+        setting::Setting,
+        step::Change,
+    },
     value::{failure::Read, names::RoleArn, subject::Subject},
 };
 use serde_json::json;
@@ -31,6 +39,9 @@ pub(crate) const REGION: &str = "eu-west-2";
 /// After so many different settings they are forgotten, so that a night needs no more memory than a minute.
 const MOST_STORED: usize = 20_000;
 
+/// The same of what the plan thinks of them.
+const MOST_VERDICTS: usize = 2_000;
+
 /// Who made a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
@@ -45,6 +56,8 @@ pub enum Writer {
 /// A setting that S3 had at some time, and what follows from it.
 #[derive(Debug)]
 pub(crate) struct Stored {
+    /// No two have the same.
+    number: usize,
     pub(crate) setting: Setting,
     /// Statements and rules that are not the guardrail's, by number, in order.
     pub(crate) owners: Vec<u16>,
@@ -70,7 +83,12 @@ pub(crate) struct Library {
     /// One event of each kind of call.
     calls: RefCell<HashMap<Event, event::Event>>,
     stored: RefCell<Shelves>,
+    numbers: Cell<usize>,
+    /// What to think of what was read of a bucket, by the numbers of that; `None`: it was denied.
+    verdicts: RefCell<HashMap<(usize, Shown), Vec<Verdict>>>,
 }
+
+type Shown = [Option<usize>; Control::OF_BUCKET.len()];
 
 macro_rules! by_control {
     ($($name:ident $field:ident $value:ty,)*) => {
@@ -82,7 +100,7 @@ macro_rules! by_control {
         }
 
         /// What a look has read, as the plan takes it.
-        pub(crate) fn observed(mut read: BTreeMap<Control, Read<Setting>>) -> Option<Observed> {
+        fn observed(mut read: BTreeMap<Control, Read<Setting>>) -> Option<Observed> {
             Some(Observed {
                 $($field: match read.remove(&Control::$name)? {
                     Ok(Setting::$name(setting)) => Ok(setting),
@@ -153,7 +171,14 @@ impl Library {
             Guarded { registration, baseline }
         };
         let buckets = (0..buckets).map(guarded).collect();
-        Self { buckets, role, calls: RefCell::default(), stored: RefCell::default() }
+        Self {
+            buckets,
+            role,
+            calls: RefCell::default(),
+            stored: RefCell::default(),
+            numbers: Cell::default(),
+            verdicts: RefCell::default(),
+        }
     }
 
     /// A message as the function reads it.
@@ -203,9 +228,26 @@ impl Library {
             return Rc::clone(known);
         }
         let change = restore(&self.buckets[bucket].baseline, setting.clone());
-        let stored = Rc::new(Stored { setting, owners, change });
+        let number = self.numbers.replace(self.numbers.get() + 1);
+        let stored = Rc::new(Stored { number, setting, owners, change });
         alike.push(Rc::clone(&stored));
         stored
+    }
+
+    /// What the plan thinks of what was read of a bucket.
+    pub(crate) fn verdicts(&self, bucket: usize, read: &BTreeMap<Control, Read<Rc<Stored>>>) -> Vec<Verdict> {
+        let number = |control| read.get(&control)?.as_ref().ok().map(|it| it.number);
+        let key = (bucket, Control::OF_BUCKET.map(number));
+        let mut all = self.verdicts.borrow_mut();
+        if all.len() > MOST_VERDICTS {
+            all.clear();
+        }
+        let known = all.entry(key).or_insert_with(|| {
+            let read = read.iter().map(|(control, read)| (*control, read.clone().map(|it| it.setting.clone())));
+            let seen = observed(read.collect()).map(Observation::from).unwrap_or_default();
+            plan::verdicts(&self.buckets[bucket].baseline, seen)
+        });
+        known.clone()
     }
 
     /// What a bucket has of a control that nobody has configured.

@@ -22,7 +22,7 @@ use guardrail_core::{
         exposure::Exposure,
         finding::Finding,
         hindrance::Hindrance,
-        ledger::Restore,
+        ledger::{Restore, Span},
         observed::Observation,
         report::Reconciled,
         step::{Change, Refusal, Step},
@@ -270,42 +270,45 @@ impl<'a> Writer<'a> {
 
     /// Writes one change, again after a moment if AWS is busy.
     async fn apply_change(&mut self, mut change: Change) -> Restored {
-        let mut written = false;
+        // The last write that may have been done.
+        let mut written = None;
         let mut seen_good = false;
         let mut tried = 0;
         let control = change.control();
         self.restores.insert(control, Restore { read: self.seen_at, written: None });
         loop {
             let now = self.read.clock.now();
-            match self.refreshed(&change, tried > 0 || seen_good).await {
+            let is_read_again = tried > 0 || seen_good || plan::is_read_before_write(control, self.begun.elapsed());
+            match self.refreshed(&change, is_read_again).await {
                 Ok(Some(fresh)) => {
-                    if plan::is_read_before_write(control) || tried > 0 {
-                        self.restores.insert(control, Restore { read: now, written: None });
+                    if is_read_again {
+                        self.restores.insert(control, Restore { read: now, written });
                     }
                     change = fresh;
                 }
                 // It may be what S3 had before the drift.
-                Ok(None) if !written && !seen_good => {
+                Ok(None) if written.is_none() && !seen_good => {
                     seen_good = true;
                     sleep(backoff::REREAD_OF_GOOD).await;
                     continue;
                 }
                 // Somebody else restored it in the meantime, or our own write did, whose answer we never got.
-                Ok(None) => return Restored { change, written, result: Ok(()) },
-                Err(error) => return Restored { change, written, result: Err(error.into()) },
+                Ok(None) => return Restored { change, written: written.is_some(), result: Ok(()) },
+                Err(error) => return Restored { change, written: written.is_some(), result: Err(error.into()) },
             }
             if let Err(refusal) = plan::check(self.baseline, &change, self.read.clock.now()) {
-                return Restored { change, written, result: Err(refusal.into()) };
+                return Restored { change, written: written.is_some(), result: Err(refusal.into()) };
             }
+            let sent = self.read.clock.now();
             let applied = apply(&self.write, self.bucket, self.baseline, &change).await;
-            written |= applied.may_have_written;
-            if written && let Some(restore) = self.restores.get_mut(&control) {
-                restore.written = Some(self.read.clock.now());
+            if applied.may_have_written {
+                written = Some(Span { sent, ended: self.read.clock.now() });
+                self.restores.entry(control).and_modify(|it| it.written = written);
             }
             match applied.result {
                 Ok(()) => {
                     let result = change.unrestorable(self.baseline).map_or(Ok(()), |it| Err(it.into()));
-                    return Restored { change, written, result };
+                    return Restored { change, written: written.is_some(), result };
                 }
                 Err(error) if let Some(wait) = backoff::of_write(&error, tried, self.begun.elapsed()) => {
                     tracing::warn!(control = %change.control(), %error, "busy, trying again");
@@ -317,7 +320,7 @@ impl<'a> Writer<'a> {
                         Some(hint) => error.explained(&hint),
                         None => error,
                     };
-                    return Restored { change, written, result: Err(error.into()) };
+                    return Restored { change, written: written.is_some(), result: Err(error.into()) };
                 }
             }
         }

@@ -81,7 +81,7 @@ pub fn deny(sid: &str, action: &str, resource: Value, condition: Value) -> State
 }
 
 /// Why a policy must not be written, in words for the alert.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyRefusal {
     #[error(
         "the policy with the required statements would have {bytes} bytes and S3 allows {MAX_BYTES}; \

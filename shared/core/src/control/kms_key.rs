@@ -135,7 +135,7 @@ pub enum Purpose {
 }
 
 /// Why a key, or a part of it, is not as it should be after all calls that there are.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRefusal {
     #[error("the key is {state}: {what_to_do}")]
     State { state: KeyState, what_to_do: &'static str },

@@ -59,7 +59,7 @@ pub enum TrailPart {
 }
 
 /// What no call restores of a trail.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrailRefusal {
     #[error("CloudTrail could not deliver its last log file: {0}; look at the policies of the trail's bucket and key")]
     Undelivered(String),

@@ -60,7 +60,7 @@ impl Errand {
                 Message::Request(Request { dry_run, .. }) => errand.ask = Some(Ask::Request { dry_run }),
             }
         }
-        errand.events.sort_by_key(|it| it.trigger.time());
+        errand.events.sort_by_cached_key(|it| it.trigger.time());
         errand
     }
 

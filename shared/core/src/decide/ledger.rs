@@ -19,7 +19,7 @@ use crate::{
         finding::{Finding, Left, Outcome, Written},
         ledger::{
             BUCKET, Claim, EXEMPTION, Fact, FactKind, Fight, HINDRANCE, Incident, Intent, Item, MEANING, Open,
-            OpenKind, Write,
+            OpenKind, Span, Write,
         },
         report::{BucketOutcome, Report},
         trigger::Trigger,
@@ -136,19 +136,7 @@ impl Item {
     pub fn recorded(mut self, looked: &Looked<'_>) -> Self {
         let Looked { id, now, report, .. } = *looked;
         let mut facts = self.interrupted(looked);
-        let is_unsettled = |control: &Control| {
-            let of = report.findings.iter().find(|it| it.control == *control);
-            of.is_some_and(|it| it.outcome == Outcome::Failed && matches!(it.written, Some(Written::Here(_))))
-        };
-        self.intents.retain(|look, it| {
-            if look == id {
-                // Whether it was written, the next look sees.
-                it.controls.retain(is_unsettled);
-                it.until = now;
-                return !it.controls.is_empty();
-            }
-            now < it.until
-        });
+        self.settle_intents(looked);
         self.remember_calls(&report.calls, now);
         facts.extend(self.restored(looked));
         facts.extend(self.standing(looked));
@@ -209,11 +197,39 @@ impl Item {
         self.fights.contains_key(&control) && self.restores.get(&control).is_some_and(|it| it.iter().any(is_recent))
     }
 
-    /// Whether a new state of the item has to be written: a look that found nothing new is, once a day.
+    /// Whether a new state of the item has to be written: a look that found nothing new is, once a day. Who called is
+    /// news to a look that is writing: it may be restoring what they did.
     pub fn is_worth_writing(&self, new: &Self) -> bool {
+        // Destructured, so that whoever adds a field says whether it counts.
+        let Self {
+            meaning,
+            looked,
+            open,
+            writes,
+            intents,
+            untold,
+            telling,
+            restores,
+            fights,
+            exemptions,
+            incident,
+            calls,
+            unknown,
+        } = self;
+        let is_same = *meaning == new.meaning
+            && *open == new.open
+            && *writes == new.writes
+            && *intents == new.intents
+            && *untold == new.untold
+            && *telling == new.telling
+            && *restores == new.restores
+            && *fights == new.fights
+            && *exemptions == new.exemptions
+            && *incident == new.incident
+            && (*calls == new.calls || intents.is_empty())
+            && *unknown == new.unknown;
         let is_old = |it: Timestamp| new.looked.is_none_or(|new| new.duration_since(it) >= REMINDER);
-        let same = Self { looked: self.looked, calls: self.calls.clone(), ..new.clone() };
-        same != *self || self.looked.is_none_or(is_old)
+        !is_same || looked.is_none_or(is_old)
     }
 
     pub(super) fn claimed(mut self, look: &str, now: Timestamp) -> Self {
@@ -223,6 +239,35 @@ impl Item {
             self.telling = (!facts.is_empty()).then(|| Claim { look: look.to_owned(), facts, until: now + CLAIM });
         }
         self
+    }
+
+    /// Of the intents of looks that died, and of its own, a look keeps what may have been written: until it is good, or
+    /// restored anew, nobody knows.
+    fn settle_intents(&mut self, looked: &Looked<'_>) {
+        let Looked { id, now, report, .. } = *looked;
+        let finding = |control: &Control| report.findings.iter().find(|it| it.control == *control);
+        let is_unsettled = |look: &str, control: &Control| match finding(control) {
+            Some(it) if look == id => it.outcome == Outcome::Failed && matches!(it.written, Some(Written::Here(_))),
+            Some(it) => it.outcome != Outcome::Restored,
+            None => look != id && !report.read.contains(control),
+        };
+        let mut unsettled: Option<Intent> = None;
+        self.intents.retain(|look, it| {
+            if look != id && now < it.until {
+                return true;
+            }
+            it.controls.retain(|control| is_unsettled(look, control));
+            if !it.controls.is_empty() {
+                let intent = unsettled.get_or_insert_with(|| Intent { controls: Vec::new(), until: now, ..it.clone() });
+                intent.controls.append(&mut it.controls);
+            }
+            false
+        });
+        if let Some(mut intent) = unsettled {
+            intent.controls.sort();
+            intent.controls.dedup();
+            self.intents.insert(id.to_owned(), intent);
+        }
     }
 
     /// What looks that died had begun to restore, and is good.
@@ -278,32 +323,41 @@ impl Item {
             let known = self.writes.get(&control).filter(|it| it.look != id);
             // Or it will be, by a look that has written and not yet said so.
             let is_of_another = || self.live_intents(id, now).any(|it| it.controls.contains(&control));
-            // What somebody has changed after that write is another drift.
-            let is_new = |ended: Timestamp| {
+            let is_called_after = |time: Timestamp| {
                 let calls = self.calls.iter().filter(|it| it.can_have_changed(control));
-                calls.filter_map(Trigger::time).any(|it| it.as_second() > ended.as_second())
+                calls.filter_map(Trigger::time).any(|it| it.as_second() > time.as_second())
             };
-            // What it did not write itself it may have read as it was before.
-            let lag = if restore.written.is_none() { STALE } else { SignedDuration::ZERO };
-            let is_known = known.is_some_and(|it| restore.read < it.ended + lag && !is_new(it.ended))
-                || restore.written.is_none() && is_of_another();
-            if let Some(ended) = restore.written {
-                self.writes.insert(control, Write { look: id.to_owned(), ended });
+            let is_known = match restore.written {
+                // What it did not write itself it may have read as it was before.
+                None => known.is_some_and(|it| restore.read < it.ended + STALE) || is_of_another(),
+                // What somebody has changed since that write was sent may be another drift: rather told twice than never.
+                Some(_) => known.is_some_and(|it| {
+                    let sent = it.sent.unwrap_or(it.ended).min(it.ended);
+                    restore.read < it.ended && !is_called_after(sent)
+                }),
+            };
+            if let Some(Span { sent, ended }) = restore.written {
+                self.writes.insert(control, Write { look: id.to_owned(), sent: Some(sent), ended });
             }
             if is_known {
                 continue;
             }
-            let restores = self.restores.entry(control).or_default();
-            restores.push(restore.written.unwrap_or(now));
-            let times = restores.len();
+            // Nobody fights with us over what somebody else has restored.
+            let is_ours = restore.written.is_some();
+            if let Some(Span { ended, .. }) = restore.written {
+                self.restores.entry(control).or_default().push(ended);
+            }
+            let times = self.restores.get(&control).map_or(0, Vec::len);
             let (kind, text) = match self.fights.get_mut(&control) {
-                None if times < FIGHT.0 => (FactKind::Restored, format!("{control} had drifted and was restored")),
+                None if !is_ours || times < FIGHT.0 => {
+                    (FactKind::Restored, format!("{control} had drifted and was restored"))
+                }
                 None => {
                     self.fights.insert(control, Fight { since: now, tell_at: now + BRAKE });
                     (FactKind::Fight, fought(control, times, finding, looked.account))
                 }
                 // Told at twice the distance each time.
-                Some(fight) if fight.tell_at <= now => {
+                Some(fight) if is_ours && fight.tell_at <= now => {
                     fight.tell_at = now + now.duration_since(fight.since);
                     (FactKind::Fight, fought(control, times, finding, looked.account))
                 }

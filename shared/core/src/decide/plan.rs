@@ -1,5 +1,7 @@
 //! The decisions: from what should be and what is to what to do, in which order. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -31,6 +33,9 @@ use crate::{
     },
 };
 
+/// What was read so long before its write is read again.
+const LONG: Duration = Duration::from_secs(5);
+
 /// How a reconcile is to take what it finds.
 #[derive(Clone, Debug)]
 pub struct Stance<'a> {
@@ -43,13 +48,23 @@ pub struct Stance<'a> {
 
 /// Everything to do about what was seen, in the order in which to do it. Empty: all of it is compliant.
 pub fn plan(baseline: &Baseline, seen: Observation, stance: &Stance<'_>) -> Vec<Step> {
+    steps(baseline, verdicts(baseline, seen), stance)
+}
+
+/// What to think of everything that was seen, in the order in which it is restored.
+pub fn verdicts(baseline: &Baseline, seen: Observation) -> Vec<Verdict> {
     let Observation { bucket, kms_key, trail } = seen;
     let key = kms_key.as_ref().and_then(|it| it.as_ref().ok());
     let bucket = bucket.into_iter().flat_map(|it| bucket_verdicts(baseline, it, key)).collect::<Vec<_>>();
     let kms_key = kms_key.into_iter().flat_map(|it| key_verdicts(baseline, it));
     let trail = trail.into_iter().flat_map(|it| trail_verdicts(baseline, it));
-    let verdicts = bucket.into_iter().chain(kms_key).chain(trail);
+    bucket.into_iter().chain(kms_key).chain(trail).collect()
+}
+
+/// What to do about what is thought of it.
+pub fn steps(baseline: &Baseline, verdicts: Vec<Verdict>, stance: &Stance<'_>) -> Vec<Step> {
     verdicts
+        .into_iter()
         .filter_map(|verdict| match verdict {
             Verdict::Good => None,
             Verdict::Drifted(change) => match change.unrestorable(baseline) {
@@ -122,8 +137,11 @@ fn unread_acl(ownership: &Read<ObjectOwnership>) -> Verdict {
 }
 
 /// What to think of a control.
-enum Verdict {
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is as it should be.
     Good,
+    /// It is not, and this restores it.
     Drifted(Change),
     /// It may be as it should be, and is of no use so.
     Useless(Change, Refusal),
@@ -238,9 +256,11 @@ pub fn restore_trail(baseline: &Baseline, observed: Option<Trail>) -> Option<Cha
     (observed.as_ref() != Some(&desired)).then(|| Change::Trail(Box::new(Drift { observed, desired })))
 }
 
-/// Whether a control is a document that others write into, too: it is read once more right before it is written.
-pub fn is_read_before_write(control: Control) -> bool {
-    matches!(control, Control::BucketPolicy | Control::Lifecycle | Control::KmsKey | Control::Trail)
+/// Whether a control is read once more right before it is written: a document that others write into, too; and what has
+/// `waited` for the writes before it, as somebody else may have restored it, and it may have drifted again since.
+pub fn is_read_before_write(control: Control, waited: Duration) -> bool {
+    let is_shared = matches!(control, Control::BucketPolicy | Control::Lifecycle | Control::KmsKey | Control::Trail);
+    is_shared || waited >= LONG
 }
 
 /// An error when a part that was known `before` could not be read `now`: it would look as if it had been restored.
@@ -387,6 +407,13 @@ mod tests {
 
     fn absent<T>() -> Read<T> {
         Err(refused("NoSuchBucket"))
+    }
+
+    #[test]
+    fn a_shared_document_and_what_waited_for_other_writes_is_read_again_before_its_write() {
+        let is_read = |control, seconds| is_read_before_write(control, Duration::from_secs(seconds));
+        assert_eq!([0, 4, 5].map(|it| is_read(Control::Versioning, it)), [false, false, true]);
+        assert!(is_read(Control::Lifecycle, 0));
     }
 
     #[test]

@@ -97,6 +97,9 @@ pub enum OpenKind {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Write {
     pub look: String,
+    /// When it was sent; `None`: an earlier version of the guardrail made it, and did not say.
+    #[serde(default)]
+    pub sent: Option<Timestamp>,
     /// When AWS had answered.
     pub ended: Timestamp,
 }
@@ -106,8 +109,16 @@ pub struct Write {
 pub struct Restore {
     /// When the last read that showed it as drifted began.
     pub read: Timestamp,
-    /// When AWS had answered our write; `None`: somebody else restored it between the read and the write.
-    pub written: Option<Timestamp>,
+    /// Our write, of several the last; `None`: somebody else restored it between the read and the write.
+    pub written: Option<Span>,
+}
+
+/// When a write of ours was on its way: at some moment of that it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub sent: Timestamp,
+    /// When AWS had answered.
+    pub ended: Timestamp,
 }
 
 /// That a look is about to write.

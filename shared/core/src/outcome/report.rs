@@ -202,7 +202,7 @@ impl Report {
                 // What was open before any call is its owner's: whoever asks is told of it, and the bucket is compliant.
                 let endangered = !hindrances.is_empty() || trigger.is_some() && !exposures.is_empty();
                 let report = Self::new(bucket.as_str(), BucketOutcome::from_findings(&findings, endangered), trigger);
-                let restored_at = restores.values().filter_map(|it| it.written).max();
+                let restored_at = restores.values().filter_map(|it| it.written).map(|it| it.ended).max();
                 let report =
                     Self { findings, hindrances, exposures, restores, read, ..report }.caused_by(&calls.others);
                 let restored = report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
@@ -385,7 +385,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::control::table::Control;
+    use crate::{control::table::Control, outcome::ledger::Span};
 
     fn finding(outcome: Outcome) -> Finding {
         let error = matches!(outcome, Outcome::Failed | Outcome::Unreadable).then(|| "no".to_owned());
@@ -454,7 +454,10 @@ mod tests {
         let took = |called: Option<&str>, restored: Option<&str>| {
             let event_name = "PutBucketVersioning".to_owned();
             let trigger = Trigger { event_name, event_time: called.map(str::to_owned), ..Trigger::default() };
-            let restore = |it: &str| Restore { read: Timestamp::UNIX_EPOCH, written: it.parse().ok() };
+            let restore = |it: &str| {
+                let (sent, ended) = (Timestamp::UNIX_EPOCH, it.parse().unwrap());
+                Restore { read: sent, written: Some(Span { sent, ended }) }
+            };
             let restores = restored.map(|it| (Control::Versioning, restore(it))).into_iter().collect();
             let findings = vec![finding(Outcome::Restored)];
             let reconciled = Reconciled::Bucket {
@@ -550,7 +553,8 @@ mod tests {
             let (event_name, event_time) = (event_name.to_owned(), Some("2026-11-23T10:00:00Z".to_owned()));
             let trigger = Trigger { event_name, event_time, ..Trigger::default() };
             let findings = vec![finding(outcome)];
-            let restore = Restore { read: Timestamp::UNIX_EPOCH, written: "2026-11-23T10:00:01Z".parse().ok() };
+            let (sent, ended) = (Timestamp::UNIX_EPOCH, "2026-11-23T10:00:01Z".parse().unwrap());
+            let restore = Restore { read: sent, written: Some(Span { sent, ended }) };
             let restores = [(Control::Versioning, restore)].into();
             let reconciled = Reconciled::Bucket {
                 findings,

@@ -59,7 +59,7 @@ pub enum Step {
 }
 
 /// Why a drift is not restored although it should be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
     #[error(transparent)]
     Policy(#[from] PolicyRefusal),

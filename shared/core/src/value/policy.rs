@@ -282,6 +282,10 @@ impl Statement {
     /// once for each bucket.
     fn is_part_of(&self, wanted: &Self) -> bool {
         const SOURCE: &str = "/Condition/ArnLike/aws:SourceArn";
+        // Most statements are told apart by their names alone.
+        if !self.sid().unwrap_or_default().starts_with(wanted.sid().unwrap_or_default()) {
+            return false;
+        }
         let source = |it: &Self| it.0.pointer(SOURCE).and_then(Value::as_str).map(str::to_owned);
         let (Some(one), Some(all)) = (source(self), source(wanted)) else { return false };
         let Some(bucket) = all.strip_suffix('*').and_then(|it| one.strip_prefix(it)) else { return false };

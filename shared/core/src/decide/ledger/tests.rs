@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::outcome::ledger::Restore;
+use crate::outcome::ledger::{Restore, Span};
 use crate::{
     control::versioning::Versioning,
     decide::{
@@ -51,9 +51,9 @@ impl Look {
     }
 
     fn record(&self, item: Item) -> Item {
-        let end = at(self.read + 0.5);
+        let (sent, end) = (at(self.read + 0.1), at(self.read + 0.5));
         let restored = self.report.findings.iter().filter(|it| it.outcome == Outcome::Restored);
-        let restore = Restore { read: at(self.read), written: (!self.by_another).then_some(end) };
+        let restore = Restore { read: at(self.read), written: (!self.by_another).then_some(Span { sent, ended: end }) };
         let restores = restored.map(|it| (it.control, restore)).collect();
         let report = Report { restores, read: Control::OF_BUCKET.into(), ..self.report.clone() };
         item.recorded(&Looked { id: self.id, now: end, account: "111122223333", report: &report })
@@ -103,8 +103,27 @@ fn what_another_look_has_restored_is_its_to_tell() {
     let mut item = Look::new("a", 0.0, &[(VERSIONING, Outcome::Restored)]).record(Item::default());
     told(&mut item, "a", 0.6);
     assert_eq!(by_another(&mut item), NOTHING);
+    // By a clock that is slow, the call that a restored came after its write.
+    let mut late = Look { by_another: true, ..Look::new("b", 1.0, &[(VERSIONING, Outcome::Restored)]) };
+    late.report = late.report.caused_by(&[call("PutBucketVersioning", "eve", 2.0)]);
+    assert_eq!(late.tell(&mut item), NOTHING);
     let late = Look { by_another: true, ..Look::new("c", 6.0, &[(VERSIONING, Outcome::Restored)]) };
     assert_eq!(late.tell(&mut item), ["Restored versioning"], "it had drifted again");
+}
+
+#[test]
+fn what_others_restore_is_no_fight() {
+    let restored =
+        |id, read, by_another| Look { by_another, ..Look::new(id, read, &[(VERSIONING, Outcome::Restored)]) };
+    let mut item = Item::default();
+    for minute in 0..3 {
+        let told = restored("a", 60.0 * f64::from(minute), true).tell(&mut item);
+        assert_eq!(told, ["Restored versioning"]);
+    }
+    for (minute, told) in [(3, "Restored"), (4, "Restored"), (5, "Fight")] {
+        let facts = restored("b", 60.0 * f64::from(minute), false).tell(&mut item);
+        assert_eq!(facts, [format!("{told} versioning")]);
+    }
 }
 
 #[test]
@@ -170,6 +189,23 @@ fn what_may_have_been_written_and_nobody_heard_of_is_told_when_it_is_good() {
     assert!(!item.is_open());
 }
 
+/// Another look had read what was there before that write, and had no time left; a third knew nothing at all.
+#[test]
+fn what_may_have_been_written_stays_so_until_a_look_finds_it_good() {
+    let mut item = Item::default();
+    item.intents.insert("dead".to_owned(), Intent::new(vec![VERSIONING], at(0.0)));
+    let late = Look::new("b", 120.0, &[(VERSIONING, Outcome::Failed)]);
+    item = late.record(item).released("b", false);
+    let nothing = report(&[]);
+    for id in ["c", "d"] {
+        let blind = Looked { id, now: at(130.0), account: "111122223333", report: &nothing };
+        item = item.recorded(&blind).released(id, false);
+    }
+    assert_eq!(item.intents.len(), 1, "however many looks end so");
+    assert_eq!(Look::new("e", 140.0, &[]).tell(&mut item), ["Interrupted versioning"]);
+    assert!(!item.is_open());
+}
+
 #[test]
 fn what_stays_as_it_is_is_told_once_a_day_and_when_it_is_over() {
     let failed = |id, seconds| Look::new(id, seconds, &[(VERSIONING, Outcome::Failed)]);
@@ -216,6 +252,26 @@ fn what_is_changed_after_another_looks_write_is_another_restore() {
     let mut late = restored("b", 0.4);
     late.report = late.report.caused_by(&[call("PutBucketVersioning", "eve", 1.0)]);
     assert_eq!(late.tell(&mut item), ["Restored versioning"]);
+}
+
+/// The call may have come before that write was done, or after. A restore that nobody hears of is worse than one told twice.
+#[test]
+fn what_is_changed_while_another_look_writes_is_another_restore() {
+    let restored = |id, read| Look::new(id, read, &[(VERSIONING, Outcome::Restored)]);
+    let after_write_in = |called: f64, forget_sent: bool| {
+        let mut item = Item::default();
+        assert_eq!(restored("a", 0.8).tell(&mut item), ["Restored versioning"]);
+        if forget_sent {
+            // An earlier version wrote it.
+            item.writes.values_mut().for_each(|it| it.sent = None);
+        }
+        let mut late = restored("b", 1.2);
+        late.report = late.report.caused_by(&[call("PutBucketVersioning", "eve", called)]);
+        late.tell(&mut item)
+    };
+    assert_eq!(after_write_in(0.0, false), NOTHING, "CloudTrail's times are cut to the second");
+    assert_eq!(after_write_in(1.0, false), ["Restored versioning"]);
+    assert_eq!(after_write_in(1.0, true), NOTHING);
 }
 
 #[test]
@@ -367,6 +423,15 @@ fn a_quiet_look_is_written_down_once_a_day() {
     assert!(!first.is_worth_writing(&quiet(900.0)));
     assert!(first.is_worth_writing(&quiet(DAY)));
     assert!(first.is_worth_writing(&Look::new("c", 900.0, &[(VERSIONING, Outcome::Failed)]).record(first.clone())));
+    let called = |item: &Item| {
+        let mut look = Look::new("d", 1.0, &[]);
+        look.report.calls = vec![call("PutBucketVersioning", "eve", 1.0)];
+        item.is_worth_writing(&look.record(item.clone()))
+    };
+    assert!(!called(&first), "a storm of calls writes nothing");
+    let mut beside = first.clone();
+    beside.intents.insert("e".to_owned(), Intent::new(vec![VERSIONING], at(0.5)));
+    assert!(called(&beside), "e may be restoring what eve did");
 }
 
 #[test]
