@@ -454,12 +454,12 @@ impl Simulation {
     /// Each restore was told, and once unless something failed on the way.
     fn check_stories(&self) {
         let stories = std::mem::take(&mut self.holds.borrow_mut().stories);
-        let failing = [Kind::Crash, Kind::Unpublished, Kind::LedgerDown, Kind::LedgerUnanswered];
         for ((bucket, control), story) in stories {
             // What was written when the ledger could not be told is lost with the process, or with the message to people.
-            let is_cut = self.replaced.get().is_some();
-            let is_lost = self.holds.borrow().unheard_ledgers.contains(&bucket)
-                && (is_cut || self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket));
+            let is_cut =
+                self.replaced.get().is_some() || self.dice.has_happened(&[Kind::Crash, Kind::Unpublished], bucket);
+            let is_unheard = self.holds.borrow().unheard_ledgers.contains(&bucket);
+            let is_lost = is_unheard && is_cut;
             if !is_lost
                 && let Some(untold) = self.untold(bucket, &story)
                 && !story.is_fought_over
@@ -468,7 +468,7 @@ impl Simulation {
                 self.violated(bucket, Hold::Told, what);
             }
             let most = story.writes.len() + story.mended;
-            if story.told > most && !is_cut && !self.dice.has_happened(&failing, bucket) {
+            if story.told > most && !is_cut && !is_unheard {
                 let what = format!("{control} was told as restored {} times, and was {most} times", story.told);
                 self.violated(bucket, Hold::ToldOnce, what);
             }
