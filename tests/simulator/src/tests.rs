@@ -2,9 +2,18 @@ use std::rc::Rc;
 
 use super::{dice::Kind, *};
 
-/// How many seeds are looked at for each planted defect, and for the one that takes a batch, a failure and an echo at once.
+/// How many seeds are looked at for each planted defect.
 const BUDGET: u64 = 500;
-const BUDGET_OF_RARE: std::ops::Range<u64> = 1_600..2_100;
+
+/// The first of them. Some defects need several things at once: a batch, a failure and an echo; or a look that finds
+/// restored what another one has just told, and nothing that goes wrong with the ledger.
+fn first_seed(plant: Plant) -> u64 {
+    match plant {
+        Plant::KeepEcho => 1_600,
+        Plant::CountTwice => 600,
+        _ => 0,
+    }
+}
 
 /// What each planted defect breaks.
 const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
@@ -24,7 +33,7 @@ const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
     (Plant::DeleteFirst, Hold::InTime),
     (Plant::NoIntent, Hold::Told),
     (Plant::ConfirmFirst, Hold::Told),
-    (Plant::CountTwice, Hold::Fight),
+    (Plant::CountTwice, Hold::ToldOnce),
     (Plant::SilenceCaller, Hold::Told),
     (Plant::RefusedIsDone, Hold::Blame),
 ];
@@ -123,7 +132,8 @@ fn each_planted_defect_is_found() {
     let sound = Simulator::new(Options::default());
     for (plant, hold) in BREAKS {
         let simulator = Simulator::new(Options { plant: Some(plant), ..Options::default() });
-        let mut seeds = if plant == Plant::KeepEcho { BUDGET_OF_RARE } else { 0..BUDGET };
+        let first = first_seed(plant);
+        let mut seeds = first..first + BUDGET;
         let found = seeds.any(|seed| violates(&simulator, seed, hold) && !violates(&sound, seed, hold));
         assert!(found, "{plant:?} was not found");
     }
