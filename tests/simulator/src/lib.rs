@@ -90,6 +90,8 @@ pub enum Plant {
     ConfirmFirst,
     /// A restore that another look has told counts once more.
     CountTwice,
+    /// What somebody else restored between the read and the write is taken for a write of our own.
+    CountOthers,
     /// What happens soon after people were told of something is not told, whoever did it.
     SilenceCaller,
     /// A call that was refused is taken for one that was done.
@@ -98,7 +100,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ForgetEchoes,
         Self::EarliestGeneration,
         Self::DropReread,
@@ -116,6 +118,7 @@ impl Plant {
         Self::NoIntent,
         Self::ConfirmFirst,
         Self::CountTwice,
+        Self::CountOthers,
         Self::SilenceCaller,
         Self::RefusedIsDone,
     ];

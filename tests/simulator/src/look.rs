@@ -319,6 +319,10 @@ impl<'a> Look<'a> {
                 match self.read_before_write(control, written.is_some()).await.map(|it| it.change.clone()) {
                     Ok(Some(fresh)) => (change, drift_read) = (fresh, self.asked),
                     Ok(None) => {
+                        if sim.has(Plant::CountOthers) {
+                            let now = self.by.clock();
+                            written = Some(Span { sent: now, ended: now });
+                        }
                         self.restores.insert(control, Restore { read: self.by.at(drift_read), written });
                         return Restored { change, written: written.is_some(), result: Ok(()) };
                     }

@@ -11,6 +11,7 @@ fn first_seed(plant: Plant) -> u64 {
     match plant {
         Plant::KeepEcho => 1_600,
         Plant::CountTwice => 600,
+        Plant::CountOthers => 500,
         _ => 0,
     }
 }
@@ -34,6 +35,7 @@ const BREAKS: [(Plant, Hold); Plant::ALL.len()] = [
     (Plant::NoIntent, Hold::Told),
     (Plant::ConfirmFirst, Hold::Told),
     (Plant::CountTwice, Hold::ToldOnce),
+    (Plant::CountOthers, Hold::Fight),
     (Plant::SilenceCaller, Hold::Told),
     (Plant::RefusedIsDone, Hold::Blame),
 ];
