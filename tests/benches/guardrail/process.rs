@@ -75,7 +75,7 @@ fn remediate(deployment: &Deployment, binaries: &Path, goals: &mut Vec<Goal>) ->
         warm.push(took);
     }
     let cpu = (function.cpu()? - init).as_secs_f64() * 1000.0 / (INVOCATIONS + 1) as f64;
-    let mut text = "\n## Running\n\nguardrail-remediate, asked about a compliant bucket; the local AWS answers on the same machine, over TLS.\n\n\
+    let mut text = "\n## Running\n\nguardrail-remediate, asked about a compliant bucket; the local AWS answers on the same machine, over TLS. Without the ledger, whose table only the deployed role may write.\n\n\
         | | |\n|---|---|\n"
         .to_owned();
     starts.sort();
