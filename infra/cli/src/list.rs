@@ -119,8 +119,7 @@ async fn rows(session: &Session, registered: Registered, now: Timestamp) -> Resu
             Row { details, ledger, ..row(name, Some(registration), state, now) }
         }
     };
-    let own = items.get(&Subject::Guardrail.to_string()).and_then(|it| it.as_ref().ok());
-    let own = own.map(known::of_guardrail).unwrap_or_default();
+    let own = items.get(&Subject::Guardrail.to_string()).map(known::of_guardrail).unwrap_or_default();
     Ok((registered.into_iter().map(row).collect(), own))
 }
 
@@ -345,6 +344,10 @@ mod tests {
         let part = own.iter().find(|it| it.about == "the account's trails").unwrap();
         assert!(part.state == State::Failed && part.told.is_some() && part.note.is_some(), "{own:?}");
         assert_eq!(list().await, Exit::Error);
+        let cut =
+            json!({"subject": {"S": "guardrail"}, "version": {"N": "1"}, "meaning": {"N": "1"}, "open": {"S": "x"}});
+        fake.state().ledger.as_mut().unwrap().insert("guardrail".to_owned(), cut);
+        assert_eq!(list().await, Exit::Error, "what cannot be used says nothing");
     }
 
     #[tokio::test]

@@ -81,14 +81,7 @@ impl Known {
         let mut matters = Vec::new();
         for subject in subjects(registration) {
             let of = (!matches!(subject, Subject::Bucket(_))).then(|| subject.to_string());
-            let unknown = |note: String| Matter {
-                of: of.clone(),
-                about: BUCKET.to_owned(),
-                state: State::Unknown,
-                since: None,
-                told: None,
-                note: Some(clean(&note)),
-            };
+            let unknown = |note: String| unknown(of.clone(), note);
             let item = items.get(&subject.to_string());
             looks.push(item.and_then(|it| it.as_ref().ok()?.looked));
             match item {
@@ -100,7 +93,7 @@ impl Known {
                     }
                     matters.extend(of_item(item, of.as_ref(), registration, now));
                 }
-                Some(Err(error)) => matters.push(unknown(format!("the ledger's item cannot be used: {error}"))),
+                Some(Err(error)) => matters.push(unknown(unusable(error))),
                 None => matters.push(unknown("never looked at".to_owned())),
             }
         }
@@ -110,8 +103,13 @@ impl Known {
     }
 }
 
-/// What of the guardrail's own parts is not as it should be, from the item about it.
-pub fn of_guardrail(item: &Item) -> Vec<Matter> {
+/// What of the guardrail's own parts is not as it should be, from the item about it. One that cannot be used says nothing
+/// of them, which is not that they are good.
+pub fn of_guardrail(item: &Result<Item, ItemError>) -> Vec<Matter> {
+    let item = match item {
+        Ok(item) => item,
+        Err(error) => return vec![unknown(None, unusable(error))],
+    };
     let matter = |(part, open): (&String, &Open)| Matter {
         of: None,
         about: clean(part),
@@ -121,6 +119,15 @@ pub fn of_guardrail(item: &Item) -> Vec<Matter> {
         note: Some(clean(&open.state)),
     };
     item.open.iter().map(matter).collect()
+}
+
+fn unknown(of: Option<String>, note: String) -> Matter {
+    let (about, note) = (BUCKET.to_owned(), Some(clean(&note)));
+    Matter { of, about, state: State::Unknown, since: None, told: None, note }
+}
+
+fn unusable(error: &ItemError) -> String {
+    format!("the ledger's item cannot be used: {error}")
 }
 
 fn of_item(item: &Item, of: Option<&String>, registration: &Registration, now: Timestamp) -> Vec<Matter> {
