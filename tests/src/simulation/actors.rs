@@ -144,18 +144,8 @@ impl Run {
         }
         let names = control.vocabulary().events;
         let name = names.iter().find(|it| it.starts_with("Delete") == deletes).unwrap_or(&names[0]);
-        let event = Event {
-            number,
-            source: "s3",
-            name: (*name).to_owned(),
-            parameters: json!({"bucketName": super::name(bucket)}),
-            made: now,
-            bucket,
-            control,
-            writer,
-            is_marked: false,
-            is_done: true,
-        };
+        let parameters = json!({"bucketName": super::name(bucket)});
+        let event = Event::of_others(self, number, writer, (bucket, control), ("s3", name), parameters);
         tell(self, event, "aws-cli/2.31.38");
     }
 

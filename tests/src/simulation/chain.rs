@@ -45,6 +45,21 @@ pub(super) struct Event {
     pub(super) is_done: bool,
 }
 
+impl Event {
+    /// Of a call of somebody else's, which was just made.
+    pub(super) fn of_others(
+        run: &Run,
+        number: usize,
+        writer: Writer,
+        (bucket, control): (usize, Control),
+        (source, name): (&'static str, &str),
+        parameters: Value,
+    ) -> Self {
+        let (name, made) = (name.to_owned(), run.now());
+        Self { number, source, name, parameters, made, bucket, control, writer, is_marked: false, is_done: true }
+    }
+}
+
 /// A message in a queue.
 #[derive(Clone, Debug)]
 pub(super) struct Message {

@@ -72,25 +72,13 @@ pub(super) async fn forget(run: &Rc<Run>, bucket: usize, rng: &mut Rng) {
 impl Run {
     /// Somebody else writes a parameter of the guardrail's; `None` deletes it.
     fn write_parameter(self: &Rc<Self>, writer: Writer, parameter: String, text: Option<String>) {
-        let (now, number) = (self.now(), self.chain.borrow_mut().event_number());
+        let number = self.chain.borrow_mut().event_number();
         let place = self.options.elsewhere();
         self.note(place, What::Parameter { writer, parameter: parameter.clone(), event: number });
-        let name = if text.is_some() { "PutParameter" } else { "DeleteParameter" }.to_owned();
-        let parameters = json!({ "name": parameter });
+        let name = if text.is_some() { "PutParameter" } else { "DeleteParameter" };
         // It is of no control; the first one stands there, and nobody looks at it.
-        let (control, is_marked, is_done) = (Control::PublicAccessBlock, false, true);
-        let event = Event {
-            number,
-            source: "ssm",
-            name,
-            parameters,
-            made: now,
-            bucket: place,
-            control,
-            writer,
-            is_marked,
-            is_done,
-        };
+        let of = (place, Control::PublicAccessBlock);
+        let event = Event::of_others(self, number, writer, of, ("ssm", name), json!({ "name": parameter }));
         tell(self, event, "aws-cli/2.31.38");
         match text {
             Some(text) => drop(self.fake.state().parameters.insert(parameter, text)),

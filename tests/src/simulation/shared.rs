@@ -258,19 +258,8 @@ impl Run {
         let is_broken = is_broken(control, text.as_deref(), self.options.buckets);
         let owners = text.as_deref().map(owners).unwrap_or_default();
         self.note(place, What::Called { writer, control, drifts: is_broken, event: number });
-        let (source, name) = (if control == Control::KmsKey { "kms" } else { "cloudtrail" }, name.to_owned());
-        let event = Event {
-            number,
-            source,
-            name,
-            parameters,
-            made: now,
-            bucket: place,
-            control,
-            writer,
-            is_marked: false,
-            is_done: true,
-        };
+        let source = if control == Control::KmsKey { "kms" } else { "cloudtrail" };
+        let event = Event::of_others(self, number, writer, (place, control), (source, name), parameters);
         // Also the call that stops a trail is told of.
         tell(self, event, "aws-cli/2.31.38");
         self.others_wrote(place, control, is_broken, &owners);
