@@ -30,8 +30,8 @@ use guardrail_tests::{
 };
 use serde_json::{Value, json};
 
-/// Ten buckets for the events of one control, and ten for the events of all: a ledger that sees a control restored three
-/// times within an hour takes it for a fight.
+/// Ten buckets for the events of one control, and ten for the events of all: of one bucket alone, a ledger would take the
+/// third restore of a control for a fight, and hold back the fourth.
 const EVENT: &str = "beside-event-";
 const ALL: &str = "beside-all-";
 const FLEET: &str = "beside-fleet-";
